@@ -1,0 +1,200 @@
+"""Asking the market: every way in which that can fail becomes words for a person and an exit code."""
+
+from __future__ import annotations
+
+import os
+import pwd
+from collections.abc import Iterator, Mapping
+from typing import Any, Final, assert_never
+
+from energyctl import client
+from energyctl.exits import Exit, ProblemError
+from energyctl.session import SYSTEM_RUN, Session
+from energymarket.wire.messages import CONTROL
+
+TIMEOUT_S: Final = 5.0  # reads are answered from a snapshot: a market that needs longer hangs
+
+_CODES: Final = {
+    "NoSuchSlot": Exit.NO_SUCH_OBJECT,
+    "NoSuchKind": Exit.NO_SUCH_OBJECT,
+    "UnknownHome": Exit.NO_SUCH_OBJECT,
+    "MethodNotFound": Exit.NO_SUCH_OBJECT,
+    "InterfaceNotFound": Exit.NO_SUCH_OBJECT,
+    "InvalidParameter": Exit.USAGE,
+    "ReloadRefused": Exit.CONFIGURATION,
+    "PermissionDenied": Exit.PERMISSION,
+    "Stopping": Exit.TRY_AGAIN,
+}
+_OPERATORS: Final = "operators (its own user, root, members of the group energy-ctl)"
+
+
+def ask(
+    session: Session,
+    method: str,
+    parameters: Mapping[str, Any] | None = None,
+    *,
+    timeout_s: float = TIMEOUT_S,
+) -> dict[str, Any]:
+    """Call a method of the control interface (or any, by its full name) and return its reply."""
+    try:
+        # Connecting is bounded as a read is, also for calls that may take longer.
+        with client.Connection(session.control, min(timeout_s, TIMEOUT_S)) as connection:
+            return connection.call(full_name(method), _given(parameters), timeout_s)
+    except client.VarlinkError as error:
+        raise _refused(error) from error
+    except client.Refused as error:
+        raise _denied(session) from error
+    except client.Unreachable as error:
+        raise _unreachable(session, error) from error
+
+
+def follow(
+    session: Session, method: str, parameters: Mapping[str, Any] | None = None
+) -> Iterator[dict[str, Any]]:
+    """Call a method with `more` and yield its replies as they come, however far apart."""
+    try:
+        with client.Connection(session.control, TIMEOUT_S) as connection:
+            yield from connection.watch(full_name(method), _given(parameters))
+    except client.VarlinkError as error:
+        raise _refused(error) from error
+    except client.Refused as error:
+        raise _denied(session) from error
+    except client.Unreachable as error:
+        raise _unreachable(session, error) from error
+
+
+def full_name(method: str) -> str:
+    """`Price` is a method of the control interface; a name with dots is taken as it is."""
+    return method if "." in method else f"{CONTROL}.{method}"
+
+
+def _given(parameters: Mapping[str, Any] | None) -> dict[str, Any]:
+    return {name: value for name, value in (parameters or {}).items() if value is not None}
+
+
+def _unreachable(session: Session, error: client.Unreachable) -> ProblemError:
+    match error.why:
+        case client.Why.MISSING | client.Why.DEAD:
+            return _down(session)
+        case client.Why.SILENT:
+            return _silent(session)
+        case client.Why.NONSENSE:
+            return ProblemError(
+                Exit.UNREACHABLE,
+                "no_market",
+                f"what answers on {session.control} is no market",
+                "its answer is no varlink",
+                "--run DIR asks in another place",
+            )
+        case client.Why.LOST:
+            return ProblemError(
+                Exit.UNREACHABLE,
+                "hung_up",
+                "the market hung up before it answered",
+                "it is restarting, or stopping, or refuses this user more connections",
+                "try again; energyctl status says how it is",
+            )
+        case _:
+            assert_never(error.why)
+
+
+def _refused(error: client.VarlinkError) -> ProblemError:
+    short = error.name.rpartition(".")[2]
+    code = _CODES.get(short, Exit.FAILED)
+    given = error.parameters
+    said = {
+        "NoSuchSlot": f"slot {given.get('slot')} is not in the ledger",
+        "NoSuchKind": f"there is no event kind {given.get('kind')!r}",
+        "UnknownHome": f"there is no home {given.get('home')}",
+        "PermissionDenied": f"this needs {given.get('needs')}",
+        "Stopping": "the market is stopping",
+        "EventRefused": f"the event was refused: {given.get('reason')}",
+        "MethodNotFound": f"there is no method {given.get('method')}",
+        "InterfaceNotFound": f"there is no interface {given.get('interface')}",
+        "InvalidParameter": f"the market does not take the parameter {given.get('parameter')}",
+    }.get(short, f"the market refused: {short}")
+    why, hint = {
+        "NoSuchSlot": (
+            f"it holds the slots {given.get('first')} to {given.get('last')}",
+            "energyctl price --last 5",
+        ),
+        "NoSuchKind": (
+            f"this scenario has {', '.join(given.get('kinds') or ()) or 'none'}",
+            "energyctl event list",
+        ),
+        "PermissionDenied": (
+            f"only {_OPERATORS} may change the market",
+            f"sudo usermod -aG energy-ctl {_user()} && newgrp energy-ctl",
+        ),
+        "Stopping": ("it settles its last slot", "start it again when it is gone: energyctl up"),
+        "MethodNotFound": ("", "varlink's own: energyctl call org.varlink.service.GetInfo"),
+        "ReloadRefused": ("; ".join(map(str, given.get("problems") or ())), "energyctl config check FILE"),
+    }.get(short, ("; ".join(f"{name} {value}" for name, value in given.items()), ""))
+    return ProblemError(code, _snake(short), said, why, hint)
+
+
+def _denied(session: Session) -> ProblemError:
+    control = session.control
+    return ProblemError(
+        Exit.PERMISSION,
+        "permission_denied",
+        f"no permission on {control}",
+        f"{_OPERATORS} may open it; you are {_user()}",
+        f"sudo usermod -aG energy-ctl {_user()} && newgrp energy-ctl",
+    )
+
+
+def _down(session: Session) -> ProblemError:
+    from energyctl.up import proc
+
+    kept = proc.read(session.run_dir)
+    if kept is not None and kept.up.alive() and not kept.ready:
+        return _starting(kept.up.pid)
+    if session.run_dir == SYSTEM_RUN:
+        hint = "sudo systemctl start energy-market.target; systemctl status energy-market"
+    else:
+        hint = "energyctl up starts one; --run DIR asks in another place"
+    return ProblemError(
+        Exit.NOT_RUNNING,
+        "not_running",
+        "the market is not running",
+        f"nobody listens on {session.control}",
+        hint,
+    )
+
+
+def _starting(pid: int) -> ProblemError:
+    return ProblemError(
+        Exit.TRY_AGAIN,
+        "starting",
+        "the market is still starting",
+        f"energyctl up (process {pid}) waits for its daemons",
+        "try again in a moment",
+    )
+
+
+def _silent(session: Session) -> ProblemError:
+    from energyctl.up import proc
+
+    kept = proc.read(session.run_dir)
+    market = next((child for child in kept.children if child.role == "market"), None) if kept else None
+    if market is not None and market.frozen():
+        why = f"process {market.pid} is stopped by a signal or a debugger"
+        hint = f"kill -CONT {market.pid} lets it go on; energyctl stop ends the run"
+    elif kept is not None and kept.up.alive() and not kept.ready:
+        return _starting(kept.up.pid)
+    else:
+        why = "it listens, so it is there, but it is frozen or overloaded"
+        hint = "energyctl stop ends it; look at the log first (up.log, or journalctl -u energy-market)"
+    return ProblemError(Exit.UNREACHABLE, "unreachable", "the market does not answer", why, hint)
+
+
+def _user() -> str:
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return f"user {os.getuid()}"
+
+
+def _snake(name: str) -> str:
+    return "".join(f"_{c.lower()}" if c.isupper() else c for c in name).lstrip("_")

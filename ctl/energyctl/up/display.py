@@ -1,0 +1,241 @@
+"""The live display of `energyctl up` on a terminal: price, terms, flows, events, slots, daemons, progress."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.panel import Panel
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from energyctl.quantities import event, kwh, money, price, span
+from energyctl.render import clean, number
+from energyctl.slotline import equation, local_time, notes, sparkline
+from energyctl.up import core
+from energyctl.up.proc import stat_field
+from energyctl.up.process import Child
+from energymarket.runtime import clock
+
+_PRICES_KEPT: Final = 400  # as wide as a terminal gets
+_SLOTS_SHOWN: Final = 5
+_WORDS_SHOWN: Final = 4
+_DAEMONS_SHOWN: Final = 12  # then they are counted: a hundred single homes do not fit a screen
+_FRAME_S_MIN: Final = 0.2  # faster than one reads; a fast market sends hundreds of slots a second
+_STATE_STYLES: Final = {
+    core.State.STARTING: "yellow",
+    core.State.READY: "green",
+    core.State.STOPPING: "yellow",
+    core.State.DEAD: "red",
+}
+
+
+class Display:
+    """The screen of a run. It keeps what it shows, and draws at most five times a second."""
+
+    def __init__(self, title: str) -> None:
+        self._console = Console(highlight=False)
+        self._live = Live(
+            console=self._console, auto_refresh=False, redirect_stdout=False, redirect_stderr=False
+        )
+        self._title = title
+        self._snapshot: dict[str, Any] = {}
+        self._prices: deque[int] = deque(maxlen=_PRICES_KEPT)
+        self._slots: deque[dict[str, Any]] = deque(maxlen=_SLOTS_SHOWN)
+        self._words: deque[Text] = deque(maxlen=_WORDS_SHOWN)
+        self._began_s = clock.monotonic_s()
+        self._drawn_s = 0.0
+        self._lost = False  # the terminal is gone
+        self._scene: tuple[core.Suite, Mapping[str, Child]] | None = None
+
+    def starting(self, suite: core.Suite, children: Mapping[str, Child]) -> None:
+        """Draw the daemons as they come up."""
+        if not self._live.is_started and not self._lost:
+            self._live.start()
+        self._draw(suite, children)
+
+    def ready(self) -> None:
+        """All daemons are ready: the next frame shows it."""
+        self._drawn_s = 0.0
+
+    def slot(self, snapshot: dict[str, Any]) -> None:
+        """Keep a snapshot for the next frame."""
+        if snapshot.get("slot") != self._snapshot.get("slot"):
+            self._prices.append(number(snapshot, "price_ueur_per_kwh"))
+            self._slots.append(snapshot)
+        self._snapshot = snapshot
+
+    def tick(self, suite: core.Suite, children: Mapping[str, Child]) -> None:
+        """Draw, if it is time."""
+        self._draw(suite, children)
+
+    def said(self, name: str, line: str) -> None:
+        """A daemon's own words, at the foot of the screen."""
+        self._words.append(Text(clean(f"{name}: {line}"), style="dim", no_wrap=True, overflow="ellipsis"))
+
+    def note(self, text: str) -> None:
+        """The supervisor's words, at the foot of the screen."""
+        self._words.append(Text(clean(text), style="yellow"))
+
+    def last_words(self, text: str, lines: list[str]) -> None:
+        """How a daemon ended: above the screen, where it stays."""
+        self._guarded(lambda: self._console.print(Text(f"error: {clean(text)}", style="bold red")))
+        for line in lines:
+            self._guarded(lambda line=line: self._console.print(Text(f"  {clean(line)}"), soft_wrap=True))
+
+    def close(self) -> None:
+        """Give the terminal back; the last frame stays."""
+        if self._live.is_started:
+            if self._scene is not None:
+                self._drawn_s = 0.0
+                self._draw(*self._scene)
+            self._guarded(self._live.stop)
+
+    # ------------------------------------------------------------- drawing
+
+    def _draw(self, suite: core.Suite, children: Mapping[str, Child]) -> None:
+        self._scene = (suite, children)
+        now_s = clock.monotonic_s()
+        if now_s - self._drawn_s < _FRAME_S_MIN or self._lost:
+            return
+        self._drawn_s = now_s
+        self._guarded(lambda: self._live.update(self._frame(suite, children), refresh=True))
+
+    def _guarded(self, draw: Any) -> None:  # noqa: ANN401  # a callable whose answer nobody wants
+        """A terminal that was closed must not keep the run from ending in order."""
+        if self._lost:
+            return
+        try:
+            draw()
+        except OSError:
+            self._lost = True
+
+    def _frame(self, suite: core.Suite, children: Mapping[str, Child]) -> RenderableType:
+        parts: list[RenderableType] = []
+        if self._snapshot:
+            parts += [self._price(), self._flows(), *self._alerts(), self._history()]
+        parts.append(_daemons(suite, children))
+        parts += self._words
+        if self._snapshot.get("slots_total"):
+            parts.append(self._progress())
+        head = suite.phase.value if suite.cause is None else f"{suite.phase.value}: {suite.cause.value}"
+        ran = span(clock.monotonic_s() - self._began_s)
+        return Panel(
+            Group(*parts),
+            title=Text(f" {self._title} "),
+            title_align="left",
+            subtitle=Text(f" {head}, {ran}; Ctrl-C stops "),
+            subtitle_align="right",
+            border_style="green" if suite.phase is core.Phase.RUNNING else "yellow",
+        )
+
+    def _price(self) -> RenderableType:
+        now = self._snapshot
+        terms = {
+            "price_ueur_per_kwh": now.get("price_ueur_per_kwh"),
+            "terms": now.get("terms"),
+            "unclipped_ueur_per_kwh": now.get("unclipped_ueur_per_kwh"),
+        }
+        speed = now.get("speed")
+        head = Text(f"{local_time(now)}   slot {now.get('slot', '?')}   ", style="bold")
+        head.append(f"{price(number(now, 'price_ueur_per_kwh'))} €/kWh", style="bold cyan")
+        head.append(f"   import {price(number(now, 'import_ueur_per_kwh'))}")
+        head.append(f"   export {price(number(now, 'export_ueur_per_kwh'))}")
+        if isinstance(speed, (int, float)):
+            head.append(f"   {speed:g}× speed", style="dim")
+        width = max(10, self._console.width - 6)
+        return Group(
+            head,
+            Text(sparkline(self._prices, width), style="cyan"),
+            Text(clean(equation(terms)), style="dim"),
+        )
+
+    def _flows(self) -> RenderableType:
+        totals = self._snapshot.get("totals") or {}
+        weather = self._snapshot.get("weather") or {}
+        table = Table.grid(padding=(0, 3))
+        table.add_row(
+            f"produced {kwh(number(totals, 'produced_wh'))}",
+            f"given {kwh(number(totals, 'given_wh'))}",
+            f"sold {kwh(number(totals, 'sold_wh'))}",
+            f"from grid {kwh(number(totals, 'imported_wh'))}",
+        )
+        table.add_row(
+            f"consumed {kwh(number(totals, 'consumed_wh'))}",
+            f"expired {kwh(number(totals, 'expired_wh'))}",
+            f"bought {kwh(number(totals, 'bought_wh'))}",
+            f"to grid {kwh(number(totals, 'exported_wh'))}",
+        )
+        sky = (
+            f"{weather.get('temperature_c', 0):.1f} °C   wind {weather.get('wind_m_per_s', 0):.1f} m/s   "
+            f"sun {weather.get('ghi_w_per_m2', 0):.0f} W/m²   rain {weather.get('rain_mm_per_h', 0):.1f} mm/h"
+            if weather
+            else ""
+        )
+        homes = f"homes {self._snapshot.get('homes_in', '?')} of {self._snapshot.get('homes', '?')} in"
+        bill = f"homes' balance {money(number(totals, 'homes_money_ueur'))}"
+        return Group(table, Text(f"{homes}   {bill}   {sky}"))
+
+    def _alerts(self) -> Iterator[Text]:
+        for row in self._snapshot.get("events") or ():
+            yield Text(clean(f"! {event(row)} ({row.get('origin', '?')})"), style="bold red")
+        said = notes(self._snapshot)
+        if said:
+            yield Text(f"! {', '.join(said)}", style="yellow")
+
+    def _history(self) -> RenderableType:
+        table = Table(box=None, padding=(0, 2), header_style="bold dim")
+        for heading in (
+            "last slots",
+            "price",
+            "given",
+            "sold",
+            "bought",
+            "from grid",
+            "to grid",
+            "homes' money",
+        ):
+            table.add_column(heading, justify="left" if heading == "last slots" else "right")
+        for row in reversed(self._slots):
+            totals = row.get("totals") or {}
+            energies = ("given_wh", "sold_wh", "bought_wh", "imported_wh", "exported_wh")
+            table.add_row(
+                local_time(row),
+                price(number(row, "price_ueur_per_kwh")),
+                *(kwh(number(totals, name)) for name in energies),
+                money(number(totals, "homes_money_ueur")),
+            )
+        return table
+
+    def _progress(self) -> RenderableType:
+        done, total = number(self._snapshot, "slots_done"), number(self._snapshot, "slots_total")
+        table = Table.grid(padding=(0, 2))
+        table.add_row(
+            Text(f"{done} of {total} slots"), ProgressBar(total=total, completed=min(done, total), width=50)
+        )
+        return table
+
+
+def _daemons(suite: core.Suite, children: Mapping[str, Child]) -> RenderableType:
+    table = Table(box=None, padding=(0, 2), header_style="bold dim")
+    for heading in ("daemon", "pid", "state", "memory", "says"):
+        table.add_column(heading, no_wrap=True, overflow="ellipsis")
+    shown = list(suite.daemons.values())
+    for daemon in shown[:_DAEMONS_SHOWN]:
+        pid = children[daemon.name].pid
+        state = Text(daemon.state.value, style=_STATE_STYLES[daemon.state])
+        table.add_row(daemon.name, str(pid), state, _memory(pid), clean(daemon.status))
+    if len(shown) > _DAEMONS_SHOWN:
+        rest = shown[_DAEMONS_SHOWN:]
+        ready = sum(d.state is core.State.READY for d in rest)
+        table.add_row(f"{len(rest)} more", "", f"{ready} ready", "", "")
+    return table
+
+
+def _memory(pid: int) -> str:
+    pages = stat_field(pid, 24)  # resident set, in pages of 4 KiB
+    return f"{int(pages) * 4096 // 1_000_000} MB" if pages else ""

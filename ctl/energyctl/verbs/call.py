@@ -1,0 +1,60 @@
+"""`energyctl call`: any method of the market, with raw JSON in and out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Annotated, Any
+
+import typer
+
+from energyctl.asking import ask, follow
+from energyctl.exits import Exit, ProblemError
+from energyctl.render import Answer, to_json
+from energyctl.session import Session, session
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb."""
+    app.command("call")(call)
+
+
+def call(
+    ctx: typer.Context,
+    method: Annotated[str, typer.Argument(help="A method of io.energymarket.Control, or a full name.")],
+    parameters: Annotated[str, typer.Argument(metavar="[JSON]", help="Its parameters, an object.")] = "{}",
+    *,
+    more: Annotated[bool, typer.Option("--more", help="Take replies as long as they come.")] = False,
+) -> Answer | Iterator[Answer]:
+    """Call a method of the market's control socket; for example `energyctl call Status`."""
+    given = _parameters(parameters)
+    if more:
+        return _replies(session(ctx), method, given)
+    return _answer(ask(session(ctx), method, given))
+
+
+def _parameters(text: str) -> dict[str, Any]:
+    try:
+        given = json.loads(text)
+    except ValueError as error:
+        raise ProblemError(
+            Exit.USAGE,
+            "bad_parameters",
+            "the parameters are no JSON",
+            str(error),
+            """for example '{"last": 4}'""",
+        ) from error
+    if not isinstance(given, dict):
+        raise ProblemError(
+            Exit.USAGE, "bad_parameters", "the parameters are no JSON object", hint="""for example '{}'"""
+        )
+    return given
+
+
+def _replies(here: Session, method: str, given: dict[str, Any]) -> Iterator[Answer]:
+    for reply in follow(here, method, given):
+        yield _answer(reply)
+
+
+def _answer(reply: dict[str, Any]) -> Answer:
+    return Answer(reply, (to_json(reply),))

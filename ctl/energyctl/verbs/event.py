@@ -1,0 +1,84 @@
+"""`energyctl event`: external events, listed, raised and cleared by hand."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import typer
+
+from energyctl.asking import ask
+from energyctl.exits import Exit, ProblemError
+from energyctl.quantities import duration_slots, event, span
+from energyctl.render import Answer, Block
+from energyctl.session import Session, session
+
+_INTENSITY_MAX = 1000.0  # of an event; the market refuses more than its own bound, with its own words
+
+
+def register(app: typer.Typer) -> None:
+    """Add the group."""
+    group = typer.Typer(
+        help="List, raise and clear external events.", no_args_is_help=True, rich_markup_mode=None
+    )
+    group.callback()(_events)
+    group.command("list")(list_events)
+    group.command("raise")(raise_event)
+    group.command("clear")(clear_event)
+    app.add_typer(group, name="event")
+
+
+def _events() -> None:
+    """List, raise and clear external events."""
+
+
+def list_events(ctx: typer.Context) -> Answer:
+    """Show the active events and the kinds there are."""
+    reply = ask(session(ctx), "Events")
+    active: list[Block] = [
+        f"{event(row)}, since slot {row['from_slot']}, by {row['origin']}" for row in reply["active"]
+    ]
+    kinds = f"kinds: {', '.join(reply['kinds']) or 'none in this scenario'}"
+    return Answer({"type": "events", **reply}, (*(active or ["no active events"]), kinds))
+
+
+def raise_event(
+    ctx: typer.Context,
+    kind: Annotated[str, typer.Argument(help="What happens: one of `energyctl event list`.")],
+    intensity: Annotated[float, typer.Option("--intensity", help="1 adds exactly beta to the price.")] = 1.0,
+    lasting: Annotated[
+        str | None, typer.Option("--for", metavar="N|2h", help="Slots, or market time (rounded up to slots).")
+    ] = None,
+) -> Answer:
+    """Raise an event from the next slot on, until it is cleared or for a time."""
+    if not 0.0 <= intensity <= _INTENSITY_MAX:
+        raise ProblemError(
+            Exit.USAGE, "bad_intensity", f"intensity {intensity:g} is not within 0 and {_INTENSITY_MAX:g}"
+        )
+    here = session(ctx)
+    slots, words = None, ""
+    if lasting is not None:
+        slot_s = _slot_s(here)
+        slots = duration_slots(lasting, slot_s)
+        words = f" ({slots} slots, {span(slots * slot_s)} of market time)"
+    wanted = {"kind": kind, "intensity_permille": round(intensity * 1000), "slots": slots}
+    raised = ask(here, "Raise", wanted)["event"]
+    text = f"raised: {event(raised)}, from slot {raised['from_slot']}{words}"
+    return Answer({"type": "event", **raised}, (text, "see its effect: energyctl price --explain"))
+
+
+def clear_event(
+    ctx: typer.Context, kind: Annotated[str, typer.Argument(help="The kind to clear; events of all origins.")]
+) -> Answer:
+    """Clear the active events of a kind from the next slot on."""
+    reply = ask(session(ctx), "Clear", {"kind": kind})
+    count = reply["cleared"]
+    text = f"cleared {count} event{'' if count == 1 else 's'} of {kind} from slot {reply['from_slot']}"
+    return Answer({"type": "cleared", "kind": kind, **reply}, (text,))
+
+
+def _slot_s(here: Session) -> int:
+    """The slot's length: slots are numbered by UTC seconds // length, so one slot and its time tell it."""
+    row: dict[str, Any] = ask(here, "Price")["current"]
+    began = datetime.fromisoformat(row["time"]).astimezone(UTC)
+    return max(1, round(began.timestamp() / int(row["slot"])))

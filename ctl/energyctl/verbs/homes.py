@@ -1,0 +1,71 @@
+"""`energyctl homes`: the homes' last committed slot and their accounts."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final
+
+import typer
+
+from energyctl.asking import ask
+from energyctl.exits import Exit, ProblemError
+from energyctl.quantities import kwh, money
+from energyctl.render import Answer, Table, number
+from energyctl.session import session
+
+_POLICIES: Final = {1: "give", 2: "sell", 3: "give, then sell"}
+_HEADINGS: Final = (
+    ">home", "policy", "joined", ">net", ">given", ">received", ">sold", ">bought", ">imbalance",
+    ">money", ">balance",
+)  # fmt: skip
+_ENERGIES: Final = ("given_wh", "received_wh", "sold_wh", "bought_wh")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb."""
+    app.command("homes")(homes)
+
+
+def homes(
+    ctx: typer.Context,
+    home: Annotated[int | None, typer.Argument(metavar="[ID]", min=1, help="One home.")] = None,
+    first: Annotated[int, typer.Option("--first", min=1, help="Begin with this home.")] = 1,
+    count: Annotated[int, typer.Option("--count", min=1, help="At most so many homes.")] = 20,
+) -> Answer:
+    """Show homes: their last slot (kWh), what it brought or cost, and their balance."""
+    wanted = {"first": first, "count": count} if home is None else {"first": home, "count": 1}
+    reply = ask(session(ctx), "Homes", wanted)
+    rows = reply["homes"]
+    if home is not None:
+        rows = [row for row in rows if row["home"] == home]
+        if not rows:
+            raise ProblemError(
+                Exit.NO_SUCH_OBJECT,
+                "unknown_home",
+                f"there is no home {home}",
+                f"this market has the homes 1 to {reply['total']}",
+                "energyctl homes lists them",
+            )
+        return Answer({"type": "home", **rows[0]}, (_one(rows[0]),))
+    table = Table(_HEADINGS, [_row(row) for row in rows])
+    text = f"{len(rows)} of {reply['total']} homes"
+    more = f"; --first {rows[-1]['home'] + 1} goes on" if rows and rows[-1]["home"] < reply["total"] else ""
+    return Answer({"type": "homes", **reply}, (table, text + more))
+
+
+def _row(row: dict[str, Any]) -> tuple[str, ...]:
+    return (
+        str(row["home"]),
+        _POLICIES.get(row["policy"], str(row["policy"])),
+        "yes" if row.get("joined") else "no",
+        kwh(number(row, "net_wh"), sign=True),
+        *(kwh(number(row, name)) for name in _ENERGIES),
+        kwh(number(row, "imbalance_wh"), sign=True),
+        money(number(row, "money_ueur")),
+        money(number(row, "balance_ueur")),
+    )
+
+
+def _one(row: dict[str, Any]) -> Table:
+    cells = _row(row)
+    names = tuple(heading.lstrip(">") for heading in _HEADINGS)
+    return Table(("what", ">value"), list(zip(names, cells, strict=True)))

@@ -1,0 +1,108 @@
+"""`energyctl status`: one screen of the market: price, flows, homes, events, and its processes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from energyctl.asking import ask
+from energyctl.exits import Exit
+from energyctl.quantities import event, kwh, price
+from energyctl.render import Alert, Answer, Block, Table, number
+from energyctl.session import session
+from energyctl.slotline import local_time, notes, with_eur
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb."""
+    app.command("status")(status)
+
+
+def status(ctx: typer.Context) -> Answer:
+    """Show how the market is. Exit code: 0 running, 3 not running, 5 degraded, 75 starting."""
+    here = session(ctx)
+    found: dict[str, Any] = ask(here, "Status")["status"]
+    snapshot: dict[str, Any] = found.get("snapshot") or found
+    state = str(found.get("state", "running"))
+    processes = _processes(here.run_dir)
+    said = [*found.get("notes", ()), *notes(snapshot)]
+    frozen = [
+        f"{p['name']} (process {p['pid']}) is {p['state']}" for p in processes if p["state"] != "running"
+    ]
+    degraded = state == "degraded" or bool(frozen)
+    code = Exit.TRY_AGAIN if state == "starting" else Exit.DEGRADED if degraded else Exit.OK
+    blocks: list[Block] = [
+        f"energy-market  {'degraded' if frozen and state == 'running' else state}{_clock(snapshot)}"
+    ]
+    if "price_ueur_per_kwh" in snapshot:
+        blocks += _market(snapshot)
+    blocks += _inside(found, snapshot)
+    blocks += [Alert(event(row)) for row in snapshot.get("events") or ()]
+    blocks += [Alert(str(text)) for text in (*said, *frozen)]
+    if processes:
+        rows = [(p["name"], str(p["pid"]), p["state"]) for p in processes]
+        blocks.append(Table(("process", ">pid", "state"), rows))
+    data = {"type": "status", **found, "processes": processes}
+    if isinstance(found.get("snapshot"), dict):
+        data["snapshot"] = with_eur(found["snapshot"])
+    return Answer(data, tuple(blocks), code)
+
+
+def _clock(snapshot: dict[str, Any]) -> str:
+    if "slot" not in snapshot:
+        return ""
+    speed = snapshot.get("speed")
+    fast = f"  {speed:g}× speed" if isinstance(speed, (int, float)) else ""
+    total = snapshot.get("slots_total")
+    done = f"  {snapshot.get('slots_done', 0)} of {total} slots" if total else ""
+    return f"  slot {snapshot['slot']}  {local_time(snapshot)}{fast}{done}"
+
+
+def _market(snapshot: dict[str, Any]) -> list[Block]:
+    totals = snapshot.get("totals") or {}
+    prices = (
+        f"  price    {price(number(snapshot, 'price_ueur_per_kwh'))} €/kWh"
+        f"   import {price(number(snapshot, 'import_ueur_per_kwh'))}"
+        f"   export {price(number(snapshot, 'export_ueur_per_kwh'))}"
+    )
+    flows = (
+        f"  flows    produced {kwh(number(totals, 'produced_wh'))}"
+        f"   consumed {kwh(number(totals, 'consumed_wh'))}"
+    )
+    trades = (
+        f"  trades   given {kwh(number(totals, 'given_wh'))}   sold {kwh(number(totals, 'sold_wh'))}"
+        f"   bought {kwh(number(totals, 'bought_wh'))}"
+    )
+    grid = f"  grid     from {kwh(number(totals, 'imported_wh'))}   to {kwh(number(totals, 'exported_wh'))}"
+    return [prices, flows, trades, grid]
+
+
+def _inside(found: dict[str, Any], snapshot: dict[str, Any]) -> list[Block]:
+    queue = found.get("queue") or {}
+    market = found.get("market") or {}
+    homes = found.get("homes_joined", snapshot.get("homes_in", "?"))
+    parts = [f"  homes    {homes} of {snapshot.get('homes', '?')} joined"]
+    if queue:
+        parts.append(f"queue {queue.get('messages', 0)} offers, {queue.get('bytes', 0)} bytes")
+    if market.get("pid"):
+        parts.append(f"market {market['pid']}, external {market.get('external_pid') or 'not running'}")
+    return ["   ".join(parts)]
+
+
+def _processes(run_dir: Path) -> list[dict[str, Any]]:
+    """The processes that `energyctl up` keeps here, if it does."""
+    from energyctl.up import proc
+
+    kept = proc.read(run_dir)
+    if kept is None:
+        return []
+    return [
+        {
+            "name": p.name,
+            "pid": p.pid,
+            "state": "frozen" if p.frozen() else "running" if p.alive() else "gone",
+        }
+        for p in (kept.up, *kept.children)
+    ]

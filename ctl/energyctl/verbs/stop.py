@@ -1,0 +1,78 @@
+"""`energyctl stop`: the market settles and says good-bye, all processes go, and nothing is left."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import typer
+
+from energyctl.asking import ask
+from energyctl.exits import Exit, ProblemError
+from energyctl.render import Answer
+from energyctl.session import Session, session
+from energyctl.up import proc
+
+STOP_S_MAX = 30.0  # the market's last slot, then every daemon's good-bye
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb."""
+    app.command("stop")(stop)
+
+
+def stop(ctx: typer.Context) -> Answer:
+    """Stop the market: close the gate, settle, end every process, and check that nothing is left."""
+    here = session(ctx)
+    kept = proc.read(here.run_dir)
+    supervised = kept is not None and kept.up.alive()
+    slot: object = None
+    try:
+        slot = ask(here, "Stop", timeout_s=STOP_S_MAX).get("slot")
+    except ProblemError as problem:
+        # A supervisor can also end a market that does not answer, or is not there yet.
+        if not supervised or problem.exit_code is Exit.PERMISSION:
+            raise
+    left: list[str] = []
+    if kept is not None and supervised:
+        _end(kept.up, answered=slot is not None)
+        left = leftovers(here, kept)
+    if left:
+        raise ProblemError(
+            Exit.FAILED, "leftovers", "something is left", ", ".join(left), "energyctl ipc clean"
+        )
+    last = f"; the last slot is {slot}" if slot is not None else ""
+    return Answer({"type": "stopped", "slot": slot, "left": left}, (f"stopped, nothing is left{last}",))
+
+
+def _end(up: proc.Process, *, answered: bool) -> None:
+    """Wait until the supervisor is gone; one whose market did not answer is told to end the run itself."""
+    import select
+
+    try:
+        pidfd = os.pidfd_open(up.pid)
+    except ProcessLookupError:
+        return
+    try:
+        # The number may be somebody else's by now: the descriptor is not, so look again behind it.
+        if not up.alive():
+            return
+        if not answered:
+            signal.pidfd_send_signal(pidfd, signal.SIGTERM)
+        if not select.select([pidfd], [], [], 2 * STOP_S_MAX)[0]:
+            raise ProblemError(
+                Exit.WAIT_TIMED_OUT,
+                "not_gone",
+                f"energyctl up (process {up.pid}) is still there after {2 * STOP_S_MAX:.0f} s",
+                hint=f"kill -9 {up.pid} ends all of it; then: energyctl ipc clean",
+            )
+    finally:
+        os.close(pidfd)
+
+
+def leftovers(here: Session, kept: proc.Record) -> list[str]:
+    """What a run should have taken with it: processes, sockets, IPC objects."""
+    left = [f"{child.name} (process {child.pid})" for child in kept.children if child.alive()]
+    names = ("control", "trade", "ipc.json", proc.RECORD)
+    return left + [str(path) for path in (Path(here.run_dir) / name for name in names) if path.exists()]

@@ -1,0 +1,116 @@
+"""`energyctl up`: the daemons in the foreground, with a live display; or detached."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from energyctl.exits import Exit
+from energyctl.programs import run_program
+from energyctl.render import Answer
+from energyctl.session import Session, default_state, run_directory, session
+
+if TYPE_CHECKING:
+    from energyctl.up.run import Order
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb."""
+    app.command("up")(up)
+
+
+def up(
+    ctx: typer.Context,
+    scenario: Annotated[
+        str, typer.Argument(metavar="[SCENARIO]", help="A shipped scenario, or a file.")
+    ] = "default",
+    *,
+    lasting: Annotated[
+        str | None,
+        typer.Option("--for", metavar="1d|96", help="End after so much market time, or so many slots."),
+    ] = None,
+    speed: Annotated[
+        float | None, typer.Option("--speed", min=0.0, help="Market seconds per second (the scenario says).")
+    ] = None,
+    homes: Annotated[int | None, typer.Option("--homes", min=1, help="Number of homes.")] = None,
+    seed: Annotated[int | None, typer.Option("--seed", min=0, help="Of all chance.")] = None,
+    state: Annotated[
+        Path | None, typer.Option("--state", help="Ledger and registers (default: below $XDG_STATE_HOME).")
+    ] = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Begin with an empty state.")] = False,
+    shards: Annotated[int | None, typer.Option("--shards", min=1, help="Processes of the home pool.")] = None,
+    report: Annotated[
+        Path | None, typer.Option("--report", help="At the end, write the report here.")
+    ] = None,
+    detach: Annotated[bool, typer.Option("--detach", help="Return when all is ready.")] = False,
+) -> Answer | int:
+    """Run a market here: its daemons are started, shown, and taken down together. Ctrl-C stops it."""
+    from energyctl.up import detach as detaching
+    from energyctl.up import run as running
+
+    here = session(ctx)
+    # Until the daemons run, SIGTERM ends us as Ctrl-C does: locks and directories are given back.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with ExitStack() as stack:
+        order = _order(
+            stack, here, scenario, lasting=lasting, speed=speed, homes=homes, seed=seed, state=state,
+            fresh=fresh, shards=shards,
+        )  # fmt: skip
+        if detach:
+            return detaching.detached(order)
+        code = running.in_foreground(order, here)
+    if report is None or code not in {Exit.OK, Exit.INTERRUPTED}:
+        return code
+    return _report(order, report) or code
+
+
+def _order(
+    stack: ExitStack,
+    here: Session,
+    scenario: str,
+    *,
+    lasting: str | None,
+    speed: float | None,
+    homes: int | None,
+    seed: int | None,
+    state: Path | None,
+    fresh: bool,
+    shards: int | None,
+) -> Order:
+    """Check, lock and compile: whatever can be refused is refused here, while nothing runs yet."""
+    from energyctl.quantities import duration_slots
+    from energyctl.up import prepare, record
+    from energyctl.up.plan import Plan
+    from energyctl.up.run import Order
+    from energyctl.verbs.config import good_scenario
+
+    checked = good_scenario(scenario)
+    slots = duration_slots(lasting, checked.market.period.slot_s) if lasting is not None else None
+    run = run_directory(here.run, os.environ, os.getuid(), own=True)
+    hold = record.hold(run)
+    stack.callback(hold.release)
+    removed = prepare.clear_leftovers(run)
+    if [name for name in removed if name != record.LOG]:
+        sys.stderr.write(f"removed what an earlier run had left: {', '.join(removed)}\n")
+    state_dir = (state or default_state(os.environ, checked.name)).absolute()
+    state_fd = prepare.hold_state(state_dir, checked.name, fresh=fresh)
+    stack.callback(os.close, state_fd)
+    compiled = prepare.read_compiled(prepare.compile_scenario(scenario, homes, seed))
+    plan = Plan(
+        compiled.directory, run, state_dir, compiled.homes_count, compiled.single_homes, shards, speed, slots
+    )
+    title = f"{compiled.name}: {compiled.homes_count} homes, {compiled.title}"
+    return Order(plan, compiled.name, title, hold, state_fd)
+
+
+def _report(order: Order, directory: Path) -> int:
+    plan = order.plan
+    return run_program(
+        "report", ["--compiled", str(plan.compiled), "--state", str(plan.state), "--out", str(directory)]
+    )

@@ -1,0 +1,156 @@
+"""A ledger that no market has open: copied, and read from the copy without trusting the type of any field."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import sqlite3
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from energymarket.audit.source import Beside, Checkpoint, Facts, LedgerDamagedError, Stretch
+from energymarket.exits import Exit, Failure, NoSuchObject, SecondInstance
+from energymarket.transport.store import SCHEMA_VERSION, OrderRow, SlotRow
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from contextlib import ExitStack
+
+_SLOT: Final = (
+    ("slot", int), ("price_ueur_per_kwh", int), ("import_ueur_per_kwh", int), ("export_ueur_per_kwh", int),
+    ("gap", int), ("weather_stale", int), ("totals", str), ("meta", str), ("body", bytes), ("hash", bytes),
+    ("seal", bytes),
+)  # fmt: skip
+_ORDER: Final = (
+    ("home", int), ("id", str), ("slot", int), ("energy_wh", int), ("price_ueur_per_kwh", int),
+    ("total_ueur", int), ("receipt", str),
+)  # fmt: skip
+_STRETCH: Final = (("day", int), ("last_slot", int), ("body", bytes), ("digest", bytes))
+_CHECKPOINT: Final = (("slot", int), ("body", bytes), ("digest", bytes))
+_META: Final = (("key", str), ("value", str))
+_FREE_SHARE: Final = 2  # the copy may take at most half of what is free
+
+
+def copied(stack: ExitStack, path: Path) -> LedgerFile:
+    """A copy of a ledger, to be read. Raises Failure if there is none, or a market has it open."""
+    if not path.is_file():
+        raise NoSuchObject(f"{path}: no ledger here", "name the file with --ledger, or its state with --state")
+    directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="energy-market-audit-")))
+    size = path.stat().st_size
+    if size * _FREE_SHARE > shutil.disk_usage(directory).free:
+        raise Failure(f"no room for a copy of {path} ({size} bytes)", "set TMPDIR", Exit.IO_ERROR)
+    lock = _locked_out(path)
+    try:
+        for name in (path.name, f"{path.name}-wal"):
+            if path.with_name(name).exists():
+                shutil.copyfile(path.with_name(name), directory / name)
+    finally:
+        if lock is not None:
+            os.close(lock)
+    found = LedgerFile(directory / path.name, path)
+    stack.callback(found.close)
+    found.open()
+    return found
+
+
+def _locked_out(path: Path) -> int | None:
+    """The market's lock, shared, so that none starts while we copy; None where no market ever was."""
+    try:
+        descriptor = os.open(path.with_name("lock"), os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise SecondInstance(f"{path}: a market has this ledger open", "ask it with --run DIR") from None
+    return descriptor
+
+
+class LedgerFile:
+    """The copy, open. Whatever SQLite or a field's type says against it is a LedgerDamagedError."""
+
+    def __init__(self, path: Path, original: Path) -> None:
+        self._path = path
+        self._original = original
+        self._db: sqlite3.Connection | None = None
+
+    def open(self) -> None:
+        """Open it. Raises LedgerDamagedError."""
+        try:
+            self._db = sqlite3.connect(self._path, isolation_level=None)
+            self._db.text_factory = bytes
+            version = self._db.execute("PRAGMA user_version").fetchone()[0]
+            problem = str(self._db.execute("PRAGMA integrity_check(1)").fetchone()[0], "utf-8", "replace")
+        except (sqlite3.DatabaseError, TypeError) as error:
+            raise LedgerDamagedError(f"{self._original}: {error}") from error
+        if version != SCHEMA_VERSION:
+            raise LedgerDamagedError(f"{self._original}: ledger version {version}, we read {SCHEMA_VERSION}")
+        if problem != "ok":
+            raise LedgerDamagedError(f"{self._original}: {problem.splitlines()[-1]}")
+
+    def close(self) -> None:
+        """Close the copy."""
+        if self._db is not None:
+            self._db.close()
+            self._db = None
+
+    def facts(self) -> Facts:
+        """Homes, scenario and genesis, as the file says them."""
+        meta = self._meta()
+        homes = meta.get("homes", "")
+        try:
+            genesis = bytes.fromhex(meta.get("genesis", ""))
+        except ValueError as error:
+            raise LedgerDamagedError(f"{self._original}: the genesis is no hash") from error
+        return Facts(int(homes) if homes.isdecimal() else None, meta.get("scenario_hash"), genesis or None)
+
+    def stretches(self) -> list[Stretch]:
+        """Compacted stretches in order."""
+        return [Stretch(*row) for row in self._read("days", _STRETCH, "ORDER BY day")]
+
+    def rows(self, first: int) -> Iterator[SlotRow]:
+        """Sealed slots from `first` on, in order."""
+        for row in self._read("slots", _SLOT, "WHERE slot >= ? ORDER BY slot", (first,)):
+            values = dict(zip(SlotRow.__dataclass_fields__, row, strict=True))
+            if values["gap"] not in {0, 1} or values["weather_stale"] not in {0, 1}:
+                raise LedgerDamagedError(f"{self._original}: slot {row[0]}: a flag is neither 0 nor 1")
+            yield SlotRow(**values | {name: bool(values[name]) for name in ("gap", "weather_stale")})
+
+    def beside(self) -> Beside:
+        """Checkpoints, orders with their receipts, and the market's own notes."""
+        return Beside(
+            tuple(Checkpoint(*row) for row in self._read("checkpoints", _CHECKPOINT, "ORDER BY slot")),
+            tuple(OrderRow(*row) for row in self._read("orders", _ORDER, "ORDER BY slot, receipt")),
+            self._meta(),
+        )
+
+    def _meta(self) -> dict[str, str]:
+        return dict(self._read("meta", _META, ""))
+
+    def _read(
+        self, table: str, fields: Sequence[tuple[str, type]], clause: str, values: Sequence[int] = ()
+    ) -> Iterator[tuple[Any, ...]]:
+        assert self._db is not None
+        names = ", ".join(name for name, _ in fields)
+        query = f"SELECT {names} FROM {table} {clause}"  # noqa: S608: names of our own schema
+        try:
+            for row in self._db.execute(query, values):
+                yield tuple(self._field(table, *field, value) for field, value in zip(fields, row, strict=True))
+        except (sqlite3.DatabaseError, OverflowError, MemoryError) as error:
+            raise LedgerDamagedError(f"{self._original}: table {table}: {error}") from error
+
+    def _field(self, table: str, name: str, kind: type, value: object) -> object:
+        """SQLite knows no types of columns: a flipped bit makes text of a number."""
+        if value is None and name == "body" and table == "slots":
+            return None
+        if kind is str and isinstance(value, bytes):
+            try:
+                return value.decode()
+            except UnicodeDecodeError as error:
+                raise LedgerDamagedError(f"{self._original}: {table}.{name} is not UTF-8") from error
+        if type(value) is not kind:
+            raise LedgerDamagedError(f"{self._original}: {table}.{name} is no {kind.__name__}")
+        return value

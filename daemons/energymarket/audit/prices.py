@@ -1,0 +1,148 @@
+"""The price of every slot: its terms, its inertia, its place in the chain of prices, floor, cap and tariff."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from energymarket.audit.findings import Findings, Kind
+
+if TYPE_CHECKING:
+    from energymarket.audit.opened import Notes, Opened
+    from energymarket.core.parameters import Factor
+    from energymarket.scenario.compiled import Compiled
+    from energymarket.transport.store import SlotRow
+
+INERTIA = "inertia"
+
+
+class Prices:
+    """Hears slots in order: the price of each follows from the one before."""
+
+    def __init__(self, findings: Findings, compiled: Compiled | None) -> None:
+        self._findings = findings
+        self._compiled = compiled
+        self._previous: int | None = None if compiled is None else compiled.price.initial_ueur_per_kwh
+        self._gamma: float | None = None if compiled is None else compiled.price.gamma
+        self._flows: tuple[int, int] | None = (0, 0)  # consumed, produced in the slot before; None: unknown
+        self.reloaded_from: int | None = None  # since when coefficients are not the scenario's
+
+    def pass_over(self, row: SlotRow, notes: Notes | None) -> None:
+        """A slot without detail: only its price and its flows are known."""
+        self._previous = row.price_ueur_per_kwh
+        self._note_flows(notes)
+
+    def check(self, slot: Opened) -> None:
+        """One slot."""
+        self._check_sum(slot)
+        self._check_chain(slot)
+        if self._compiled is not None:
+            self._check_tariff(slot, self._compiled)
+            if self._is_by_scenario(slot, self._compiled):
+                self._check_model(slot, self._compiled)
+        self._previous = slot.head.price_ueur_per_kwh
+        self._note_flows(slot.notes)
+
+    def _note_flows(self, notes: Notes | None) -> None:
+        found = None if notes is None else [notes.totals.get(f"{name}_wh") for name in ("consumed", "produced")]
+        self._flows = None if found is None or None in found else (int(found[0] or 0), int(found[1] or 0))
+
+    def _same(self, slot: Opened, text: str, expected: object, account: str, found: object) -> None:
+        self._findings.same(Kind.PRICE_WRONG, text, expected, found, slot=slot.slot, account=account)
+
+    def _check_sum(self, slot: Opened) -> None:
+        head = slot.head
+        total = sum(value for _, value in head.terms)
+        self._same(slot, "the terms do not add up to it", total, "unclipped_ueur_per_kwh", head.unclipped_ueur_per_kwh)
+        self._same(slot, "the first term", INERTIA, "terms", head.terms[0][0] if head.terms else "")
+
+    def _check_chain(self, slot: Opened) -> None:
+        """Inertia is gamma times the price before, rounded half even; gamma stands in the row."""
+        head, gamma = slot.head, slot.notes.meta.get("gamma")
+        if self._previous is not None:
+            self._same(
+                slot, "not the price of the slot before", self._previous, "previous_ueur_per_kwh",
+                head.previous_ueur_per_kwh,
+            )  # fmt: skip
+        if not isinstance(gamma, int | float) or not head.terms:
+            self._same(slot, "the row says no gamma", "a number", "gamma", repr(gamma))
+            return
+        # A reload within the slot: its price was still made with the gamma before.
+        possible = {round(each * head.previous_ueur_per_kwh) for each in (gamma, self._gamma) if each is not None}
+        inertia = head.terms[0][1]
+        if inertia not in possible:
+            expected = round(gamma * head.previous_ueur_per_kwh)
+            self._same(slot, "not gamma times the price before", expected, INERTIA, inertia)
+        self._gamma = gamma
+
+    def _is_by_scenario(self, slot: Opened, compiled: Compiled) -> bool:
+        """Whether the coefficients are still those of the scenario: a reload may have changed them."""
+        if self.reloaded_from is None and slot.notes.meta.get("gamma") != compiled.price.gamma:
+            self.reloaded_from = slot.slot
+        return self.reloaded_from is None
+
+    def _check_tariff(self, slot: Opened, compiled: Compiled) -> None:
+        head, tariff = slot.head, compiled.tariff
+        asked, paid = compiled.import_export_at(slot.slot)
+        if tariff.follows_price:
+            asked = paid = head.price_ueur_per_kwh
+        pairs = {"import": asked, "export": paid, "gift_fee": tariff.gift_fee_ueur_per_kwh}
+        for name, expected in pairs.items():
+            account = f"{name}_ueur_per_kwh"
+            self._findings.same(
+                Kind.TARIFF_WRONG, "not the scenario's tariff", expected, getattr(head, account),
+                slot=slot.slot, account=account,
+            )  # fmt: skip
+
+    def _check_model(self, slot: Opened, compiled: Compiled) -> None:
+        """Floor and cap, and every term that can be computed without having been there."""
+        head, model = slot.head, compiled.price
+        clipped = min(max(head.unclipped_ueur_per_kwh, model.floor_ueur_per_kwh), model.cap_ueur_per_kwh)
+        self._same(
+            slot, "not the sum of the terms, within floor and cap", clipped, "price_ueur_per_kwh",
+            head.price_ueur_per_kwh,
+        )  # fmt: skip
+        kinds = {kind.name: kind for kind in model.events}
+        names = [INERTIA, *(factor.name for factor in model.factors), *(name for name, _ in head.events)]
+        self._same(slot, "the terms are of other causes", " ".join(names), "terms", " ".join(n for n, _ in head.terms))
+        if [name for name, _ in head.terms] != names:
+            return
+        expected: list[int | None] = [_term(factor, slot, compiled, self._flows) for factor in model.factors]
+        for name, permille in head.events:
+            kind = kinds.get(name)
+            expected.append(None if kind is None else round(kind.beta_ueur_per_kwh * permille / 1000))
+        for (name, value), right in zip(head.terms[1:], expected, strict=True):
+            if right is not None:
+                self._same(slot, "not coefficient times cause", right, name, value)
+
+
+def _term(factor: Factor, slot: Opened, compiled: Compiled, flows: tuple[int, int] | None) -> int | None:
+    """Coefficient times the factor's value, half even; None where the value is known only to those who were there."""
+    value = _value(factor, slot, compiled, flows)
+    return None if value is None else round(factor.alpha_ueur_per_kwh * value)
+
+
+def _value(factor: Factor, slot: Opened, compiled: Compiled, flows: tuple[int, int] | None) -> float | None:
+    if factor.name == "base":
+        return 1.0
+    if factor.name == "imbalance":
+        if flows is None:
+            return None
+        consumed, produced = flows
+        return (consumed - produced) / (consumed + produced) if consumed + produced else 0.0
+    if slot.head.weather_stale or _weather(compiled).get("live", True):
+        return None
+    temperature_mc = int(compiled.weather[compiled.table_row(slot.slot)]["temperature_mc"])
+    match factor.name:
+        case "heating_degrees":
+            return max(0.0, factor.reference_c - temperature_mc / 1000)
+        case "cooling_degrees":
+            return max(0.0, temperature_mc / 1000 - factor.reference_c)
+        case "inverse_temperature":
+            return 1000 / max(temperature_mc, 1000)
+        case _:
+            return None
+
+
+def _weather(compiled: Compiled) -> dict[str, Any]:
+    found: dict[str, Any] = compiled.settings.get("weather", {})
+    return found

@@ -1,0 +1,142 @@
+"""What may enter a slot: a batch, the last readings, and the guards, one per line, each with its refusal.
+
+A batch comes from a peer that may be broken or hostile; after `check` no sum over it can overflow.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from energymarket.core.limits import (
+    CLAIMS_PER_HOME_MAX,
+    ENERGY_WH_MAX,
+    REGISTER_JUMP_WH_MAX,
+    REGISTER_WH_MAX,
+)
+from energymarket.core.records import BATCH_COLUMNS, CLAIM, Policy
+from energymarket.core.refusals import Refusal
+from energymarket.core.units import I64
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+READING_COLUMNS: Final = ("production_wh", "consumption_wh", "import_wh", "export_wh")
+"""The registers of a batch, and the columns of `Readings`."""
+
+_AGREED_COLUMNS: Final = ("offered_wh", "returned_wh", "sold_wh", "bought_wh")
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What a range of homes hands in for a slot."""
+
+    id: str
+    first: int  # home id
+    count: int
+    columns: Mapping[str, npt.NDArray[Any]]  # BATCH_COLUMNS, one value per home
+    claims: npt.NDArray[np.void]  # CLAIM
+
+
+@dataclass(frozen=True, slots=True)
+class Readings:
+    """The registers at the last committed reading: one value per home of the market, 0 before the first."""
+
+    production_wh: I64
+    consumption_wh: I64
+    import_wh: I64
+    export_wh: I64
+
+    @classmethod
+    def zero(cls, homes: int) -> Readings:
+        """Meters fresh from the factory."""
+        return cls(*(np.zeros(homes, np.int64) for _ in READING_COLUMNS))
+
+
+def check(batch: Batch, homes: int, readings: Readings) -> list[Refusal]:
+    """Every reason to refuse the batch whole, in the order of the guards; empty if it may enter.
+
+    `homes` is the number of homes of the market, `readings` the last committed ones.
+    """
+    if not _in_range(batch, homes):
+        return [Refusal.UNKNOWN_HOME]
+    if not _well_formed(batch):
+        return [Refusal.BATCH_MALFORMED]
+    found = [*_agreed(batch), *_registers(batch, readings), *_claims(batch, homes)]
+    return list(dict.fromkeys(found))
+
+
+def _in_range(batch: Batch, homes: int) -> bool:
+    return batch.first >= 1 and batch.count >= 1 and batch.first - 1 + batch.count <= homes
+
+
+def _well_formed(batch: Batch) -> bool:
+    for name, kind in BATCH_COLUMNS:
+        column = batch.columns.get(name)
+        if column is None or column.dtype != kind or column.shape != (batch.count,):
+            return False
+    return batch.claims.dtype == CLAIM and batch.claims.ndim == 1
+
+
+def _agreed(batch: Batch) -> Iterator[Refusal]:
+    columns = batch.columns
+    for name in _AGREED_COLUMNS:
+        if columns[name].min() < 0:
+            yield Refusal.ENERGY_NEGATIVE
+        if columns[name].max() > ENERGY_WH_MAX:
+            yield Refusal.ENERGY_TOO_LARGE
+    policy, offered = columns["policy"], columns["offered_wh"]
+    if policy.min() < Policy.GIVE or policy.max() > Policy.GIVE_THEN_SELL:
+        yield Refusal.POLICY_UNKNOWN
+    if ((policy == Policy.SELL) & (offered > 0)).any():
+        yield Refusal.SELLER_OFFERS
+    if (columns["returned_wh"] > offered).any():
+        yield Refusal.RETURNED_MORE_THAN_OFFERED
+
+
+def _registers(batch: Batch, readings: Readings) -> Iterator[Refusal]:
+    for name in READING_COLUMNS:
+        now = batch.columns[name]
+        if now.min() < 0 or now.max() > REGISTER_WH_MAX:
+            yield Refusal.REGISTER_OUT_OF_RANGE
+            continue  # its difference might not fit
+        before: I64 = getattr(readings, name)
+        grown = now - before[batch.first - 1 : batch.first - 1 + batch.count]
+        if grown.min() < 0:
+            yield Refusal.REGISTER_RUNS_BACKWARDS
+        if grown.max() > REGISTER_JUMP_WH_MAX:
+            yield Refusal.REGISTER_JUMPS
+
+
+def _claims(batch: Batch, homes: int) -> Iterator[Refusal]:
+    claims = batch.claims
+    if len(claims) == 0:
+        return
+    if len(claims) > CLAIMS_PER_HOME_MAX * homes:
+        yield Refusal.TOO_MANY_CLAIMS
+        return  # and no time is spent on them
+    energy = claims["energy_wh"].astype(np.int64)
+    row = claims["taker"].astype(np.int64) - batch.first
+    if energy.min() == 0:
+        yield Refusal.CLAIM_EMPTY
+    if row.min() < 0 or row.max() >= batch.count:
+        yield Refusal.CLAIM_BY_STRANGER
+    else:
+        received = np.zeros(batch.count, np.int64)
+        np.add.at(received, row, energy)
+        if received.max() > ENERGY_WH_MAX:
+            yield Refusal.ENERGY_TOO_LARGE
+    key = offer_key(claims)
+    key.sort(kind="stable")
+    if (key[1:] == key[:-1]).any():
+        yield Refusal.CLAIM_TWICE
+
+
+def offer_key(claims: npt.NDArray[np.void]) -> I64:
+    """One number per claimed part of an offer, ascending by (giver, index)."""
+    key: I64 = claims["giver"].astype(np.int64) << 16
+    key |= claims["index"]
+    return key

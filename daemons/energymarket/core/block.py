@@ -1,0 +1,115 @@
+"""Blocks of homes that fit the cache: who of a block owns a thing, scratch arrays, carried fractions.
+
+Every operation here and in its users is +, -, x, /, a comparison, floor or an integer operation on
+single elements: IEEE 754 rounds them alike everywhere, so the cut into blocks and shards never
+shows in a result.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+F32 = npt.NDArray[np.float32]
+I32 = npt.NDArray[np.int32]
+I64 = npt.NDArray[np.int64]
+U32 = npt.NDArray[np.uint32]
+Bools = npt.NDArray[np.bool_]
+Index = npt.NDArray[np.intp]
+Column = npt.NDArray[Any]
+C = TypeVar("C", bound=np.generic)
+
+BLOCK_HOMES: Final = 16_384
+
+_DENSE_SHARE: Final = 0.5  # above it, working on the whole block beats gathering and scattering (measured)
+
+
+class Owners:
+    """The homes of a block that own a thing: the whole block if they are many, else an index list.
+
+    A column of what only owners have holds `count` values: one per home of the block when dense
+    (those who own nothing have neutral values there), else one per owner.
+    """
+
+    __slots__ = ("_where", "count")
+
+    def __init__(self, mask: Bools) -> None:
+        owners = int(np.count_nonzero(mask))
+        dense = owners >= _DENSE_SHARE * mask.size
+        self._where: Index | None = None if dense else np.flatnonzero(mask)
+        self.count: int = mask.size if dense else owners
+
+    def column(self, values: npt.NDArray[C]) -> npt.NDArray[C]:
+        """The owners' values of a static column, as a contiguous array to keep."""
+        return np.ascontiguousarray(values if self._where is None else values[self._where])
+
+    def read(self, column: npt.NDArray[C], scratch: npt.NDArray[C]) -> npt.NDArray[C]:
+        """The owners' values: the column itself when dense, else a copy in `scratch`."""
+        if self._where is None:
+            return column
+        return column.take(self._where, out=scratch[: self.count], mode="clip")
+
+    def place(self, column: npt.NDArray[C], scratch: npt.NDArray[C]) -> npt.NDArray[C]:
+        """Where to compute the owners' values of `column`; `write` then brings them home."""
+        return column if self._where is None else scratch[: self.count]
+
+    def write(self, column: npt.NDArray[C], values: npt.NDArray[C]) -> None:
+        """Bring values from `read` or `place` back to the column."""
+        if self._where is not None:
+            column[self._where] = values
+
+    def store(self, column: npt.NDArray[C], values: Column) -> None:
+        """Bring values from anywhere else to the column."""
+        column[slice(None) if self._where is None else self._where] = values
+
+    def accumulate(self, before: I64, after: I64, values: Column) -> None:
+        """Make after = before + values for the owners; `after` must have the others' values already."""
+        if self._where is None:
+            np.add(before, values, out=after)
+        else:
+            after[self._where] += values
+
+
+def owners_or_none(mask: Bools) -> Owners | None:
+    """The owners, or None if there is no one."""
+    return Owners(mask) if bool(mask.any()) else None
+
+
+class Scratch:
+    """Arrays as long as a block, made once and used by every block in turn."""
+
+    __slots__ = ("consumption_wh", "floats", "index", "integers", "net_wh", "production_wh")
+
+    def __init__(self, homes: int) -> None:
+        self.floats: tuple[F32, ...] = tuple(np.empty(homes, np.float32) for _ in range(6))
+        self.integers: tuple[I32, ...] = tuple(np.empty(homes, np.int32) for _ in range(10))
+        self.index: Index = np.empty(homes, np.intp)
+        self.production_wh: I32 = np.empty(homes, np.int32)
+        self.consumption_wh: I32 = np.empty(homes, np.int32)
+        self.net_wh: I32 = np.empty(homes, np.int32)
+
+    def look_up(self, table: npt.NDArray[C], keys: Column, out: npt.NDArray[C]) -> npt.NDArray[C]:
+        """table[keys] for keys of any integer width; take() is fastest with indices of its own width."""
+        index = self.index[: keys.size]
+        np.copyto(index, keys, casting="unsafe")
+        return table.take(index, out=out[: keys.size], mode="clip")
+
+
+def split_wh(energy_wh: F32, carry: tuple[F32, F32], whole_wh: I32, spare: F32) -> None:
+    """Whole Wh of `energy_wh` plus what was carried before; the fraction is carried on.
+
+    `carry` is (before, after); `energy_wh` and `spare` are used up. Energies must be 0 .. 2**24 Wh,
+    where float32 still knows whole numbers. The fraction is split off before the carry is added: from
+    1 Wh on both are multiples of 2**-23 and their sum, below 2, is exact; below 1 Wh a slot may round
+    by 2**-24 Wh. Adding first would round by up to 2**-15 Wh in every slot of 1,000 Wh.
+    """
+    before, after = carry
+    np.floor(energy_wh, out=spare)
+    np.subtract(energy_wh, spare, out=energy_wh)
+    np.add(energy_wh, before, out=energy_wh)
+    np.floor(energy_wh, out=after)
+    np.add(spare, after, out=spare)
+    np.subtract(energy_wh, after, out=after)
+    np.copyto(whole_wh, spare, casting="unsafe")

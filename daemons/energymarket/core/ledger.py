@@ -1,0 +1,289 @@
+"""The slot's body in the ledger: canonical bytes that are stored, hashed and unpacked, and their chain.
+
+Layout, all little-endian: a head of fixed size; the price's terms and the events; one width (0, 1, 2, 4
+or 8) per column; then the columns, each packed to the narrowest signed integers that hold it, so that
+a column of zeros costs nothing. Homes and givers are ascending and packed as differences: a market
+without holes says its homes in no byte. The same slot has one body only, and `unpack` takes no other.
+
+Nothing here tells of batches, shards, peers, epochs or wall time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from energymarket.core.limits import (
+    CLAIMS_PER_HOME_MAX,
+    HOMES_MAX,
+    INDEX_MAX,
+    NAME_BYTES_MAX,
+    ORDERS_PER_HOME_MAX,
+)
+from energymarket.core.records import GIFT_COLUMNS, ORDER_COLUMNS, SLOT_COLUMNS
+from energymarket.core.units import I64
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+Columns: TypeAlias = dict[str, I64]
+
+_MAGIC: Final = b"EMSL"
+_VERSION: Final = 1
+_HEAD: Final = struct.Struct("<4sBBBB7q4I")
+_GAP: Final = 1
+_WEATHER_STALE: Final = 2
+_TERM: Final = struct.Struct("<q")
+_EVENT: Final = struct.Struct("<i")
+_WIDTHS: Final = (0, 1, 2, 4, 8)
+_COLUMNS: Final = (
+    *(("slot", name) for name in SLOT_COLUMNS),
+    *(("gift", name) for name in GIFT_COLUMNS),
+    *(("order", name) for name in ORDER_COLUMNS),
+)
+_ROWS_MAX: Final = (HOMES_MAX, CLAIMS_PER_HOME_MAX * HOMES_MAX, ORDERS_PER_HOME_MAX * HOMES_MAX)
+_LEAST_STEP: Final = {("slot", "home"): 1, ("gift", "giver"): 0}
+_ID_MAX: Final = 2**32 - 1
+
+
+class LedgerCorrupt(Exception):
+    """A body that `pack` never made: what is wrong, and at which byte."""
+
+    def __init__(self, what: str, where: int) -> None:
+        super().__init__(f"ledger body: {what} (at byte {where})")
+        self.what = what
+        self.where = where
+
+
+@dataclass(frozen=True, slots=True)
+class SlotHead:
+    """What the ledger says of a slot as a whole: `explain` needs nothing else."""
+
+    slot: int
+    price_ueur_per_kwh: int  # p, published
+    import_ueur_per_kwh: int  # r
+    export_ueur_per_kwh: int  # e
+    gift_fee_ueur_per_kwh: int
+    previous_ueur_per_kwh: int  # p of the slot before
+    unclipped_ueur_per_kwh: int  # the sum of the terms
+    terms: tuple[tuple[str, int], ...] = ()  # name, µ€/kWh
+    events: tuple[tuple[str, int], ...] = ()  # kind, intensity in thousandths
+    gap: bool = False  # closed late: no trades
+    weather_stale: bool = False
+    void_claims: int = 0
+
+
+def genesis(scenario_hash: str) -> bytes:
+    """The hash before the first slot: it ties a ledger to its compiled scenario."""
+    return hashlib.sha256(b"energy-market ledger 1\n" + scenario_hash.encode()).digest()
+
+
+def chain(previous_hash: bytes, body: bytes | memoryview) -> bytes:
+    """h_t = SHA-256(h_{t-1} ‖ body)."""
+    digest = hashlib.sha256(previous_hash)
+    digest.update(body)
+    return digest.digest()
+
+
+# pack
+
+
+def pack(
+    head: SlotHead, columns: Mapping[str, I64], gifts: Mapping[str, I64], orders: Mapping[str, I64]
+) -> bytes:
+    """The one body of a slot. ValueError if rows are not in order: our mistake."""
+    tables = {"slot": columns, "gift": gifts, "order": orders}
+    _check_order(columns, gifts)
+    packed = [_narrow(_as_stored(kind, name, tables[kind][name])) for kind, name in _COLUMNS]
+    widths = bytes(0 if column is None else column.itemsize for column in packed)
+    parts: list[bytes | memoryview] = [_pack_head(head, tables), _pack_names(head), widths]
+    parts.extend(column.data for column in packed if column is not None)
+    return b"".join(parts)
+
+
+def _pack_head(head: SlotHead, tables: Mapping[str, Mapping[str, I64]]) -> bytes:
+    return _HEAD.pack(
+        _MAGIC,
+        _VERSION,
+        _GAP * head.gap + _WEATHER_STALE * head.weather_stale,
+        len(head.terms),
+        len(head.events),
+        head.slot,
+        head.price_ueur_per_kwh,
+        head.import_ueur_per_kwh,
+        head.export_ueur_per_kwh,
+        head.gift_fee_ueur_per_kwh,
+        head.previous_ueur_per_kwh,
+        head.unclipped_ueur_per_kwh,
+        head.void_claims,
+        *(len(next(iter(table.values()))) for table in tables.values()),
+    )
+
+
+def _pack_names(head: SlotHead) -> bytes:
+    parts = []
+    for pairs, number in ((head.terms, _TERM), (head.events, _EVENT)):
+        for name, value in pairs:
+            data = name.encode()
+            if not 0 < len(data) <= NAME_BYTES_MAX:
+                raise ValueError(f"a name of 1 to {NAME_BYTES_MAX} bytes is wanted, not {name!r}")
+            parts.append(bytes((len(data),)) + data + number.pack(value))
+    return b"".join(parts)
+
+
+def _check_order(columns: Mapping[str, I64], gifts: Mapping[str, I64]) -> None:
+    for table in (columns, gifts):
+        if len({len(column) for column in table.values()}) > 1:
+            raise ValueError("columns of one table differ in length")
+    if (columns["home"][:1] < 1).any() or not _ascends(columns["home"]) or not _ascends(_gift_key(gifts)):
+        raise ValueError("homes, or gifts by (giver, index), are not in order")
+
+
+def _ascends(ids: I64) -> bool:
+    return bool((ids[1:] > ids[:-1]).all())
+
+
+def _gift_key(gifts: Mapping[str, I64]) -> I64:
+    return (gifts["giver"] << 16) | gifts["index"]
+
+
+def _as_stored(kind: str, name: str, column: I64) -> I64:
+    """Differences instead of ascending ids: homes follow each other by one, givers by none."""
+    least = _LEAST_STEP.get((kind, name))
+    if least is None or not len(column):
+        return column
+    steps = np.empty_like(column)
+    steps[0] = column[0]
+    np.subtract(column[1:], column[:-1], out=steps[1:])
+    if least:
+        steps -= least
+    return steps
+
+
+def _narrow(column: I64) -> npt.NDArray[np.signedinteger[Any]] | None:
+    """The column in the narrowest type that holds it; None for nothing but zeros."""
+    width = _width_of(column)
+    return column.astype(f"<i{width}") if width else None
+
+
+def _width_of(column: I64) -> int:
+    if not len(column):
+        return 0
+    low, high = int(column.min()), int(column.max())
+    if low == high == 0:
+        return 0
+    bits = max(high, ~low).bit_length() + 1
+    return next(width for width in _WIDTHS if bits <= 8 * width)
+
+
+# unpack
+
+
+def unpack(body: bytes | memoryview) -> tuple[SlotHead, Columns, Columns, Columns]:
+    """Head, SLOT_COLUMNS, GIFT_COLUMNS, ORDER_COLUMNS as int64. LedgerCorrupt unless `pack` made the body."""
+    reader = _Reader(memoryview(body))
+    magic, version, flags, terms, events, *numbers = reader.fields(_HEAD, "head")
+    if magic != _MAGIC:
+        raise LedgerCorrupt("not a slot of the ledger", 0)
+    if version != _VERSION:
+        raise LedgerCorrupt(f"version {version} is not {_VERSION}", 4)
+    if flags & ~(_GAP | _WEATHER_STALE):
+        raise LedgerCorrupt("unknown flags", 5)
+    rows = dict(zip(("slot", "gift", "order"), numbers[8:], strict=True))
+    for count, most in zip(rows.values(), _ROWS_MAX, strict=True):
+        if count > most:
+            raise LedgerCorrupt(f"{count} rows are more than {most}", _HEAD.size - 12)
+    head = SlotHead(
+        slot=numbers[0],
+        price_ueur_per_kwh=numbers[1],
+        import_ueur_per_kwh=numbers[2],
+        export_ueur_per_kwh=numbers[3],
+        gift_fee_ueur_per_kwh=numbers[4],
+        previous_ueur_per_kwh=numbers[5],
+        unclipped_ueur_per_kwh=numbers[6],
+        terms=tuple(reader.pair(_TERM) for _ in range(terms)),
+        events=tuple(reader.pair(_EVENT) for _ in range(events)),
+        gap=bool(flags & _GAP),
+        weather_stale=bool(flags & _WEATHER_STALE),
+        void_claims=numbers[7],
+    )
+    tables = _unpack_columns(reader, rows)
+    if reader.at != len(reader.data):
+        raise LedgerCorrupt("bytes beyond the end", reader.at)
+    return head, tables["slot"], tables["gift"], tables["order"]
+
+
+def _unpack_columns(reader: _Reader, rows: Mapping[str, int]) -> dict[str, Columns]:
+    tables: dict[str, Columns] = {kind: {} for kind in rows}
+    at_widths = reader.at
+    widths = bytes(reader.take(len(_COLUMNS), "widths"))
+    for number, (kind, name) in enumerate(_COLUMNS):
+        width, count = widths[number], rows[kind]
+        if width not in _WIDTHS:
+            raise LedgerCorrupt(f"{width} is no width of {name}", at_widths + number)
+        at = reader.at
+        stored = np.zeros(count, np.int64)
+        if width:
+            stored[:] = np.frombuffer(reader.take(width * count, name), f"<i{width}")
+        if _width_of(stored) != width:
+            raise LedgerCorrupt(f"{name} is not packed as narrowly as it could be", at_widths + number)
+        tables[kind][name] = _as_meant(kind, name, stored, at)
+    key = _gift_key(tables["gift"])
+    if not _ascends(key):
+        raise LedgerCorrupt("gifts are not in order of giver and index", at_widths)
+    return tables
+
+
+def _as_meant(kind: str, name: str, stored: I64, at: int) -> I64:
+    """Ids instead of their differences, and the bounds of every id and index."""
+    least = _LEAST_STEP.get((kind, name))
+    if not len(stored) or (least is None and kind != "gift"):
+        return stored
+    low, high = int(stored.min()), int(stored.max())
+    if low < 0 or high > (INDEX_MAX if name == "index" else _ID_MAX):
+        raise LedgerCorrupt(f"{name} is out of bounds", at)
+    if least is None:
+        return stored
+    column = np.cumsum(stored + least)
+    if int(column[-1]) > _ID_MAX:
+        raise LedgerCorrupt(f"{name} is out of bounds", at)
+    return column
+
+
+class _Reader:
+    """A place in a body; every step beyond its end is a LedgerCorrupt."""
+
+    def __init__(self, data: memoryview) -> None:
+        self.data = data
+        self.at = 0
+
+    def take(self, size: int, what: str) -> memoryview:
+        """The next bytes."""
+        end = self.at + size
+        if end > len(self.data):
+            raise LedgerCorrupt(f"{what} is cut off", self.at)
+        part = self.data[self.at : end]
+        self.at = end
+        return part
+
+    def fields(self, layout: struct.Struct, what: str) -> tuple[Any, ...]:
+        """The next fields."""
+        return layout.unpack(self.take(layout.size, what))
+
+    def pair(self, number: struct.Struct) -> tuple[str, int]:
+        """A name and its number."""
+        at = self.at
+        size = self.take(1, "name")[0]
+        if not 0 < size <= NAME_BYTES_MAX:
+            raise LedgerCorrupt(f"a name of {size} bytes", at)
+        try:
+            name = str(self.take(size, "name"), "utf-8")
+        except UnicodeDecodeError as error:
+            raise LedgerCorrupt("a name is not UTF-8", at) from error
+        (value,) = self.fields(number, "number")
+        return name, value

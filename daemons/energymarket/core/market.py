@@ -1,0 +1,334 @@
+"""The market's slot: open, hear batches and orders, close. Pure: the owner carries the effects out.
+
+The way of a slot: `open_slot` fixes its prices; `hear_batch` and `hear_order` accept or refuse by
+name; `close_slot` matches, settles and packs without changing anything; once that is durable,
+`commit_slot` makes it the state from which the next slot starts.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from energymarket.core import ledger, pricing, settlement
+from energymarket.core.refusals import Refusal
+from energymarket.core.settlement import Batch, Prices, Readings, Settlement
+from energymarket.core.units import money_ueur
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import numpy.typing as npt
+
+    from energymarket.core.events import EventBook
+    from energymarket.core.parameters import PriceModel, Tariff
+
+NO_SLOT = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What a market goes by: parameters that a reload may exchange between two slots."""
+
+    price: PriceModel
+    tariff: Tariff
+    homes: int
+    tariff_at: Callable[[int], tuple[int, int]]  # slot -> import, export price in µ€/kWh
+
+
+@dataclass(frozen=True, slots=True)
+class Outside:
+    """What the market knows of the world when a slot opens."""
+
+    temperature_mc: int
+    raining: bool
+    weather_stale: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """An open slot: its prices and how they came about."""
+
+    slot: int
+    epoch: int
+    previous_ueur_per_kwh: int
+    terms: pricing.Terms
+    events: tuple[tuple[int, int], ...]  # kind index, intensity in thousandths
+    prices: Prices
+    gap: bool
+    weather_stale: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """A single order as accepted: energy and total above zero are a sale."""
+
+    home: int
+    id: str
+    slot: int
+    energy_wh: int
+    price_ueur_per_kwh: int
+    total_ueur: int
+    receipt: str
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """A closed slot, ready to be made durable."""
+
+    slot: int
+    head: ledger.SlotHead
+    settlement: Settlement
+    orders: dict[str, npt.NDArray[np.int64]]
+    body: bytes
+    hash: bytes
+    batches: tuple[tuple[int, int, str], ...]  # first home, count, id
+
+
+@dataclass(slots=True)
+class Accounts:
+    """Per home, index = id - 1: what the ledger adds up to."""
+
+    readings: Readings
+    balance_ueur: npt.NDArray[np.int64]
+    last_slot: npt.NDArray[np.int64]  # last slot with a row of the home, NO_SLOT if none
+
+    @classmethod
+    def fresh(cls, homes: int) -> Accounts:
+        """Accounts of a ledger without a slot."""
+        return cls(Readings.zero(homes), np.zeros(homes, np.int64), np.full(homes, NO_SLOT, np.int64))
+
+    def apply(self, slot: int, columns: dict[str, npt.NDArray[np.int64]]) -> None:
+        """Add a committed slot: registers, balances and the slot in which a home was last heard."""
+        rows = columns["home"] - 1
+        self.readings.production_wh[rows] += columns["produced_wh"]
+        self.readings.consumption_wh[rows] += columns["consumed_wh"]
+        self.readings.import_wh[rows] += columns["imported_wh"]
+        self.readings.export_wh[rows] += columns["exported_wh"]
+        self.balance_ueur[rows] += columns["money_ueur"]
+        self.last_slot[rows] = slot
+
+    def copy(self) -> Accounts:
+        """An independent copy."""
+        parts = [column.copy() for column in self.columns()]
+        return Accounts(Readings(*parts[:4]), parts[4], parts[5])
+
+    def columns(self) -> tuple[npt.NDArray[np.int64], ...]:
+        """Every column, in the order of a checkpoint."""
+        read = self.readings
+        meters = (read.production_wh, read.consumption_wh, read.import_wh, read.export_wh)
+        return (*meters, self.balance_ueur, self.last_slot)
+
+    def pack(self) -> bytes:
+        """The columns back to back, little-endian int64: the body of a checkpoint."""
+        return b"".join(column.astype("<i8").tobytes() for column in self.columns())
+
+    @classmethod
+    def unpack(cls, body: bytes, homes: int) -> Accounts:
+        """The accounts of a checkpoint; ValueError if it is of another size."""
+        parts = np.frombuffer(body, "<i8").reshape(6, homes).astype(np.int64)
+        return cls(Readings(*(part.copy() for part in parts[:4])), parts[4].copy(), parts[5].copy())
+
+
+@dataclass(slots=True)
+class Market:
+    """The state of a market between two slots, and the slot that is open."""
+
+    rules: Rules
+    accounts: Accounts
+    hash: bytes
+    price_ueur_per_kwh: int
+    book: EventBook
+    slot: int = NO_SLOT  # last committed
+    consumed_wh: int = 0  # of the last committed slot
+    produced_wh: int = 0
+    contributions: tuple[float, ...] = ()  # what the price holds of each kind of event, and of clipping
+    opening: Opening | None = None
+    batches: dict[tuple[int, int], Batch] = field(default_factory=dict)
+    orders: list[Order] = field(default_factory=list)
+    orders_known: dict[tuple[int, str], Order] = field(default_factory=dict)
+
+    # open
+
+    def open_slot(self, slot: int, outside: Outside, *, epoch: int = 0, gap: bool = False) -> Opening:
+        """Fix the prices of a slot. The same slot opened again under the same facts has the same prices."""
+        events = tuple(self.book.active(slot))
+        terms = pricing.terms(
+            self.rules.price,
+            self.price_ueur_per_kwh,
+            temperature_mc=outside.temperature_mc,
+            consumed_wh=self.consumed_wh,
+            produced_wh=self.produced_wh,
+            events=events,
+        )
+        self.opening = Opening(
+            slot=slot,
+            epoch=epoch,
+            previous_ueur_per_kwh=self.price_ueur_per_kwh,
+            terms=terms,
+            events=events,
+            prices=self._prices(slot, terms.published_ueur_per_kwh),
+            gap=gap,
+            weather_stale=outside.weather_stale,
+        )
+        self.batches = {}
+        self.orders = []
+        return self.opening
+
+    def _prices(self, slot: int, price: int) -> Prices:
+        tariff = self.rules.tariff
+        if tariff.follows_price:
+            return Prices(price, price, price, tariff.gift_fee_ueur_per_kwh)
+        import_, export = self.rules.tariff_at(slot)
+        return Prices(price, import_, export, tariff.gift_fee_ueur_per_kwh)
+
+    def _opened(self) -> Opening:
+        if self.opening is None:
+            raise RuntimeError("no slot is open")
+        return self.opening
+
+    def restore_orders(self, orders: list[Order]) -> None:
+        """Orders that were acknowledged in the open slot before the process died."""
+        self.orders = list(orders)
+        for order in orders:
+            self.orders_known[order.home, order.id] = order
+
+    # hear
+
+    def hear_batch(self, batch: Batch) -> list[Refusal]:
+        """Book a batch into the open slot, or say why not. The same range again replaces what it said."""
+        problems = settlement.check(batch, self.rules.homes, self.accounts.readings)
+        if not problems and self._overlaps(batch):
+            problems = [Refusal.HOMES_TAKEN]
+        if not problems:
+            self.batches[batch.first, batch.count] = batch
+        return problems
+
+    def _overlaps(self, batch: Batch) -> bool:
+        """Whether another range with some of these homes is in: leases may change hands within a slot."""
+        end = batch.first + batch.count
+        return any(
+            first < end and batch.first < first + count and (first, count) != (batch.first, batch.count)
+            for first, count in self.batches
+        )
+
+    def hear_order(self, home: int, energy_wh: int, order_id: str) -> Order:
+        """The receipt of a single order (above zero: a sale). An id seen before gets its receipt again."""
+        known = self.orders_known.get((home, order_id))
+        if known is not None:
+            return known
+        opening = self._opened()
+        price = opening.prices.price
+        total = money_ueur(abs(energy_wh), price)
+        order = Order(
+            home=home,
+            id=order_id,
+            slot=opening.slot,
+            energy_wh=energy_wh,
+            price_ueur_per_kwh=price,
+            total_ueur=total if energy_wh > 0 else -total,
+            receipt=f"{opening.slot}-{len(self.orders):06d}",
+        )
+        self.orders.append(order)
+        self.orders_known[home, order_id] = order
+        return order
+
+    def forget_orders(self, count: int) -> None:
+        """Take back the last orders: they could not be made durable."""
+        for order in self.orders[len(self.orders) - count :]:
+            del self.orders_known[order.home, order.id]
+        del self.orders[len(self.orders) - count :]
+
+    # close
+
+    def close_slot(self) -> Closed:
+        """Match, settle and pack the open slot. Nothing of the state changes."""
+        opening = self._opened()
+        batches = [self.batches[key] for key in sorted(self.batches)]
+        orders = self._order_columns()
+        readings, homes = self.accounts.readings, self.rules.homes
+        settled = settlement.settle(readings, batches, orders, opening.prices, homes)
+        head = self._head(opening, settled.void_claims)
+        body = ledger.pack(head, settled.columns, settled.gifts, orders)
+        return Closed(
+            slot=opening.slot,
+            head=head,
+            settlement=settled,
+            orders=orders,
+            body=body,
+            hash=ledger.chain(self.hash, body),
+            batches=tuple((batch.first, batch.count, batch.id) for batch in batches),
+        )
+
+    def _head(self, opening: Opening, void_claims: int) -> ledger.SlotHead:
+        return ledger.SlotHead(
+            slot=opening.slot,
+            previous_ueur_per_kwh=opening.previous_ueur_per_kwh,
+            unclipped_ueur_per_kwh=opening.terms.unclipped_ueur_per_kwh,
+            price_ueur_per_kwh=opening.prices.price,
+            import_ueur_per_kwh=opening.prices.import_,
+            export_ueur_per_kwh=opening.prices.export,
+            gift_fee_ueur_per_kwh=opening.prices.gift_fee,
+            terms=opening.terms.items,
+            events=tuple((self.rules.price.events[kind].name, much) for kind, much in opening.events),
+            gap=opening.gap,
+            weather_stale=opening.weather_stale,
+            void_claims=void_claims,
+        )
+
+    def _order_columns(self) -> dict[str, npt.NDArray[np.int64]]:
+        rows = np.array([(o.home, o.energy_wh, o.total_ueur) for o in self.orders], np.int64).reshape(-1, 3)
+        return {"home": rows[:, 0].copy(), "energy_wh": rows[:, 1].copy(), "total_ueur": rows[:, 2].copy()}
+
+    def commit_slot(self, closed: Closed) -> None:
+        """Make a durable slot the state from which the next one starts."""
+        opening = self._opened()
+        self.accounts.apply(closed.slot, closed.settlement.columns)
+        self.hash = closed.hash
+        self.slot = closed.slot
+        self.price_ueur_per_kwh = opening.prices.price
+        self.consumed_wh = closed.settlement.totals.consumed_wh
+        self.produced_wh = closed.settlement.totals.produced_wh
+        self.contributions = pricing.follow(self.rules.price, self.contributions, opening.terms)
+        self.book.forget(closed.slot)
+        self.opening = None
+        self.batches = {}
+        self.orders = []
+        self._forget_old_orders(closed.slot)
+
+    def _forget_old_orders(self, slot: int) -> None:
+        old = [key for key, order in self.orders_known.items() if order.slot < slot - ORDER_SLOTS_REMEMBERED]
+        for key in old:
+            del self.orders_known[key]
+
+    # rest and go on
+
+    def state_after(self, closed: Closed) -> str:
+        """What a restart after this slot needs beside the accounts, as JSON: durable with the slot."""
+        opening = self._opened()
+        return json.dumps(
+            {
+                "slot": closed.slot,
+                "price_ueur_per_kwh": opening.prices.price,
+                "consumed_wh": closed.settlement.totals.consumed_wh,
+                "produced_wh": closed.settlement.totals.produced_wh,
+                "contributions": pricing.follow(self.rules.price, self.contributions, opening.terms),
+            }
+        )
+
+    def resume(self, state: str, chain_hash: bytes) -> None:
+        """Go on from what `state_after` said and the hash of the last committed slot."""
+        facts = json.loads(state)
+        self.slot = facts["slot"]
+        self.price_ueur_per_kwh = facts["price_ueur_per_kwh"]
+        self.consumed_wh = facts["consumed_wh"]
+        self.produced_wh = facts["produced_wh"]
+        self.contributions = tuple(facts["contributions"])
+        self.hash = chain_hash
+
+
+ORDER_SLOTS_REMEMBERED = 96
+"""For how many slots an order's id is known: a day of quarter-hours, as the store keeps them."""

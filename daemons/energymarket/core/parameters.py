@@ -1,0 +1,94 @@
+"""The parameters of a market as the core uses them: resolved, quantised, per slot.
+
+`scenario.toml` makes them from a file; the compiled scenario carries them as JSON.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Take(StrEnum):
+    """How much of an offer a taker takes."""
+
+    EXACT = "exact"
+    GREEDY = "greedy"
+
+
+class Turn(StrEnum):
+    """How long a taker keeps its turn."""
+
+    FAIR = "fair"
+    SELFISH = "selfish"
+
+
+class Excess(StrEnum):
+    """What a greedy taker does with what it did not need."""
+
+    MEAN = "mean"
+    NEUTRAL = "neutral"
+
+
+@dataclass(frozen=True, slots=True)
+class Sharing:
+    """The sharing model of gifts."""
+
+    take: Take = Take.EXACT
+    turn: Turn = Turn.SELFISH
+    excess: Excess = Excess.NEUTRAL
+
+
+@dataclass(frozen=True, slots=True)
+class Factor:
+    """An internal factor of the price: alpha is what one unit of it adds in one slot."""
+
+    name: str  # base, heating_degrees, cooling_degrees, inverse_temperature, imbalance
+    alpha_ueur_per_kwh: float
+    reference_c: float = 0.0  # of heating and cooling degrees
+
+
+@dataclass(frozen=True, slots=True)
+class EventKind:
+    """A kind of external event: beta is what intensity 1 adds in one slot."""
+
+    name: str
+    beta_ueur_per_kwh: float
+    arrivals_per_slot: float  # Poisson rate
+    duration_slots_mean: float
+    intensity_min: float = 1.0
+    intensity_max: float = 1.0
+    rain_factor: float = 1.0  # the rate is multiplied by it while it rains
+
+
+@dataclass(frozen=True, slots=True)
+class PriceModel:
+    """P_t = gamma P_{t-1} + sum alpha_i f_i + sum beta_j u_j intensity_j, clipped to floor and cap."""
+
+    initial_ueur_per_kwh: int
+    gamma: float
+    factors: tuple[Factor, ...]
+    events: tuple[EventKind, ...]
+    floor_ueur_per_kwh: int
+    cap_ueur_per_kwh: int
+
+
+@dataclass(frozen=True, slots=True)
+class Tariff:
+    """What the grid asks and pays. With `follows_price` r = e = p (the assignment's world)."""
+
+    import_ueur_per_kwh: int
+    export_ueur_per_kwh: int
+    gift_fee_ueur_per_kwh: int = 0
+    follows_price: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Period:
+    """Market time of the scenario: slots are numbered slot = UTC seconds // slot_s."""
+
+    slot_s: int
+    first_slot: int
+    slots: int  # length of the tables; beyond it they repeat
+    speed: float  # market seconds per real second
+    timezone: str

@@ -1,0 +1,192 @@
+"""The live exchange of gifts over the System V queue: put, take in turns, take back; every wait ends.
+
+In live mode the order is arrival. A full queue passes the turn to the takers, an empty one to the
+givers; what finds no room until the end of the exchange is shed. The queue carries hints only: when
+this process dies in the middle, the ledger still knows whose the energy is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from energymarket.core import exchange
+from energymarket.core.parameters import Turn
+from energymarket.core.records import CLAIM, OFFER
+from energymarket.runtime.clock import boottime_ns
+from energymarket.transport.queue import QueueFrozen
+from energymarket.wire import offer_message
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy.typing as npt
+
+    from energymarket.core.parameters import Sharing
+    from energymarket.runtime.service import StopFlag
+    from energymarket.transport.queue import OfferQueue
+
+LOCK_WAIT_S = 0.5
+"""How long the queue's semaphore is waited for; a frozen holder costs this once, then gifts are skipped."""
+
+BELL_WAIT_S = 1.0
+"""One wait for the bell: a stop that comes between looking and waiting is seen after this at the latest."""
+
+
+@dataclass(slots=True)
+class Bargain:
+    """What the exchange came to for one range of homes."""
+
+    received_wh: npt.NDArray[np.int64]  # per taker, in the order given
+    excess_wh: npt.NDArray[np.int64]  # per taker: greed's, beyond its need
+    claims: list[npt.NDArray[np.void]] = field(default_factory=list)
+    returned: list[npt.NDArray[np.void]] = field(default_factory=list)  # offers that came back
+    shed: int = 0
+    degraded: bool = False
+    garbage: int = 0
+
+    def all_claims(self) -> npt.NDArray[np.void]:
+        """Every claim of the range as one CLAIM array."""
+        return np.concatenate(self.claims) if self.claims else np.zeros(0, CLAIM)
+
+    def all_returned(self) -> npt.NDArray[np.void]:
+        """Every offer that was taken back as one OFFER array."""
+        return np.concatenate(self.returned) if self.returned else np.zeros(0, OFFER)
+
+
+@dataclass(slots=True)
+class Exchange:
+    """One slot's exchange of a range of homes; `run` blocks until its end and never beyond."""
+
+    queue: OfferQueue
+    sharing: Sharing
+    slot: int
+    epoch: int
+    deadline_ns: int
+    offers: npt.NDArray[np.void]
+    taker_ids: npt.NDArray[np.uint32]
+    need_wh: npt.NDArray[np.int64]
+    stop: StopFlag
+    packed: list[tuple[int, bytes]] = field(init=False)
+    put_types: set[int] = field(init=False)
+    result: Bargain = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.packed = [
+            (int(part["giver"][0]), offer_message.pack(part, slot=self.slot, epoch=self.epoch))
+            for part in _parts(self.offers)
+        ]
+        self.packed.reverse()  # popped from the end, so that the oldest goes first
+        self.put_types = set()
+        self.result = Bargain(
+            received_wh=np.zeros(len(self.taker_ids), np.int64),
+            excess_wh=np.zeros(len(self.taker_ids), np.int64),
+        )
+        self.need_wh = self.need_wh.astype(np.int64)
+
+    def run(self) -> Bargain:
+        """Bargain until the deadline; then take back what nobody took."""
+        try:
+            while boottime_ns() < self.deadline_ns and not self.stop.is_set():
+                moved = self._turn()
+                if moved:
+                    self.queue.ring()
+                if not moved or not self._wanting():
+                    self._rest()
+            self._take_back()
+        except QueueFrozen:
+            self.result.degraded = True
+        self._shed()
+        return self.result
+
+    def _shed(self) -> None:
+        """What never found room is with its givers still: it goes to the market at once."""
+        for _, data in self.packed:
+            _, offers = offer_message.unpack(data)
+            self.result.shed += len(offers)
+            self.result.returned.append(offers)
+
+    def _wanting(self) -> bool:
+        return bool(self.packed) or bool((self.need_wh > 0).any())
+
+    def _rest(self) -> None:
+        """Wait for the bell, or where nothing is left to do for the end of the exchange."""
+        if not self._wanting():
+            self.stop.wait_until(self.deadline_ns)
+            return
+        left_s = (self.deadline_ns - boottime_ns()) / 1e9
+        if left_s > 0:
+            self.queue.wait(min(left_s, BELL_WAIT_S))
+
+    def _turn(self) -> bool:
+        """One hold of the semaphore: put what fits, then take one turn. True if anything moved."""
+        moved = False
+        with self.queue.locked(LOCK_WAIT_S):
+            moved = self._put() or moved
+            if self.sharing.turn is Turn.FAIR:
+                moved = self._take_one() or moved
+            else:
+                while (self.need_wh > 0).any() and self._take_one():
+                    moved = True
+                    self._put()
+        return moved
+
+    def _put(self) -> bool:
+        moved = False
+        while self.packed and self.queue.put(*self.packed[-1]):
+            self.put_types.add(self.packed.pop()[0])
+            moved = True
+        return moved
+
+    def _take_one(self) -> bool:
+        """Take the oldest message and serve the takers from it; what they leave goes back to its place."""
+        if not (self.need_wh > 0).any():
+            return False
+        got = self.queue.take()
+        if got is None:
+            return False
+        kind, data = got
+        offers = self._offers_of(data)
+        if offers is None:
+            return True
+        turns = 1 if self.sharing.turn is Turn.FAIR else None
+        served = exchange.serve(offers, self.taker_ids, self.need_wh, self.sharing, turns=turns)
+        self._book(served)
+        if len(served.rests):
+            self.queue.put_first(kind, offer_message.pack(served.rests, slot=self.slot, epoch=self.epoch))
+        return len(served.claims) > 0
+
+    def _offers_of(self, data: bytes) -> npt.NDArray[np.void] | None:
+        """The offers of this slot in a message; None for one of another slot or of nobody we know."""
+        try:
+            head, offers = offer_message.unpack(data)
+        except offer_message.WireError:
+            self.result.garbage += 1
+            return None
+        if (head.slot, head.epoch) != (self.slot, self.epoch):
+            return None
+        return offers
+
+    def _book(self, served: exchange.Served) -> None:
+        result = self.result
+        result.claims.append(served.claims)
+        result.received_wh += served.received_wh
+        result.excess_wh += served.excess_wh
+        self.need_wh -= served.received_wh
+        np.maximum(self.need_wh, 0, out=self.need_wh)
+
+    def _take_back(self) -> None:
+        """Every message that still lies there under a type of ours, whoever split it meanwhile."""
+        with self.queue.locked(LOCK_WAIT_S):
+            for kind in sorted(self.put_types):
+                while (got := self.queue.take(kind)) is not None:
+                    offers = self._offers_of(got[1])
+                    if offers is not None:
+                        self.result.returned.append(offers)
+
+
+def _parts(offers: npt.NDArray[np.void]) -> Sequence[npt.NDArray[np.void]]:
+    size = offer_message.OFFERS_MAX
+    return [offers[at : at + size] for at in range(0, len(offers), size)]

@@ -1,0 +1,263 @@
+"""The keeper of a range of homes: slot after slot it lives, bargains, hands in and books the receipt."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from energymarket.core import exchange
+from energymarket.core.records import Phase, Policy
+from energymarket.home.bargain import Bargain, Exchange
+from energymarket.home.scene import Scenes
+from energymarket.home.session import Lost, Refused
+from energymarket.runtime.clock import boottime_ns
+from energymarket.wire import batch as batch_wire
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from energymarket.core.fleet import Fleet, Net
+    from energymarket.core.weather import Sample
+    from energymarket.home.books import Books
+    from energymarket.home.session import Joined, Session
+    from energymarket.runtime.notify import Notifier
+    from energymarket.runtime.service import StopFlag
+    from energymarket.scenario.compiled import Compiled
+    from energymarket.transport.page import BoardReader, ClockReader
+    from energymarket.transport.queue import OfferQueue
+    from energymarket.wire.clock_page import ClockPage
+
+log = logging.getLogger(__name__)
+
+PATIENCE_S = 5.0
+"""How long after the slot's end its receipt is awaited before the market counts as frozen."""
+
+
+@dataclass(slots=True)
+class Handed:
+    """A batch that has been handed in and not answered."""
+
+    slot: int
+    epoch: int
+    id: str
+    data: bytearray
+    shed: int
+
+
+class Keeper:
+    """Runs one range of homes; a single home trades its orders one by one."""
+
+    def __init__(  # noqa: PLR0913: what a home touches
+        self,
+        compiled: Compiled,
+        fleet: Fleet,
+        books: Books,
+        session: Session,
+        clock: ClockReader,
+        board: BoardReader,
+        queue: OfferQueue,
+        notifier: Notifier,
+        stop: StopFlag,
+        *,
+        single: bool,
+    ) -> None:
+        self._compiled = compiled
+        self._fleet = fleet
+        self._books = books
+        self._session = session
+        self._clock = clock
+        self._board = board
+        self._queue = queue
+        self._notifier = notifier
+        self._stop = stop
+        self._single = single
+        self._scenes = Scenes.of(
+            compiled.settings, fleet.first, fleet.count, compiled.period.first_slot
+        )
+        self._handed: Handed | None = None
+        self._done = -1  # last slot that was lived with the market
+        self._gated = -1  # last slot whose gate closed without us
+        self._degraded = False
+
+    def run(self) -> None:
+        """Serve until asked to stop."""
+        while not self._stop.is_set():
+            joined = self._session.join()
+            if joined is None:
+                break
+            self._resume(joined)
+            self._notifier.ready(self._status("joined"))
+            try:
+                self._serve()
+            except Lost:
+                log.warning("the market is gone; the homes wait for it")
+                self._notifier.status(self._status("waiting for the market"))
+        if self._books.slot is not None:
+            self._books.write()
+
+    def _status(self, what: str) -> str:
+        last = self._fleet.first + self._fleet.count - 1
+        note = ", without gifts: the queue is frozen" if self._degraded else ""
+        return f"homes {self._fleet.first} to {last}: {what}{note}"
+
+    def _resume(self, joined: Joined) -> None:
+        """Go on from what the ledger has; whatever it has not heard of the homes is still to be told."""
+        if joined.batch_slot is None:
+            return
+        self._books.resume(joined.batch_slot)
+        if joined.receipt is not None:
+            self._books.settle(joined.batch_slot, joined.receipt)
+        if self._handed is not None and self._handed.slot <= joined.batch_slot:
+            self._handed = None
+        self._done = max(self._done, joined.batch_slot)
+
+    def _serve(self) -> None:
+        while not self._stop.is_set():
+            notice = self._session.notice()
+            if notice is None:
+                return
+            page = self._clock.read()
+            if page is None:
+                continue
+            if page.phase in {Phase.ENDED, Phase.STOPPED} and self._books.slot is not None:
+                self._books.write()
+                self._notifier.status(self._status(f"market {page.phase.name.lower()}"))
+            elif page.phase in {Phase.EXCHANGE, Phase.TRADE}:
+                self._slot(page)
+
+    def _slot(self, page: ClockPage) -> None:
+        handed = self._handed
+        if handed is not None and (handed.slot, handed.epoch) == (page.slot, page.epoch):
+            self._hand_in(handed, page)
+        elif page.slot > max(self._done, self._gated) and boottime_ns() < page.gate_ns:
+            self._live(page)
+
+    def _live(self, page: ClockPage) -> None:
+        """A whole slot: energy, gifts, orders, batch, receipt."""
+        books = self._books
+        if books.slot is None:
+            books.fresh(page.slot - 1)
+        books.live_until(page.slot - 1, self._weather_of)
+        net = books.step(page.slot, self._weather_of(page.slot), page.price)
+        bargain, columns = self._agree(net, page)
+        self._done = page.slot
+        if self._stop.is_set():
+            return
+        if self._scenes.is_late(page.slot):
+            self._stop.wait_until(page.gate_ns + page.slot_ns // 20)
+        if self._single:
+            self._trade_singly(columns, page.slot)
+        books.write()
+        handed = self._pack(columns, bargain, page)
+        self._hand_in(handed, page)
+
+    def _weather_of(self, slot: int) -> Sample:
+        reading = self._board.sample(slot, boottime_ns())
+        if reading.sample is not None:
+            return reading.sample
+        # Nobody has posted yet: the scenario's own weather of that moment is the best guess.
+        sample: Sample = self._compiled.weather[self._compiled.table_row(slot)]
+        return sample
+
+    # gifts and orders
+
+    def _agree(self, net: Net, page: ClockPage) -> tuple[Bargain, dict[str, npt.NDArray[np.int64]]]:
+        fleet, homes = self._fleet, self._compiled.homes_count
+        start = exchange.ring_start(self._compiled.seed, page.slot, homes)
+        positions = exchange.ring_positions(fleet.first, fleet.count, start, homes)
+        order = exchange.ring_order(fleet.first, fleet.count, start, homes)
+        up_wh = np.where(fleet.policy == Policy.SELL, 0, net.surplus_wh)
+        takers = order[net.need_wh[order] > 0]
+        bargain = Exchange(
+            queue=self._queue,
+            sharing=self._compiled.sharing,
+            slot=page.slot,
+            epoch=page.epoch,
+            deadline_ns=page.exchange_ns,
+            offers=exchange.make_offers(fleet.ids, up_wh, positions),
+            taker_ids=fleet.ids[takers],
+            need_wh=net.need_wh[takers],
+            stop=self._stop,
+        ).run()
+        if bargain.degraded != self._degraded:
+            self._degraded = bargain.degraded
+            self._notifier.status(self._status("trading"))
+            log.warning("the offer queue is %s", "frozen: no gifts" if self._degraded else "free again")
+        received, excess, returned = np.zeros((3, fleet.count), np.int64)
+        received[takers] = bargain.received_wh
+        phantoms = self._scenes.phantom_claims(page.slot)
+        bargain.claims.append(phantoms)
+        np.add.at(received, phantoms["taker"].astype(np.int64) - fleet.first, phantoms["energy_wh"])
+        excess[takers] = bargain.excess_wh
+        back = bargain.all_returned()
+        here = (back["giver"] >= fleet.first) & (back["giver"] < fleet.first + fleet.count)
+        np.add.at(returned, back["giver"][here].astype(np.int64) - fleet.first, back["energy_wh"][here])
+        columns = exchange.trade_columns(
+            fleet.policy, net.surplus_wh, net.need_wh, received, excess, np.minimum(returned, up_wh)
+        )
+        self._scenes.misreport(page.slot, columns)
+        return bargain, columns
+
+    def _trade_singly(self, columns: dict[str, npt.NDArray[np.int64]], slot: int) -> None:
+        """A single home buys and sells by its own orders; the batch then has none left to state."""
+        for at, home in enumerate(self._fleet.ids.tolist()):
+            energy_wh = int(columns["sold_wh"][at] - columns["bought_wh"][at])
+            if energy_wh == 0:
+                continue
+            answer = self._order(home, energy_wh, f"{home}-{slot}")
+            if isinstance(answer, Refused):
+                log.warning("order of home %d refused: %s", home, answer.name)
+                continue
+            columns["sold_wh"][at] = columns["bought_wh"][at] = 0
+            log.info(
+                "home %d %s %d Wh at %.6f €/kWh, receipt %s",
+                home, "sells" if energy_wh > 0 else "buys", abs(energy_wh),
+                answer["price_ueur_per_kwh"] / 1e6, answer["receipt"],
+            )  # fmt: skip
+
+    def _order(self, home: int, energy_wh: int, order_id: str) -> dict[str, Any] | Refused:
+        """An order, sent again under its id after a reconnect: it is booked once."""
+        while True:
+            try:
+                return self._session.order(home, energy_wh, order_id)
+            except Lost:
+                joined = self._session.join()
+                if joined is None:
+                    return Refused("Stopping", {})
+
+    # the batch
+
+    def _pack(
+        self, columns: dict[str, npt.NDArray[np.int64]], bargain: Bargain, page: ClockPage
+    ) -> Handed:
+        state = self._books.present
+        full: dict[str, npt.NDArray[Any]] = {
+            "production_wh": state.production_wh,
+            "consumption_wh": state.consumption_wh,
+            "import_wh": state.import_wh,
+            "export_wh": state.export_wh,
+            "policy": np.ascontiguousarray(self._fleet.policy, "u1"),
+        }
+        full |= columns
+        first, count = self._fleet.first, self._fleet.count
+        data = batch_wire.pack(full, bargain.all_claims(), slot=page.slot, epoch=page.epoch, first=first)
+        batch_id = f"{first}+{count}@{page.slot}.{page.epoch}"
+        return Handed(page.slot, page.epoch, batch_id, data, bargain.shed)
+
+    def _hand_in(self, handed: Handed, page: ClockPage) -> None:
+        """Send the batch and book its receipt. Without an answer it is kept, and sent again."""
+        self._handed = handed
+        wait_s = max(0, page.next_open_ns - boottime_ns()) / 1e9 + PATIENCE_S
+        answer = self._session.submit(
+            handed.data, handed.id, handed.slot, handed.epoch, shed=handed.shed, wait_s=wait_s
+        )
+        self._handed = None
+        if isinstance(answer, Refused):
+            self._gated = handed.slot
+            log.warning("batch of slot %d refused: %s %s", handed.slot, answer.name, answer.parameters)
+            return
+        self._books.settle(handed.slot, answer)
+        self._notifier.status(self._status(f"slot {handed.slot} settled"))

@@ -1,0 +1,182 @@
+"""The homes' way to the market: a connection to trade, one that tells the time; both are made again."""
+
+from __future__ import annotations
+
+import base64
+import logging
+import os
+import select
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from energymarket.runtime.clock import boottime_ns
+from energymarket.transport import memory_fd
+from energymarket.transport.client import Connection, Disconnected, VarlinkError
+from energymarket.wire import batch as batch_wire
+from energymarket.wire.messages import TRADE, TRADE_SOCKET
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from energymarket.runtime.service import StopFlag
+
+log = logging.getLogger(__name__)
+
+RETRY_NS: Final = 100_000_000
+"""Between two tries to reach the market: a restarted one serves again within half a second."""
+
+ANSWER_S: Final = 10.0
+"""Of Join, Buy and Sell. A receipt of a batch is awaited until the slot must be over."""
+
+INLINE_BYTES_MAX: Final = 32_768
+"""A batch up to this size goes inline; a larger one as a sealed memory file."""
+
+
+class Lost(Exception):
+    """The market is gone for now: join again, and send again what was not answered."""
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """What the market knows of the homes."""
+
+    batch_slot: int | None  # last slot of which the ledger has a batch of them
+    receipt: dict[str, Any] | None  # its columns
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A named refusal of the market."""
+
+    name: str
+    parameters: dict[str, Any]
+
+
+class Session:
+    """One range of homes at the market's door."""
+
+    def __init__(self, run_dir: Path, first: int, count: int, name: str, stop: StopFlag) -> None:
+        self._path = run_dir / TRADE_SOCKET
+        self._first = first
+        self._count = count
+        self._name = name
+        self._stop = stop
+        self._trade: Connection | None = None
+        self._watch: Connection | None = None
+
+    def close(self) -> None:
+        """Hang up."""
+        for connection in (self._trade, self._watch):
+            if connection is not None:
+                connection.close()
+        self._trade = self._watch = None
+
+    def join(self) -> Joined | None:
+        """Connect and lease the homes, as often as it takes; None when asked to stop."""
+        told = False
+        while not self._stop.is_set():
+            try:
+                return self._join_once()
+            except (Disconnected, VarlinkError) as error:
+                self.close()
+                if not told:
+                    log.warning("waiting for the market: %s", error)
+                    told = True
+            self._stop.wait_until(boottime_ns() + RETRY_NS)
+        return None
+
+    def _join_once(self) -> Joined:
+        self.close()
+        self._trade = Connection(self._path, ANSWER_S).open()
+        asked = {"first": self._first, "count": self._count, "name": self._name}
+        answer = self._trade.call(f"{TRADE}.Join", asked).parameters
+        self._watch = Connection(self._path, ANSWER_S).open()
+        self._watch.start(f"{TRADE}.Watch")
+        receipt = answer.get("receipt")
+        if receipt is None:
+            return Joined(answer.get("batch_slot"), None)
+        _, columns = batch_wire.unpack_receipt(base64.b64decode(receipt))
+        return Joined(answer["batch_slot"], columns)
+
+    def notice(self) -> dict[str, Any] | None:
+        """The latest notice, awaited; None when asked to stop. Raises Lost."""
+        watch = self._watch
+        if watch is None:
+            raise Lost
+        try:
+            latest = _latest(watch)
+            while latest is None:
+                if self._stop.is_set():
+                    return None
+                poll = select.poll()
+                poll.register(watch, select.POLLIN)
+                poll.register(self._stop, select.POLLIN)
+                poll.poll()
+                latest = _latest(watch)
+        except (Disconnected, VarlinkError) as error:
+            self.close()
+            raise Lost from error
+        return latest
+
+
+    def submit(
+        self, data: bytes | bytearray, batch_id: str, slot: int, epoch: int, *, shed: int, wait_s: float
+    ) -> dict[str, Any] | Refused:
+        """Hand in a batch; the answer is its receipt's columns, or why not. Raises Lost."""
+        if self._trade is None:
+            raise Lost
+        asked: dict[str, Any] = {"id": batch_id, "slot": slot, "epoch": epoch, "shed": shed}
+        descriptors: tuple[int, ...] = ()
+        if len(data) <= INLINE_BYTES_MAX:
+            asked["data"] = base64.b64encode(data).decode()
+        else:
+            descriptors = (memory_fd.seal(data, "batch"),)
+            asked["descriptor"] = 0
+        try:
+            answer = self._trade.call(f"{TRADE}.Submit", asked, descriptors, timeout_s=wait_s)
+        except VarlinkError as error:
+            return Refused(error.name.removeprefix(TRADE + "."), dict(error.parameters))
+        except Disconnected as error:
+            self.close()
+            raise Lost from error
+        finally:
+            for descriptor in descriptors:
+                os.close(descriptor)
+        return _receipt_of(answer.parameters, answer.descriptors)
+
+    def order(self, home: int, energy_wh: int, order_id: str) -> dict[str, Any] | Refused:
+        """Buy (below zero) or sell at once; the answer is the receipt, or why not. Raises Lost."""
+        if self._trade is None:
+            raise Lost
+        method = "Sell" if energy_wh > 0 else "Buy"
+        asked = {"home": home, "energy_wh": abs(energy_wh), "id": order_id}
+        try:
+            receipt = self._trade.call(f"{TRADE}.{method}", asked).parameters["receipt"]
+        except VarlinkError as error:
+            return Refused(error.name.removeprefix(TRADE + "."), dict(error.parameters))
+        except Disconnected as error:
+            self.close()
+            raise Lost from error
+        return dict(receipt)
+
+
+def _latest(watch: Connection) -> dict[str, Any] | None:
+    """The newest of the notices that have come; older ones are history."""
+    latest = None
+    while (answer := watch.receive(0)) is not None:
+        latest = answer.parameters["notice"]
+    return latest
+
+
+def _receipt_of(answer: Mapping[str, Any], descriptors: tuple[int, ...]) -> dict[str, Any]:
+    try:
+        if answer.get("receipt") is not None:
+            data: bytes | memoryview = base64.b64decode(answer["receipt"])
+        else:
+            data = memory_fd.map_sealed(descriptors[answer["descriptor"]], batch_wire.BATCH_BYTES_MAX)
+    finally:
+        for descriptor in descriptors:
+            os.close(descriptor)
+    _, columns = batch_wire.unpack_receipt(data)
+    return columns

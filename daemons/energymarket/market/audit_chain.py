@@ -1,0 +1,79 @@
+"""The hash chain and the seals of the ledger, slot after slot: finds any flipped byte.
+
+A compacted stretch has lost the bodies that its hashes were made of: there the kept hashes are tied by
+the seals, and the sums per home by the digest with the stretch's last hash.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import TYPE_CHECKING
+
+from energymarket.core import ledger
+
+if TYPE_CHECKING:
+    from energymarket.transport.store import LedgerStore, SlotRow
+
+
+def stretch_digest(last_hash: bytes, body: bytes) -> bytes:
+    """What ties the sums of a compacted stretch to the chain."""
+    return hashlib.sha256(last_hash + body).digest()
+
+
+class ChainAudit:
+    """Hears rows in order and stops at the first that does not hold."""
+
+    def __init__(self, store: LedgerStore, first: int) -> None:
+        self.first: int | None = None
+        self.last: int | None = None
+        self.slots = 0
+        self.compacted = 0
+        self.problem: str | None = None
+        before = store.slot(first - 1)
+        self.hash = before.hash if before is not None else bytes.fromhex(store.meta("genesis") or "")
+        self._stretches = {last: (body, digest) for _, last, body, digest in store.days()}
+        self._covered = [(first_slot, last) for first_slot, last, _, _ in store.days()]
+
+    def hear(self, row: SlotRow) -> None:
+        """Check one slot against what came before it."""
+        if self.problem is not None:
+            return
+        if self.first is None:
+            self.first = row.slot
+        elif self.last is not None and row.slot != self.last + 1:
+            self.problem = f"slot {self.last + 1}: missing"
+            return
+        self.problem = self._problem_of(row)
+        if self.problem is None:
+            self.hash, self.last = row.hash, row.slot
+            self.slots += 1
+
+    def _problem_of(self, row: SlotRow) -> str | None:
+        if row.seal_now() != row.seal:
+            return f"slot {row.slot}: the seal does not hold: a column of its row was changed"
+        if row.body is None:
+            return self._compacted(row)
+        if ledger.chain(self.hash, row.body) != row.hash:
+            return f"slot {row.slot}: the hash does not follow from the slot before and the body"
+        try:
+            head, _, _, _ = ledger.unpack(row.body)
+        except ledger.LedgerCorrupt as error:
+            return f"slot {row.slot}: {error}"
+        shown = (row.slot, row.price_ueur_per_kwh, row.import_ueur_per_kwh, row.export_ueur_per_kwh)
+        sealed = (head.slot, head.price_ueur_per_kwh, head.import_ueur_per_kwh, head.export_ueur_per_kwh)
+        if shown != sealed:
+            return f"slot {row.slot}: the row's prices {shown} are not the body's {sealed}"
+        if not isinstance(json.loads(row.totals), dict):
+            return f"slot {row.slot}: the totals are unreadable"
+        return None
+
+    def _compacted(self, row: SlotRow) -> str | None:
+        self.compacted += 1
+        if not any(first <= row.slot <= last for first, last in self._covered):
+            return f"slot {row.slot}: its body is gone, and no compacted stretch covers it"
+        if row.slot in self._stretches:
+            body, digest = self._stretches[row.slot]
+            if stretch_digest(row.hash, body) != digest:
+                return f"slot {row.slot}: the sums of the compacted stretch that ends here do not hold"
+        return None

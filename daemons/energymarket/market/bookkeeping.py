@@ -1,0 +1,147 @@
+"""The keeper of the books: everything the market acknowledges passes through here to the disk first."""
+
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING, Any, Final
+
+from energymarket.core.events import book_from_dict
+from energymarket.core.market import Order, Outside
+from energymarket.market import recovery, snapshot
+from energymarket.runtime.clock import boottime_ns
+from energymarket.transport.store import OrderRow, SlotRow, StoreError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from energymarket.core.market import Closed, Market
+    from energymarket.market.retention import Retention
+    from energymarket.transport.store import LedgerStore
+
+log = logging.getLogger(__name__)
+
+CHECKPOINT_SLOTS: Final = 64
+"""A restart reads at most so many slots: 64 slots of 100,000 homes are read in well under a second."""
+
+RETRY_NS: Final = 500_000_000
+"""A slot that the disk refused is tried again after this long; until then nothing is acknowledged."""
+
+
+class Bookkeeper:
+    """Writes orders, slots and events; knows whether the disk still takes them."""
+
+    def __init__(self, store: LedgerStore, market: Market, retention: Retention) -> None:
+        self.store = store
+        self.failed: str | None = None  # what the disk said
+        self.retry_ns: int | None = None
+        self._market = market
+        self._retention = retention
+
+    # single orders
+
+    def orders_of(self, slot: int) -> list[Order]:
+        """Orders of a slot that were acknowledged before, in order of receipt."""
+        return [recovery.order_of(row) for row in self.store.orders_of(slot)]
+
+    def outside_as_it_was(self, slot: int) -> Outside | None:
+        """What a slot with acknowledged orders was opened with: its price must come out again.
+
+        The book of events is set back with it.
+        """
+        saved = json.loads(self.store.meta("opening") or "{}")
+        if saved.get("slot") != slot:
+            return None
+        self._market.book = book_from_dict(saved["book"])
+        return Outside(**saved["outside"])
+
+    def append(self, orders: Sequence[Order], outside: Outside) -> bool:
+        """Make orders durable; the slot's first ones together with what the slot was opened with."""
+        state = {}
+        if len(self._market.orders) == len(orders):
+            facts = {
+                "slot": orders[0].slot,
+                "outside": asdict(outside),
+                "book": self._market.book.to_dict(),
+            }
+            state["opening"] = json.dumps(facts)
+        try:
+            self.store.append_orders([OrderRow(**asdict(order)) for order in orders], state)
+        except StoreError as error:
+            self._trouble(str(error))
+            return False
+        return True
+
+    # slots
+
+    def commit(self, closed: Closed, counts: snapshot.Counts) -> bool:
+        """Make a slot durable. False: the disk refused, nothing counts, it may be tried again."""
+        facts = {
+            "state": self._market.state_after(closed),
+            "events": json.dumps(self._market.book.to_dict()),
+        }
+        try:
+            self.store.commit_slot(self._row(closed, counts), facts, self._checkpoint(closed))
+        except StoreError as error:
+            self._trouble(str(error))
+            return False
+        if self.failed is not None:
+            log.warning("the ledger can be written again")
+        self.failed, self.retry_ns = None, None
+        return True
+
+    def _row(self, closed: Closed, counts: snapshot.Counts) -> SlotRow:
+        head = closed.head
+        row = SlotRow(
+            slot=closed.slot,
+            price_ueur_per_kwh=head.price_ueur_per_kwh,
+            import_ueur_per_kwh=head.import_ueur_per_kwh,
+            export_ueur_per_kwh=head.export_ueur_per_kwh,
+            gap=head.gap,
+            weather_stale=head.weather_stale,
+            totals=json.dumps(snapshot.totals_of(closed)),
+            meta=json.dumps(snapshot.meta_of(closed, counts, self._market)),
+            body=closed.body,
+            hash=closed.hash,
+            seal=b"",
+        )
+        return replace(row, seal=row.seal_now())
+
+    def _checkpoint(self, closed: Closed) -> tuple[bytes, bytes] | None:
+        if closed.slot % CHECKPOINT_SLOTS:
+            return None
+        after = self._market.accounts.copy()
+        after.apply(closed.slot, closed.settlement.columns)
+        return recovery.checkpoint_of(closed.hash, after)
+
+    def tidy(self) -> None:
+        """Between two slots: fold the write-ahead log back, compact detail that has grown too large."""
+        try:
+            self.store.fold_wal()
+            self._retention.tend(self.store, self._market.slot)
+        except StoreError as error:
+            log.warning("tidying the ledger failed, it is tried again: %s", error)
+
+    # events
+
+    def save_events(self) -> bool:
+        """Make the book of events durable now: an operator's word is not lost with us."""
+        try:
+            self.store.put_state({"events": json.dumps(self._market.book.to_dict())})
+        except StoreError as error:
+            self._trouble(str(error))
+            return False
+        return True
+
+    # trouble
+
+    def _trouble(self, reason: str) -> None:
+        if self.failed is None:
+            log.error("the ledger cannot be written: %s", reason)
+        self.failed = reason
+        self.retry_ns = boottime_ns() + RETRY_NS
+
+    def facts(self) -> dict[str, Any]:
+        """For `status`."""
+        return {"path": str(self.store.path), "failed": self.failed}

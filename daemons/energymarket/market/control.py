@@ -1,0 +1,348 @@
+"""The control desk: what operators see and steer. Whom the socket lets in may read; operators may change."""
+
+from __future__ import annotations
+
+import grp
+import logging
+import os
+from typing import TYPE_CHECKING, Any, Final
+
+from energymarket.core.events import EventAnswer, Origin
+from energymarket.core.records import Phase
+from energymarket.market import history, snapshot
+from energymarket.market.messages import Asked, Continue, StopAsked
+from energymarket.runtime.clock import boottime_ns
+from energymarket.transport import memory_fd, resources
+from energymarket.wire.messages import CONTROL
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from energymarket.core.market import Closed
+    from energymarket.core.parameters import Period
+    from energymarket.market.owner import Owner
+    from energymarket.market.reload import Reloader
+    from energymarket.transport.call import Call
+    from energymarket.transport.resources import Ipc
+
+log = logging.getLogger(__name__)
+
+OPERATORS_GROUP: Final = "energy-ctl"
+PRICES_MAX: Final = 10_000
+HOMES_PAGE: Final = 1_000
+CHANGING: Final = frozenset({"Raise", "Clear", "Reload", "Stop"})
+
+COUNTS_SHOWN: Final = (
+    "slots_done", "orders", "late_batches", "shed_offers", "void_claims", "refused_batches",
+)  # fmt: skip
+
+LOCKED_UP_NS: Final = 2_000_000_000
+
+
+class ControlDesk:
+    """Everything behind the interface io.energymarket.Control."""
+
+    def __init__(self, owner: Owner, period: Period, ipc: Ipc, reloader: Reloader, socket: str) -> None:
+        self.owner = owner
+        self.period = period
+        self.ipc = ipc
+        self.reloader = reloader
+        self.socket = socket
+        self.watchers: dict[int, Call] = {}
+        self.shown: dict[str, Any] = {"type": "slot", "phase": "starting"}  # replaced whole, never changed
+        self.child: Callable[[], dict[str, Any]] = dict  # what `external` is doing
+        self._answers: dict[str, Callable[[Call], None]] = {
+            "Price": self._price,
+            "Explain": self._explain,
+            "Homes": self._homes,
+            "Weather": self._weather,
+            "Events": self._events,
+            "Raise": self._raise,
+            "Clear": self._clear,
+            "Ledger": self._ledger,
+            "Slots": self._slots,
+            "Compacted": self._compacted,
+            "Verify": self._verify,
+            "Reload": self._reload,
+            "Watch": self._watch,
+        }
+
+    # in the server's thread
+
+    def handle(self, call: Call) -> None:
+        """Answer from the snapshot, or hand over to the owner."""
+        method = call.method.removeprefix(CONTROL + ".")
+        if method in CHANGING and not _may_change(call.peer.uid, call.peer.gid):
+            needs = f"the market's user, root, or group {OPERATORS_GROUP}"
+            call.error(f"{CONTROL}.PermissionDenied", {"needs": needs})
+        elif method == "Status":
+            call.reply({"status": self._status()})
+        elif method == "Resources":
+            call.reply({"resources": resources.describe(self.ipc.run_dir)})
+        elif method == "Stop":
+            self.owner.inbox.put(StopAsked(lambda slot: call.reply({"slot": slot})))
+        else:
+            self.owner.inbox.put(Asked(call))
+
+    def _status(self) -> dict[str, Any]:
+        owner = self.owner
+        late_ns = 0
+        if owner.phase in {Phase.EXCHANGE, Phase.TRADE, Phase.CLEARING}:
+            late_ns = boottime_ns() - owner.moments.next_open_ns
+        notes = []
+        if owner.books.failed is not None:
+            notes.append(f"the ledger cannot be written: {owner.books.failed}")
+        if owner.outside.weather_stale:
+            notes.append("the weather is stale")
+        if late_ns > LOCKED_UP_NS:
+            notes.append(f"the slot is {late_ns / 1e9:.1f} s late")
+        messages, size = owner.offers.depth()
+        return {
+            "state": self._state(bool(notes)),
+            "market": {"pid": owner.pid, "generation": owner.generation} | self.child(),
+            "snapshot": self.shown,
+            "weather_stale": owner.outside.weather_stale,
+            "homes": owner.market.rules.homes,
+            "homes_joined": owner.trade.leases.joined(),
+            "leases": len(owner.trade.leases.by_first),
+            "queue": {"messages": messages, "bytes": size},
+            "transactions": owner.trade.pool.describe(),
+            "counts": {
+                name: getattr(owner.counts, name)
+                for name in COUNTS_SHOWN
+            },
+            "notes": notes,
+        }
+
+    def _state(self, degraded: bool) -> str:  # noqa: FBT001
+        match self.owner.phase:
+            case Phase.STARTING:
+                return "starting"
+            case Phase.ENDED:
+                return "ended"
+            case Phase.STOPPED:
+                return "stopping"
+            case _:
+                return "degraded" if degraded else "running"
+
+    # in the owner's thread
+
+    def answer(self, call: Call) -> None:
+        """Answer a call that only the owner can."""
+        self._answers[call.method.removeprefix(CONTROL + ".")](call)
+
+    def publish_phase(self) -> None:
+        """The phase has changed: the snapshot says so; watchers of slots hear of the end only."""
+        self.shown = self.shown | {"phase": self.owner.phase.name.lower()}
+        if self.owner.phase in {Phase.EXCHANGE, Phase.STARTING}:
+            self.shown = self.shown | self._opening()
+        if self.owner.phase in {Phase.ENDED, Phase.STOPPED}:
+            self._tell({"snapshot": self.shown | {"type": "phase"}})
+
+    def publish_commit(self) -> None:
+        """A slot is durable: every watcher gets its snapshot."""
+        if self.owner.last is not None:
+            self.shown = self._snapshot(self.owner.last)
+        self._tell({"snapshot": self.shown})
+
+    def leave(self, peer: int) -> None:
+        """A connection is gone."""
+        self.watchers.pop(peer, None)
+
+    def _tell(self, answer: dict[str, Any]) -> None:
+        for call in list(self.watchers.values()):
+            call.reply(answer, continues=True)
+
+    def _opening(self) -> dict[str, Any]:
+        opening = self.owner.market.opening
+        if opening is None:
+            return {}
+        return {
+            "open_slot": opening.slot,
+            "open_price_ueur_per_kwh": opening.prices.price,
+            "lateness_us": self.owner.counts.lateness_us,
+        }
+
+    def _snapshot(self, closed: Closed) -> dict[str, Any]:
+        owner, market = self.owner, self.owner.market
+        head, counts, course = closed.head, owner.counts, owner.course
+        totals = snapshot.totals_of(closed)
+        reading = owner.board.sample(closed.slot, boottime_ns())
+        weather = None
+        if reading.sample is not None:
+            weather = snapshot.weather_of(reading.sample, stale=head.weather_stale)
+        done = closed.slot - course.first_slot + 1
+        return {
+            "type": "slot",
+            "slot": closed.slot,
+            "phase": owner.phase.name.lower(),
+            "price_ueur_per_kwh": head.price_ueur_per_kwh,
+            "import_ueur_per_kwh": head.import_ueur_per_kwh,
+            "export_ueur_per_kwh": head.export_ueur_per_kwh,
+            "terms": snapshot.terms_of(head.terms),
+            "events": snapshot.events_of(market.book, market.rules.price.events, closed.slot),
+            "weather": weather,
+            "totals": totals | {"given_wh": totals["taken_wh"]},
+            "homes": market.rules.homes,
+            "homes_in": sum(count for _, count, _ in closed.batches),
+            "late_batches": counts.slot_late,
+            "shed_offers": counts.slot_shed,
+            "void_claims": closed.settlement.void_claims,
+            "gap": head.gap,
+            "lateness_us": counts.lateness_us,
+            "hash": closed.hash.hex(),
+            "speed": owner.timetable.speed,
+            "slots_done": done if course.slots is not None else counts.slots_done,
+            "slots_total": course.slots,
+            "end_slot": None if course.slots is None else course.first_slot + course.slots - 1,
+        } | snapshot.times_of(closed.slot, self.period)
+
+    def _watch(self, call: Call) -> None:
+        self.watchers[call.peer.id] = call
+        call.reply({"snapshot": self.shown}, continues=True)
+
+    def _price(self, call: Call) -> None:
+        last = min(max(call.parameters.get("last") or 0, 0), PRICES_MAX)
+        owner = self.owner
+        store = owner.books.store
+        rows = history.prices(store, owner.market.slot, last, self.period) if last else []
+        call.reply({"current": history.current_price(owner, self.period), "prices": rows})
+
+    def _explain(self, call: Call) -> None:
+        slot, market = call.parameters.get("slot"), self.owner.market
+        if slot is None or (market.opening is not None and slot == market.opening.slot):
+            found = history.explain_open(self.owner)
+        else:
+            found = history.explain_slot(self.owner.books.store, market.rules.price, slot)
+        if found is None:
+            self._no_such_slot(call, slot if slot is not None else market.slot)
+            return
+        events = snapshot.events_of(market.book, market.rules.price.events, found["slot"])
+        call.reply(found | {"time": snapshot.times_of(found["slot"], self.period)["time"], "events": events})
+
+    def _no_such_slot(self, call: Call, slot: int) -> None:
+        first, last = self.owner.books.store.first_slot(), self.owner.books.store.last_slot()
+        call.error(f"{CONTROL}.NoSuchSlot", {"slot": slot, "first": first, "last": last})
+
+    def _homes(self, call: Call) -> None:
+        first = max(call.parameters.get("first") or 1, 1)
+        count = min(max(call.parameters.get("count") or HOMES_PAGE, 0), HOMES_PAGE)
+        call.reply({"homes": history.homes(self.owner, first, count), "total": self.owner.market.rules.homes})
+
+    def _weather(self, call: Call) -> None:
+        opening, market = self.owner.market.opening, self.owner.market
+        slot = opening.slot if opening is not None else market.slot
+        reading = self.owner.board.sample(max(slot, 0), boottime_ns())
+        if reading.sample is None:
+            call.reply({"weather": {"stale": True, "slot": None}})
+            return
+        weather = snapshot.weather_of(reading.sample, stale=reading.stale)
+        call.reply({"weather": weather | snapshot.times_of(weather["slot"], self.period)})
+
+    # events
+
+    def _next_slot(self) -> int:
+        """The first slot whose price is not yet fixed."""
+        opening = self.owner.market.opening
+        return self.owner.next_slot() if opening is None else opening.slot + 1
+
+    def _kinds(self) -> list[str]:
+        return [kind.name for kind in self.owner.market.rules.price.events]
+
+    def _events(self, call: Call) -> None:
+        market = self.owner.market
+        slot = market.opening.slot if market.opening is not None else max(market.slot, 0)
+        active = snapshot.events_of(market.book, market.rules.price.events, slot)
+        call.reply({"kinds": self._kinds(), "active": active})
+
+    def _raise(self, call: Call) -> None:
+        kinds, kind = self._kinds(), call.parameters["kind"]
+        if kind not in kinds:
+            call.error(f"{CONTROL}.NoSuchKind", {"kind": kind, "kinds": kinds})
+            return
+        intensity, slots = call.parameters.get("intensity_permille"), call.parameters.get("slots")
+        intensity = 1000 if intensity is None else intensity
+        slot, book = self._next_slot(), self.owner.market.book
+        answer, number = book.raise_by_operator(kinds.index(kind), intensity, slot, slots)
+        if answer is not EventAnswer.CHANGED:
+            call.error(f"{CONTROL}.EventRefused", {"reason": answer.value})
+            return
+        if not self.owner.books.save_events():
+            book.events.pop((Origin.OPERATOR, kinds.index(kind), number))
+            call.error(f"{CONTROL}.EventRefused", {"reason": "the ledger cannot be written"})
+            return
+        log.warning("operator raised %s, intensity %d/1000, from slot %d", kind, intensity, slot)
+        until = None if slots is None else slot + slots
+        event = {"kind": kind, "intensity_permille": intensity, "origin": "operator"}
+        call.reply({"event": event | {"from_slot": slot, "until_slot": until}})
+
+    def _clear(self, call: Call) -> None:
+        kinds, kind = self._kinds(), call.parameters["kind"]
+        if kind not in kinds:
+            call.error(f"{CONTROL}.NoSuchKind", {"kind": kind, "kinds": kinds})
+            return
+        slot = self._next_slot()
+        ended = self.owner.market.book.clear(kinds.index(kind), slot, external_too=True)
+        self.owner.books.save_events()
+        log.warning("operator cleared %s: %d events end with slot %d", kind, ended, slot - 1)
+        call.reply({"cleared": ended, "from_slot": slot})
+
+    # ledger
+
+    def _ledger(self, call: Call) -> None:
+        slot = call.parameters.get("slot")
+        slot = self.owner.market.slot if slot is None else slot
+        first = max(call.parameters.get("first") or 1, 1)
+        count = min(max(call.parameters.get("count") or HOMES_PAGE, 0), HOMES_PAGE)
+        found = history.ledger_page(self.owner.books.store, slot, first, count)
+        if found is None:
+            self._no_such_slot(call, slot)
+            return
+        call.reply({"ledger": found | snapshot.times_of(slot, self.period)})
+
+    def _slots(self, call: Call) -> None:
+        store = self.owner.books.store
+        first, last = call.parameters.get("first"), call.parameters.get("last")
+        first = store.first_slot() if first is None else first
+        last = self.owner.market.slot if last is None else last
+        rows, bodies, further = history.sealed(store, -1 if first is None else first, last)
+        fd = memory_fd.seal(bodies, "slots")
+        call.reply({"slots": rows, "next": further, "descriptor": 0}, descriptors=(fd,))
+
+    def _compacted(self, call: Call) -> None:
+        stretches, bodies = history.compacted(self.owner.books.store)
+        fd = memory_fd.seal(bodies, "compacted")
+        call.reply({"stretches": stretches, "descriptor": 0}, descriptors=(fd,))
+
+    def _verify(self, call: Call) -> None:
+        first, last = call.parameters.get("first"), call.parameters.get("last")
+        job = history.Verification(self.owner.books.store, first, last)
+
+        def step() -> bool:
+            if job.step():
+                return True
+            call.reply(job.answer())
+            return False
+
+        self.owner.inbox.put(Continue(step))
+
+    def _reload(self, call: Call) -> None:
+        text = call.parameters.get("text")
+        problems, changed, needs_restart = self.reloader.reload(self.owner.market, text)
+        if problems:
+            call.error(f"{CONTROL}.ReloadRefused", {"problems": problems})
+            return
+        for name in changed:
+            log.warning("reloaded: %s", name)
+        call.reply({"changed": changed, "needs_restart": needs_restart})
+
+
+def _may_change(uid: int, gid: int) -> bool:
+    """The market's own user, root, and the group of operators."""
+    if uid in {0, os.geteuid()}:
+        return True
+    try:
+        return gid == grp.getgrnam(OPERATORS_GROUP).gr_gid
+    except KeyError:
+        return False
+

@@ -1,0 +1,256 @@
+"""Answers from the ledger: prices, explanations, homes, sealed slots, and the verification in steps."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from energymarket.core import ledger, pricing
+from energymarket.market import snapshot
+from energymarket.market.audit_chain import ChainAudit
+
+if TYPE_CHECKING:
+    from energymarket.core.parameters import Period, PriceModel
+    from energymarket.market.owner import Owner
+    from energymarket.transport.store import LedgerStore, SlotRow
+
+PAGE_BYTES_MAX: Final = 4 << 20
+"""Bodies of one page of sealed slots; a single larger slot is a page of its own."""
+
+PAGE_SLOTS_MAX: Final = 256
+VERIFY_SLOTS_PER_STEP: Final = 16
+
+
+def prices(store: LedgerStore, last_slot: int, count: int, period: Period) -> list[dict[str, Any]]:
+    """The last `count` committed slots' prices, oldest first."""
+    return [_price_row(row, period) for row in store.slots(max(last_slot - count + 1, 0), last_slot)]
+
+
+def _price_row(row: SlotRow, period: Period) -> dict[str, Any]:
+    return {
+        "slot": row.slot,
+        "time": snapshot.times_of(row.slot, period)["time"],
+        "price_ueur_per_kwh": row.price_ueur_per_kwh,
+        "import_ueur_per_kwh": row.import_ueur_per_kwh,
+        "export_ueur_per_kwh": row.export_ueur_per_kwh,
+        "gap": row.gap,
+        "weather_stale": row.weather_stale,
+    }
+
+
+def current_price(owner: Owner, period: Period) -> dict[str, Any]:
+    """The price of the open slot; between slots, of the last."""
+    opening, found = owner.market.opening, owner.prices()
+    slot = opening.slot if opening is not None else owner.market.slot
+    return {
+        "slot": slot,
+        "time": snapshot.times_of(slot, period)["time"],
+        "price_ueur_per_kwh": found.price,
+        "import_ueur_per_kwh": found.import_,
+        "export_ueur_per_kwh": found.export,
+        "gap": False,
+        "weather_stale": owner.outside.weather_stale,
+    }
+
+
+def explain_open(owner: Owner) -> dict[str, Any] | None:
+    """The price of the open slot (else of the last one), term by term."""
+    market = owner.market
+    opening = market.opening
+    if opening is None:
+        return explain_slot(owner.books.store, market.rules.price, market.slot)
+    model = market.rules.price
+    return {
+        "slot": opening.slot,
+        "previous_ueur_per_kwh": opening.previous_ueur_per_kwh,
+        "gamma": model.gamma,
+        "terms": snapshot.terms_of(opening.terms.items),
+        "unclipped_ueur_per_kwh": opening.terms.unclipped_ueur_per_kwh,
+        "price_ueur_per_kwh": opening.prices.price,
+        "inertia_of_events": snapshot.terms_of(pricing.rests(model, market.contributions)),
+    }
+
+
+def explain_slot(store: LedgerStore, model: PriceModel, slot: int) -> dict[str, Any] | None:
+    """The price of a committed slot, term by term; None if there is none or its detail is gone."""
+    row = store.slot(slot)
+    if row is None or row.body is None:
+        return None
+    head, _, _, _ = ledger.unpack(row.body)
+    meta = json.loads(row.meta)
+    return {
+        "slot": slot,
+        "previous_ueur_per_kwh": head.previous_ueur_per_kwh,
+        "gamma": meta["gamma"],
+        "terms": snapshot.terms_of(head.terms),
+        "unclipped_ueur_per_kwh": head.unclipped_ueur_per_kwh,
+        "price_ueur_per_kwh": head.price_ueur_per_kwh,
+        "inertia_of_events": snapshot.terms_of(pricing.rests(model, meta["contributions"])),
+    }
+
+
+def homes(owner: Owner, first: int, count: int) -> list[dict[str, Any]]:
+    """A page of homes: what the last slot brought them, and their balance."""
+    market, last = owner.market, owner.last
+    end = min(first + count - 1, market.rules.homes)
+    rows: dict[int, dict[str, Any]] = {}
+    if last is not None:
+        rows = {row["home"]: row for row in home_rows(last.settlement.columns, first, end - first + 1)}
+    joined = {home for lease in owner.trade.leases for home in _overlap(lease.first, lease.count, first, end)}
+    policies = owner.policies
+    return [
+        {
+            "home": home,
+            "policy": int(policies[home - 1]),
+            "joined": home in joined,
+            "balance_ueur": int(market.accounts.balance_ueur[home - 1]),
+        }
+        | {name: rows.get(home, {}).get(name, 0) for name in _HOME_FIELDS}
+        for home in range(first, end + 1)
+    ]
+
+
+_HOME_FIELDS: Final = (
+    "net_wh", "given_wh", "received_wh", "sold_wh", "bought_wh", "imbalance_wh", "money_ueur",
+)  # fmt: skip
+
+
+def _overlap(first: int, count: int, low: int, high: int) -> range:
+    return range(max(first, low), min(first + count - 1, high) + 1)
+
+
+def home_rows(columns: dict[str, Any], first: int, count: int) -> list[dict[str, int]]:
+    """Rows of the ledger's columns for a range of homes, with net and imbalance."""
+    low, high = np.searchsorted(columns["home"], (first, first + count))
+    names = [*columns, "net_wh", "imbalance_wh"]
+    here = {name: column[low:high] for name, column in columns.items()}
+    net = here["exported_wh"] - here["imported_wh"]
+    contract = (
+        here["given_wh"] + here["expired_wh"] - here["received_wh"] + here["sold_wh"] - here["bought_wh"]
+    )
+    table = [*here.values(), net, net - contract]
+    return [dict(zip(names, map(int, row), strict=True)) for row in zip(*table, strict=True)]
+
+
+def ledger_page(store: LedgerStore, slot: int, first: int, count: int) -> dict[str, Any] | None:
+    """One slot of the ledger for people: totals, and rows of a range of homes with their gifts."""
+    row = store.slot(slot)
+    if row is None:
+        return None
+    page: dict[str, Any] = {
+        "slot": slot,
+        "price_ueur_per_kwh": row.price_ueur_per_kwh,
+        "import_ueur_per_kwh": row.import_ueur_per_kwh,
+        "export_ueur_per_kwh": row.export_ueur_per_kwh,
+        "gap": row.gap,
+        "weather_stale": row.weather_stale,
+        "totals": json.loads(row.totals),
+        "meta": json.loads(row.meta),
+        "hash": row.hash.hex(),
+        "compacted": row.body is None,
+        "homes": [],
+        "gifts": [],
+        "orders": [],
+    }
+    if row.body is not None:
+        head, columns, gifts, orders = ledger.unpack(row.body)
+        page["terms"] = snapshot.terms_of(head.terms)
+        page["active"] = [{"kind": kind, "intensity_permille": much} for kind, much in head.events]
+        page["homes"] = home_rows(columns, first, count)
+        touches = ((gifts["giver"] >= first) & (gifts["giver"] < first + count)) | (
+            (gifts["taker"] >= first) & (gifts["taker"] < first + count)
+        )
+        page["gifts"] = _rows({name: column[touches] for name, column in gifts.items()})
+        page["orders"] = _rows(orders)
+    return page
+
+
+def _rows(columns: dict[str, Any]) -> list[dict[str, int]]:
+    return [dict(zip(columns, map(int, row), strict=True)) for row in zip(*columns.values(), strict=True)]
+
+
+def sealed(store: LedgerStore, first: int, last: int) -> tuple[list[dict[str, Any]], bytes, int | None]:
+    """A page of slots as they lie on the disk: rows, their bodies back to back, and where to go on."""
+    rows: list[dict[str, Any]] = []
+    bodies: list[bytes] = []
+    size = 0
+    for row in store.slots(first, last):
+        length = 0 if row.body is None else len(row.body)
+        if rows and (size + length > PAGE_BYTES_MAX or len(rows) >= PAGE_SLOTS_MAX):
+            return rows, b"".join(bodies), row.slot
+        rows.append(_sealed_row(row, size))
+        if row.body is not None:
+            bodies.append(row.body)
+            size += length
+    return rows, b"".join(bodies), None
+
+
+def _sealed_row(row: SlotRow, body_at: int) -> dict[str, Any]:
+    return {
+        "slot": row.slot,
+        "price_ueur_per_kwh": row.price_ueur_per_kwh,
+        "import_ueur_per_kwh": row.import_ueur_per_kwh,
+        "export_ueur_per_kwh": row.export_ueur_per_kwh,
+        "gap": row.gap,
+        "weather_stale": row.weather_stale,
+        "totals": row.totals,
+        "meta": row.meta,
+        "hash": row.hash.hex(),
+        "seal": row.seal.hex(),
+        "body_at": body_at,
+        "body_bytes": None if row.body is None else len(row.body),
+    }
+
+
+def compacted(store: LedgerStore) -> tuple[list[dict[str, Any]], bytes]:
+    """Compacted stretches, and their bodies back to back."""
+    stretches, bodies, size = [], [], 0
+    for first, last, body, digest in store.days():
+        stretches.append(
+            {
+                "first_slot": first,
+                "last_slot": last,
+                "digest": digest.hex(),
+                "body_at": size,
+                "body_bytes": len(body),
+            }
+        )
+        bodies.append(body)
+        size += len(body)
+    return stretches, b"".join(bodies)
+
+
+class Verification:
+    """Chain and seals of a stretch of the ledger, a few slots at a time."""
+
+    def __init__(self, store: LedgerStore, first: int | None, last: int | None) -> None:
+        start, end = store.first_slot(), store.last_slot()
+        self._store = store
+        self._end = -1 if end is None else (end if last is None else min(last, end))
+        self._next = 0 if start is None else (start if first is None else max(first, start))
+        self._audit = ChainAudit(store, self._next)
+
+    def step(self) -> bool:
+        """Verify some more slots; False when there is nothing left to do."""
+        if self._next > self._end or self._audit.problem is not None:
+            return False
+        last = min(self._next + VERIFY_SLOTS_PER_STEP - 1, self._end)
+        for row in self._store.slots(self._next, last):
+            self._audit.hear(row)
+        self._next = last + 1
+        return self._next <= self._end and self._audit.problem is None
+
+    def answer(self) -> dict[str, Any]:
+        """The parameters of the reply."""
+        audit = self._audit
+        return {
+            "ok": audit.problem is None,
+            "slots": audit.slots,
+            "compacted": audit.compacted,
+            "first_slot": audit.first,
+            "last_slot": audit.last,
+            "hash": audit.hash.hex(),
+            "problem": audit.problem,
+        }

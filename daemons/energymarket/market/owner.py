@@ -1,0 +1,385 @@
+"""The thread that owns the market's state: it opens and closes slots, and nobody else touches them.
+
+Others hand it messages. What it must not wait for (clients, watchers) it is never made to wait for:
+answers go into the server's buffers. Only the disk is waited for, because nothing is acknowledged
+before it is there.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+
+from energymarket.core.clock import Deadlines
+from energymarket.core.events import Event, EventAnswer, Origin
+from energymarket.core.market import Outside
+from energymarket.core.records import Phase
+from energymarket.core.settlement import Prices
+from energymarket.market import snapshot
+from energymarket.market.messages import Asked, Continue, Heard, Left, OrderAsked, StopAsked
+from energymarket.runtime.clock import boottime_ns, wall_ns
+from energymarket.runtime.inbox import Inbox
+from energymarket.wire.clock_page import NO_END, ClockPage, Flag
+from energymarket.wire.event_record import RecordType
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    import numpy as np
+    import numpy.typing as npt
+
+    from energymarket.core.market import Closed, Market, Order
+    from energymarket.market.bookkeeping import Bookkeeper
+    from energymarket.market.control import ControlDesk
+    from energymarket.market.messages import Message
+    from energymarket.market.timetable import Timetable
+    from energymarket.market.trade import TradeDesk
+    from energymarket.transport.call import Call
+    from energymarket.transport.page import BoardReader, ClockWriter
+    from energymarket.transport.queue import OfferQueue
+    from energymarket.wire.event_record import EventRecord
+
+log = logging.getLogger(__name__)
+
+STOP_WAIT_NS: Final = 3_000_000_000
+"""Stopping waits for the open slot's gate at most so long; else it closes the gate at once."""
+
+TRADING: Final = frozenset({Phase.EXCHANGE, Phase.TRADE})
+
+
+@dataclass(frozen=True, slots=True)
+class Course:
+    """Which slots the market runs through."""
+
+    first_slot: int
+    slots: int | None  # end after so many; None: until stopped
+    start_wait_ns: int  # the first slot waits this long for homes, weather and external
+
+    @property
+    def end_slot(self) -> int:
+        """The last slot, or NO_END."""
+        return NO_END if self.slots is None else self.first_slot + self.slots - 1
+
+
+class Owner:
+    """The market, slot after slot."""
+
+    def __init__(  # noqa: PLR0913: it is the place where everything meets
+        self,
+        *,
+        market: Market,
+        books: Bookkeeper,
+        timetable: Timetable,
+        course: Course,
+        page: ClockWriter,
+        board: BoardReader,
+        offers: OfferQueue,
+        policies: npt.NDArray[np.integer],
+        generation: int,
+        pid: int,
+    ) -> None:
+        self.market = market
+        self.books = books
+        self.timetable = timetable
+        self.course = course
+        self.board = board
+        self.offers = offers
+        self.policies = policies
+        self.generation = generation
+        self.pid = pid
+        self.inbox: Inbox[Message] = Inbox()
+        self.phase = Phase.STARTING
+        self.epoch = 0
+        self.moments = Deadlines(0, 0, 0, 0)
+        self.last: Closed | None = None  # for batches that are sent again
+        self.counts = snapshot.Counts()
+        self.outside = Outside(temperature_mc=10_000, raining=False, weather_stale=True)
+        self.stopping = False
+        self.stopped = False
+        self.trade: TradeDesk
+        self.control: ControlDesk
+        self._page = page
+        self._prices = Prices(market.price_ueur_per_kwh, 0, 0)
+        self._reported_slot = -1  # external has said everything up to here
+        self._stop_asked: list[StopAsked] = []
+        self._stop_by_ns = 0
+        self._started_ns = 0
+
+    # the loop
+
+    def run(self) -> None:
+        """Serve messages and deadlines until stopped."""
+        self._started_ns = boottime_ns()
+        self._set_phase(Phase.STARTING)
+        while not self.stopped:
+            self._hear(self.inbox.wait(self._deadline_ns()))
+            self._advance(boottime_ns())
+
+    def _hear(self, messages: Iterable[Message]) -> None:
+        orders: list[OrderAsked] = []
+        for message in messages:
+            if isinstance(message, OrderAsked):
+                orders.append(message)
+                continue
+            self._commit_orders(orders)
+            orders = []
+            match message:
+                case Asked(call):
+                    self._answer(call)
+                case Heard(records, reported_slot):
+                    self._hear_events(records, reported_slot)
+                case Left(peer):
+                    self.trade.leave(peer)
+                    self.control.leave(peer)
+                case Continue(step):
+                    if step():
+                        self.inbox.put(message)
+                case StopAsked():
+                    self._stop(message)
+        self._commit_orders(orders)
+
+    def _answer(self, call: Call) -> None:
+        if call.peer.socket == self.trade.socket:
+            self.trade.answer(call)
+        else:
+            self.control.answer(call)
+
+    def _hear_events(self, records: Iterable[EventRecord], reported_slot: int) -> None:
+        """Enter what `external` says into the book; a change is logged."""
+        book, kinds = self.market.book, self.market.rules.price.events
+        for record in records:
+            kind = kinds[record.kind].name if record.kind < len(kinds) else f"kind {record.kind}"
+            if record.type is RecordType.BEGIN:
+                facts = (record.kind, record.seq, record.intensity_permille, record.slot, record.until_slot)
+                if book.begin(Event(Origin.EXTERNAL, *facts)) is EventAnswer.CHANGED:
+                    last = record.until_slot - 1
+                    much = record.intensity_permille
+                    log.warning("event %s, intensity %d/1000, slots %d to %d", kind, much, record.slot, last)
+            elif record.type is RecordType.END:
+                answer = book.end(Origin.EXTERNAL, record.kind, record.seq, record.slot)
+                if answer is EventAnswer.CHANGED:
+                    log.warning("event %s ends with slot %d", kind, record.slot - 1)
+        self._reported_slot = max(self._reported_slot, reported_slot)
+
+    def _deadline_ns(self) -> int | None:
+        if self.books.retry_ns is not None:
+            return self.books.retry_ns
+        due_ns = self._phase_deadline_ns()
+        if not self.stopping:
+            return due_ns
+        return self._stop_by_ns if due_ns is None else min(due_ns, self._stop_by_ns)
+
+    def _phase_deadline_ns(self) -> int | None:
+        match self.phase:
+            case Phase.STARTING:
+                return self._started_ns + self.course.start_wait_ns
+            case Phase.EXCHANGE:
+                return self.moments.exchange_ns
+            case Phase.TRADE:
+                return self.moments.gate_ns
+            case Phase.CLEARING:
+                return self.moments.next_open_ns
+            case Phase.ENDED | Phase.STOPPED:
+                return None
+
+    def _advance(self, now_ns: int) -> None:
+        if self.books.retry_ns is not None and now_ns < self.books.retry_ns:
+            return
+        if self.stopping and self._may_stop(now_ns):
+            self._finish()
+            return
+        due_ns = self._phase_deadline_ns()
+        due = due_ns is not None and now_ns >= due_ns
+        match self.phase:
+            case Phase.STARTING if due or self._ready():
+                self._next(now_ns)
+            case Phase.EXCHANGE if due:
+                self._set_phase(Phase.TRADE)
+            case Phase.TRADE if due:
+                self._close()
+            case Phase.CLEARING if due:
+                self._next(now_ns)
+            case _:
+                return
+
+    # open
+
+    def next_slot(self) -> int:
+        """The first slot that is not committed."""
+        return self.course.first_slot if self.market.slot < 0 else self.market.slot + 1
+
+    def _ready(self) -> bool:
+        """Every home has joined, weather has posted its sample and external has reported."""
+        if self.timetable.real_time:
+            return True
+        slot = self.next_slot()
+        reading = self.board.sample(slot, boottime_ns())
+        heard = reading.sample is not None and not reading.stale and self._reported_slot >= slot
+        return heard and self.trade.leases.joined() >= self.market.rules.homes
+
+    def _next(self, now_ns: int) -> None:
+        """Open the next slot, if there is one."""
+        if self.timetable.real_time:
+            self._fill_gaps()
+        slot = self.next_slot()
+        if self.course.slots is not None and slot > self.course.end_slot:
+            self._set_phase(Phase.ENDED)
+            log.info("the last slot is settled: %d slots", self.counts.slots_done)
+            return
+        self._open(slot, self._open_ns(slot, now_ns))
+
+    def _open_ns(self, slot: int, now_ns: int) -> int:
+        if self.timetable.real_time:
+            return self.timetable.open_at(slot, wall_ns(), boottime_ns())
+        # A slot that could not open in time opens now: market time slips, nothing is hurried.
+        late_ns = now_ns - self.moments.next_open_ns
+        return now_ns if late_ns > self.timetable.slot_ns else self.moments.next_open_ns
+
+    def _fill_gaps(self) -> None:
+        """Close the slots late that real time has passed while nobody was here: no trades, flagged."""
+        present = self.timetable.slot_at(wall_ns())
+        if self.market.slot < 0:
+            self.market.slot = present - 1
+        while self.market.slot + 1 < present:
+            slot = self.market.slot + 1
+            self.market.open_slot(slot, self._look_outside(slot), epoch=self.epoch, gap=True)
+            if not self._commit(self.market.close_slot()):
+                return
+
+    def _look_outside(self, slot: int) -> Outside:
+        reading = self.board.sample(slot, boottime_ns())
+        before = self.outside
+        if reading.sample is None:
+            self.outside = replace(before, weather_stale=True)
+        else:
+            self.outside = Outside(
+                temperature_mc=int(reading.sample["temperature_mc"]),
+                raining=int(reading.sample["rain_um_per_h"]) > 0,
+                weather_stale=reading.stale,
+            )
+        if self.outside.weather_stale != before.weather_stale:
+            log.warning("the weather is %s in slot %d", "stale" if reading.stale else "fresh", slot)
+        return self.outside
+
+    def _open(self, slot: int, open_ns: int) -> None:
+        orders = self.books.orders_of(slot)
+        as_it_was = self.books.outside_as_it_was(slot) if orders else None
+        if as_it_was is not None:
+            self.outside = as_it_was
+        outside = as_it_was or self._look_outside(slot)
+        opening = self.market.open_slot(slot, outside, epoch=self.epoch)
+        self.market.restore_orders(orders)
+        self._prices = opening.prices
+        self.moments = self.timetable.moments(open_ns)
+        self.counts.open(max(0, (boottime_ns() - open_ns) // 1000))
+        self._set_phase(Phase.EXCHANGE)
+
+    # orders
+
+    def _commit_orders(self, asked: list[OrderAsked]) -> None:
+        """Check, book and make durable all orders that have come together; then answer each."""
+        fresh: list[Order] = []
+        booked: list[tuple[OrderAsked, Order]] = []
+        for message in asked:
+            refusal = self.trade.refuse_order(message)
+            if refusal is not None:
+                message.answer(refusal)
+                continue
+            known = (message.home, message.id) in self.market.orders_known
+            order = self.market.hear_order(message.home, message.energy_wh, message.id)
+            if not known:
+                fresh.append(order)
+            booked.append((message, order))
+        if fresh and not self.books.append(fresh, self.outside):
+            self.market.forget_orders(len(fresh))
+            for message, _ in booked:
+                message.answer(("StoreFailed", {"reason": self.books.failed or ""}))
+            return
+        self.counts.orders += len(fresh)
+        for message, order in booked:
+            message.answer(order)
+
+    # close
+
+    def _close(self) -> None:
+        """The gate: match, settle, make durable, answer."""
+        # Hints of this slot that nobody took or took back are worth nothing any more.
+        self.counts.drained += self.offers.drain_unless_frozen()
+        if not self._commit(self.market.close_slot()):
+            return
+        self._set_phase(Phase.CLEARING)
+        self.control.publish_commit()
+        self.books.tidy()
+
+    def _commit(self, closed: Closed) -> bool:
+        if not self.books.commit(closed, self.counts):
+            return False
+        self.market.commit_slot(closed)
+        self.last = closed
+        self.counts.commit(closed)
+        self.trade.settle(closed)
+        return True
+
+    # stop
+
+    def _stop(self, message: StopAsked) -> None:
+        if not self.stopping:
+            log.info("stopping: the gate of the open slot is awaited, or closed at once")
+            self.stopping = True
+            self._stop_by_ns = boottime_ns() + STOP_WAIT_NS
+        self._stop_asked.append(message)
+
+    def _may_stop(self, now_ns: int) -> bool:
+        """At the end of a slot, when every lease has handed in, or when the wait is over."""
+        if self.phase not in TRADING:
+            return True
+        all_in = self.phase is Phase.TRADE and self.trade.all_handed_in()
+        return all_in or now_ns >= self._stop_by_ns
+
+    def _finish(self) -> None:
+        if self.phase in TRADING:
+            self._close()
+            if self.books.failed is not None:
+                log.error("stopped with slot %d unsettled: the next start goes on with it", self.next_slot())
+        self._set_phase(Phase.STOPPED)
+        for message in self._stop_asked:
+            message.answer(self.market.slot if self.market.slot >= 0 else None)
+        self.stopped = True
+
+    # publish
+
+    def prices(self) -> Prices:
+        """The prices of the open slot, or of the last one, or those before the first; any thread."""
+        return self._prices
+
+    def _set_phase(self, phase: Phase) -> None:
+        self.phase = phase
+        self._page.write(self._clock_page())
+        self.trade.notify()
+        if phase is not Phase.CLEARING:
+            self.control.publish_phase()
+
+    def _clock_page(self) -> ClockPage:
+        opening, moments, prices = self.market.opening, self.moments, self._prices
+        flags = Flag.LIVE | Flag.WEATHER_STALE if self.outside.weather_stale else Flag.LIVE
+        return ClockPage(
+            slot=self.market.slot if opening is None else opening.slot,
+            epoch=self.epoch,
+            phase=self.phase,
+            flags=int(flags),
+            open_ns=moments.open_ns,
+            exchange_ns=moments.exchange_ns,
+            gate_ns=moments.gate_ns,
+            next_open_ns=moments.next_open_ns,
+            price=prices.price,
+            import_=prices.import_,
+            export_=prices.export,
+            fee=prices.gift_fee,
+            slot_s=self.timetable.slot_s,
+            slot_ns=self.timetable.slot_ns,
+            market_pid=self.pid,
+            end_slot=self.course.end_slot,
+            cookie=self.books.store.cookie(),
+            generation=self.generation,
+        )

@@ -1,0 +1,117 @@
+"""The market as the parent of `external`: starts it, hears its heart, kills it when frozen."""
+
+from __future__ import annotations
+
+import logging
+import os
+from typing import TYPE_CHECKING, Any, Final
+
+from energymarket.core.events import Origin
+from energymarket.runtime.child import Action, Child, Watch, spawn
+from energymarket.runtime.clock import boottime_ns
+from energymarket.wire.external_task import ActiveEvent, ExternalTask
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from energymarket.market.owner import Owner
+    from energymarket.scenario.compiled import Compiled
+    from energymarket.transport.doorbell import Doorbell
+
+log = logging.getLogger(__name__)
+
+STOP_NS: Final = 1_000_000_000
+"""How long `external` may take to end when asked; then it is killed."""
+
+
+class Parent:
+    """Everything about the child; used by the main thread only."""
+
+    def __init__(self, run_dir: Path, compiled: Compiled, owner: Owner) -> None:
+        self._run_dir = run_dir
+        self._compiled = compiled
+        self._owner = owner
+        self._watch = Watch(boottime_ns())
+        self._child: Child | None = None
+        self._pidfd = os.pidfd_open(os.getpid())
+        self._starts = 0
+        self._degraded = False
+
+    @property
+    def descriptors(self) -> tuple[int, ...]:
+        """What to wait on: the child's pidfd, readable when it is dead."""
+        return () if self._child is None else (self._child.fileno(),)
+
+    def describe(self) -> dict[str, Any]:
+        """The child for `status`; read by the server's thread."""
+        child = self._child
+        return {
+            "external_pid": None if child is None else child.pid,
+            "external_starts": self._starts,
+            "external_degraded": self._degraded,
+        }
+
+    def heard(self) -> None:
+        """A record came: the child lives."""
+        self._watch.heard(boottime_ns())
+
+    def tend(self, doorbell: Doorbell) -> int:
+        """Reap, kill or start as is due; the answer is when to look again at the latest."""
+        self._reap(doorbell)
+        now = boottime_ns()
+        action = self._watch.action(now)
+        if action is Action.KILL and self._child is not None:
+            log.error("external (pid %d) has been silent for too long: killed", self._child.pid)
+            self._child.kill()
+        elif action is Action.SPAWN:
+            self._spawn(doorbell)
+        self._degraded = self._watch.degraded(now)
+        return self._watch.due_ns()
+
+    def _spawn(self, doorbell: Doorbell) -> None:
+        words = ["-m", "energymarket.external", "--run", str(self._run_dir), "--task", self._task().to_text()]
+        try:
+            self._child = spawn(words, (self._pidfd, doorbell.write_fd), os.environ)
+        except OSError as error:
+            log.warning("external cannot be started, it is tried again: %s", error)
+            self._watch.died(boottime_ns())
+            return
+        self._starts += 1
+        self._watch.started(boottime_ns())
+        log.info("external started, pid %d", self._child.pid)
+
+    def _task(self) -> ExternalTask:
+        """What the child has to say: from the first slot that is not settled on."""
+        market = self._owner.market
+        first = self._owner.course.first_slot if market.slot < 0 else market.slot + 1
+        active = tuple(
+            ActiveEvent(event.kind, event.seq, event.until_slot)
+            for event in market.book.listed(first)
+            if event.origin is Origin.EXTERNAL and event.until_slot is not None
+        )
+        return ExternalTask(
+            seed=self._compiled.seed,
+            kinds=market.rules.price.events,
+            first_slot=first,
+            market_pid=os.getpid(),
+            active=active,
+        )
+
+    def _reap(self, doorbell: Doorbell) -> None:
+        child = self._child
+        death = None if child is None else child.reap()
+        if child is None or death is None:
+            return
+        log.warning("external (pid %d) is dead: %s", child.pid, death)
+        child.close()
+        self._child = None
+        doorbell.forget_rest()
+        self._watch.died(boottime_ns())
+
+    def stop(self) -> None:
+        """Let the child end, and reap it."""
+        if self._child is not None:
+            self._child.stop(boottime_ns() + STOP_NS)
+            self._child.close()
+            self._child = None
+        os.close(self._pidfd)

@@ -1,0 +1,94 @@
+"""From the disk to a market that goes on: last checkpoint, the slots since, every hash and seal."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import TYPE_CHECKING
+
+from energymarket.core import ledger
+from energymarket.core.events import EventBook, book_from_dict
+from energymarket.core.market import Accounts, Market, Order
+
+if TYPE_CHECKING:
+    from energymarket.core.market import Rules
+    from energymarket.transport.store import LedgerStore, SlotRow
+
+
+class LedgerBrokenError(Exception):
+    """The ledger contradicts itself: which slot, and what."""
+
+
+def checkpoint_of(chain_hash: bytes, accounts: Accounts) -> tuple[bytes, bytes]:
+    """(body, digest) of a checkpoint: the digest ties the accounts to the slot's place in the chain."""
+    body = accounts.pack()
+    return body, checkpoint_digest(chain_hash, body)
+
+
+def checkpoint_digest(chain_hash: bytes, body: bytes) -> bytes:
+    """SHA-256 over the chain's hash at that slot and the accounts."""
+    return hashlib.sha256(chain_hash + body).digest()
+
+
+def restore(store: LedgerStore, rules: Rules, genesis: bytes) -> Market:
+    """The market as its last commit left it. Raises LedgerBrokenError where the disk contradicts itself."""
+    accounts, chain_hash, after = _from_checkpoint(store, rules, genesis)
+    last = store.last_slot()
+    if last is not None:
+        for row in store.slots(after + 1, last):
+            chain_hash, columns = _verified(row, chain_hash)
+            accounts.apply(row.slot, columns)
+    events = store.meta("events")
+    book = book_from_dict(json.loads(events)) if events else EventBook(len(rules.price.events))
+    market = Market(
+        rules=rules,
+        accounts=accounts,
+        hash=chain_hash,
+        price_ueur_per_kwh=rules.price.initial_ueur_per_kwh,
+        book=book,
+    )
+    state = store.meta("state")
+    if last is not None and state is not None:
+        market.resume(state, chain_hash)
+        if market.slot != last:
+            raise LedgerBrokenError(f"the state is of slot {market.slot}, the last slot is {last}")
+    _remember_orders(store, market)
+    return market
+
+
+def _from_checkpoint(store: LedgerStore, rules: Rules, genesis: bytes) -> tuple[Accounts, bytes, int]:
+    found = store.latest_checkpoint()
+    if found is None:
+        return Accounts.fresh(rules.homes), genesis, -1
+    slot, body, digest = found
+    row = store.slot(slot)
+    if row is None:
+        raise LedgerBrokenError(f"checkpoint of slot {slot}, but no such slot")
+    if checkpoint_digest(row.hash, body) != digest:
+        raise LedgerBrokenError(f"checkpoint of slot {slot}: its digest does not hold")
+    return Accounts.unpack(body, rules.homes), row.hash, slot
+
+
+def _verified(row: SlotRow, previous: bytes) -> tuple[bytes, ledger.Columns]:
+    """The row's hash and columns, once chain and seal hold."""
+    if row.body is None:
+        raise LedgerBrokenError(f"slot {row.slot}: its body is gone, though no checkpoint follows")
+    if ledger.chain(previous, row.body) != row.hash:
+        raise LedgerBrokenError(f"slot {row.slot}: the hash chain is broken")
+    if row.seal_now() != row.seal:
+        raise LedgerBrokenError(f"slot {row.slot}: the seal is broken")
+    return row.hash, ledger.unpack(row.body)[1]
+
+
+def _remember_orders(store: LedgerStore, market: Market) -> None:
+    """Ids of single orders of recent slots: sending one again gets the same receipt."""
+    last = market.slot
+    for slot in range(max(last - 96, 0), last + 1):
+        for row in store.orders_of(slot):
+            order = order_of(row)
+            market.orders_known[order.home, order.id] = order
+
+
+def order_of(row: object) -> Order:
+    """The core's record of a stored order."""
+    return Order(**{name: getattr(row, name) for name in Order.__dataclass_fields__})

@@ -1,0 +1,120 @@
+"""What the market shows of a slot: totals, the notes of its row, and the snapshot that watchers get."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from energymarket.core import clock
+
+if TYPE_CHECKING:
+    from energymarket.core.events import EventBook
+    from energymarket.core.market import Closed, Market
+    from energymarket.core.parameters import EventKind, Period
+    from energymarket.core.weather import Sample
+
+
+@dataclass(slots=True)
+class Counts:
+    """What happened in the open slot and since the start, beside energy and money."""
+
+    slots_done: int = 0
+    orders: int = 0
+    late_batches: int = 0  # since the start
+    shed_offers: int = 0
+    void_claims: int = 0
+    refused_batches: int = 0
+    degraded_shards: int = 0
+    drained: int = 0  # messages of the slot that nobody took back
+    lateness_us: int = 0  # of the opening of the present slot
+    refusals: list[dict[str, Any]] = field(default_factory=list)  # of the open slot
+    slot_late: int = 0
+    slot_shed: int = 0
+
+    def open(self, lateness_us: int) -> None:
+        """A slot opens: what is counted per slot starts anew."""
+        self.lateness_us = lateness_us
+        self.refusals = []
+        self.slot_late = 0
+        self.slot_shed = 0
+
+    def commit(self, closed: Closed) -> None:
+        """A slot is durable."""
+        self.slots_done += 1
+        self.void_claims += closed.settlement.void_claims
+
+
+def totals_of(closed: Closed) -> dict[str, int]:
+    """Every total of the slot by its name."""
+    return closed.settlement.totals.by_name()
+
+
+def meta_of(closed: Closed, counts: Counts, market: Market) -> dict[str, Any]:
+    """What the ledger's row keeps beside the hash's input: who handed in, what was refused."""
+    return {
+        "batches": [list(batch) for batch in closed.batches],
+        "gamma": market.rules.price.gamma,
+        "contributions": list(market.contributions),
+        "refusals": counts.refusals,
+        "late_batches": counts.slot_late,
+        "shed_offers": counts.slot_shed,
+        "voids": [
+            {
+                "giver": void.giver,
+                "index": void.index,
+                "taker": void.taker,
+                "energy_wh": void.energy_wh,
+                "reason": void.reason.value,
+            }
+            for void in closed.settlement.voids
+        ],
+    }
+
+
+def times_of(slot: int, period: Period) -> dict[str, str]:
+    """When a slot begins: UTC and local, RFC 3339."""
+    if slot < 0:
+        return {"time": "", "local_time": ""}
+    utc = clock.begins(slot, period.slot_s)
+    return {
+        "time": utc.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "local_time": clock.begins(slot, period.slot_s, period.timezone).isoformat(),
+    }
+
+
+def events_of(book: EventBook, kinds: tuple[EventKind, ...], slot: int) -> list[dict[str, Any]]:
+    """The events that act on a slot or will act later."""
+    found = []
+    for event in book.listed(slot):
+        ends = [end for end in (event.until_slot, event.ended_slot) if end is not None]
+        found.append(
+            {
+                "kind": kinds[event.kind].name,
+                "intensity_permille": event.intensity_permille,
+                "origin": event.origin.value,
+                "from_slot": event.slot,
+                "until_slot": min(ends) if ends else None,
+            }
+        )
+    return found
+
+
+def weather_of(sample: Sample, *, stale: bool) -> dict[str, Any]:
+    """A weather sample for people: °C, m/s, W/m², mm/h."""
+    return {
+        "slot": int(sample["slot"]),
+        "temperature_c": int(sample["temperature_mc"]) / 1000,
+        "trend_c_per_h": int(sample["trend_mc_per_h"]) / 1000,
+        "wind_m_per_s": int(sample["wind_mm_per_s"]) / 1000,
+        "ghi_w_per_m2": int(sample["ghi_dw_per_m2"]) / 10,
+        "dni_w_per_m2": int(sample["dni_dw_per_m2"]) / 10,
+        "dhi_w_per_m2": int(sample["dhi_dw_per_m2"]) / 10,
+        "rain_mm_per_h": int(sample["rain_um_per_h"]) / 1000,
+        "cloud": int(sample["cloud_permille"]) / 1000,
+        "stale": stale,
+    }
+
+
+def terms_of(items: tuple[tuple[str, int], ...]) -> list[dict[str, Any]]:
+    """The terms of a price, in order."""
+    return [{"name": name, "value_ueur_per_kwh": value} for name, value in items]

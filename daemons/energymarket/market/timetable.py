@@ -1,0 +1,39 @@
+"""When slots open and close: the scenario's slot and speed joined with the deadlines of `core.clock`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from energymarket.core import clock
+
+
+@dataclass(frozen=True, slots=True)
+class Timetable:
+    """How a slot is cut at a speed. At speed 1 slot k opens at UTC slot_s * k; else one follows the other."""
+
+    slot_s: int
+    speed: float
+    exchange_until: float  # parts of the slot
+    gate_at: float
+
+    @property
+    def slot_ns(self) -> int:
+        """Real duration of a slot."""
+        return clock.real_ns(self.slot_s, self.speed)
+
+    @property
+    def real_time(self) -> bool:
+        """Whether market time is the world's."""
+        return self.speed == 1.0
+
+    def moments(self, open_ns: int) -> clock.Deadlines:
+        """The deadlines of a slot that opens then (CLOCK_BOOTTIME)."""
+        return clock.deadlines(open_ns, self.slot_ns, self.exchange_until, self.gate_at)
+
+    def open_at(self, slot: int, utc_ns: int, boottime_ns: int) -> int:
+        """CLOCK_BOOTTIME at which a slot opens in real time, both clocks read together."""
+        return clock.opens_ns(slot, self.slot_s, utc_ns, boottime_ns)
+
+    def slot_at(self, utc_ns: int) -> int:
+        """The slot that runs at a moment of real time."""
+        return clock.slot_at(utc_ns / clock.NS_PER_S, self.slot_s)

@@ -1,0 +1,256 @@
+"""energy-marketd: owns market time; prices, clears and settles; keeps the ledger; parent of `external`."""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import logging
+import os
+import select
+import sys
+import threading
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from energymarket import __version__
+from energymarket.core import ledger
+from energymarket.core.market import Rules
+from energymarket.exits import ConfigError, Exit, Failure, SecondInstance
+from energymarket.market import recovery
+from energymarket.market.bookkeeping import Bookkeeper
+from energymarket.market.control import ControlDesk
+from energymarket.market.messages import Heard, Left, StopAsked
+from energymarket.market.owner import Course, Owner
+from energymarket.market.parenting import Parent
+from energymarket.market.reload import Reloader
+from energymarket.market.retention import Retention
+from energymarket.market.timetable import Timetable
+from energymarket.market.trade import TradeDesk
+from energymarket.market.transactions import TransactionPool
+from energymarket.runtime import memory, service
+from energymarket.runtime.clock import boottime_ns
+from energymarket.runtime.notify import Notifier
+from energymarket.scenario.opening import open_scenario
+from energymarket.transport import listening, resources
+from energymarket.transport.doorbell import Doorbell
+from energymarket.transport.page import BoardReader, ClockWriter
+from energymarket.transport.queue import OfferQueue
+from energymarket.transport.server import Server
+from energymarket.transport.server_limits import TRADE_LIMITS, ServerLimits
+from energymarket.transport.store import ForeignLedgerError, LedgerStore, StoreError
+from energymarket.wire.event_record import RecordType
+from energymarket.wire.messages import (
+    CONTROL_INTERFACE,
+    CONTROL_SOCKET,
+    TRADE_INTERFACE,
+    TRADE_SOCKET,
+)
+from energymarket.wire.varlink import Maker
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from energymarket.runtime.service import StopFlag
+    from energymarket.scenario.compiled import Compiled
+    from energymarket.transport.resources import Ipc
+
+log = logging.getLogger(__name__)
+
+MAKER = Maker("energy-market", "energy-market", __version__, "")
+STATUS_NS = 1_000_000_000
+
+
+class MarketDaemon:
+    """What the market is made of, in the order in which it is opened."""
+
+    def __init__(self, words: argparse.Namespace, compiled: Compiled, stop: StopFlag) -> None:
+        self.words = words
+        self.compiled = compiled
+        self.stop = stop
+        self.service: dict[str, Any] = compiled.settings.get("service", {})
+        self.notifier = Notifier()
+        self.owner: Owner
+        self.parent: Parent
+        self.doorbell: Doorbell
+        self.server: Server
+        self.failure: BaseException | None = None
+
+    def run(self) -> int:
+        """Serve until stopped; everything closes in reverse order."""
+        with ExitStack() as stack:
+            memory.keep_freed_memory()
+            self.doorbell = stack.enter_context(Doorbell())
+            _lock(stack, self.words.state)
+            store = self._open_store(stack)
+            ipc = resources.ensure(self.words.run)
+            self.owner = self._owner(stack, store, ipc)
+            pool = TransactionPool(self.service.get("transactions_max", 16))
+            trade = TradeDesk(self.owner, pool, TRADE_SOCKET, self.service.get("orders_per_slot_max", 1000))
+            reloader = Reloader(self.compiled, self.words.config or self.compiled.directory / "scenario.toml")
+            control = ControlDesk(self.owner, self.compiled.period, ipc, reloader, CONTROL_SOCKET)
+            self.owner.trade, self.owner.control = trade, control
+            self.parent = Parent(self.words.run, self.compiled, self.owner)
+            control.child = self.parent.describe
+            self.server = self._server(stack, trade, control)
+            self._serve(pool, trade)
+        return Exit.OK
+
+    def _open_store(self, stack: ExitStack) -> LedgerStore:
+        compiled = self.compiled
+        store = LedgerStore(self.words.state / "ledger.db")
+        try:
+            store.open(
+                scenario_hash=compiled.hash, genesis=ledger.genesis(compiled.hash), homes=compiled.homes_count
+            )
+        except ForeignLedgerError as error:
+            raise ConfigError(str(error), "choose another --state, or start fresh") from error
+        except StoreError as error:
+            raise Failure(str(error), "is the disk full, or the file damaged?", Exit.IO_ERROR) from error
+        stack.callback(store.close)
+        return store
+
+    def _owner(self, stack: ExitStack, store: LedgerStore, ipc: Ipc) -> Owner:
+        compiled, period = self.compiled, self.compiled.period
+        rules = Rules(compiled.price, compiled.tariff, compiled.homes_count, compiled.import_export_at)
+        try:
+            market = recovery.restore(store, rules, ledger.genesis(compiled.hash))
+        except (recovery.LedgerBrokenError, ledger.LedgerCorrupt) as error:
+            hint = "keep a copy; `energyctl ledger verify` tells more; start with another --state"
+            raise ConfigError(f"{store.path}: {error}", hint) from error
+        generation = int(store.meta("generation") or "0") + 1
+        store.put_state({"generation": str(generation)})
+        disk_max = self.service.get("retention", {}).get("disk_max_bytes", 2 << 30)
+        retention = Retention(disk_max, 86_400 // period.slot_s)
+        owner = Owner(
+            market=market,
+            books=Bookkeeper(store, market, retention),
+            timetable=Timetable(
+                period.slot_s,
+                self.words.speed or period.speed,
+                self.service.get("exchange_until", 0.5),
+                self.service.get("gate_at", 0.8),
+            ),
+            course=Course(
+                first_slot=period.first_slot,
+                slots=self.words.slots,
+                start_wait_ns=round(self.service.get("start_wait_s", 10.0) * 1e9),
+            ),
+            page=stack.enter_context(ClockWriter(ipc)),
+            board=stack.enter_context(BoardReader(ipc)),
+            offers=OfferQueue(ipc),
+            policies=compiled.homes["policy"],
+            generation=generation,
+            pid=os.getpid(),
+        )
+        stack.callback(owner.inbox.close)
+        if market.slot >= 0:
+            log.info("going on after slot %d, price %d ueur/kWh", market.slot, market.price_ueur_per_kwh)
+        return owner
+
+    def _server(self, stack: ExitStack, trade: TradeDesk, control: ControlDesk) -> Server:
+        limits = ServerLimits(connections_max=self.service.get("connections_max", 4096))
+        trade_limits = replace(TRADE_LIMITS, calls_per_s_max=self.service.get("requests_per_s_max", 2000))
+        inbox = self.owner.inbox
+        server = Server(MAKER, limits, on_close=lambda peer: inbox.put(Left(peer.id))).open()
+        stack.callback(server.close)
+        for name, desk, text, its_limits in (
+            (TRADE_SOCKET, trade, TRADE_INTERFACE, trade_limits),
+            (CONTROL_SOCKET, control, CONTROL_INTERFACE, limits),
+        ):
+            handler = desk.handle
+            try:
+                server.listen(self.words.run / name, 0o660, handler, [text], its_limits)
+            except listening.InUse as error:
+                raise SecondInstance(str(error), "another market serves this run directory") from error
+        return server
+
+    def _serve(self, pool: TransactionPool, trade: TradeDesk) -> None:
+        threading.excepthook = self._thread_failed
+        owner_thread = threading.Thread(target=self.owner.run, name="owner")
+        server_thread = threading.Thread(target=self.server.run, name="server")
+        pool.start(trade.carry_out)
+        owner_thread.start()
+        server_thread.start()
+        self.notifier.ready("serving; waiting for homes and weather")
+        try:
+            self._watch_over(owner_thread)
+        finally:
+            self.owner.inbox.put(StopAsked(lambda _slot: None))
+            self.notifier.stopping("closing the gate")
+            owner_thread.join()
+            self.parent.stop()
+            pool.stop(1.0)
+            self.server.stop()
+            server_thread.join()
+        if self.failure is not None:
+            raise self.failure
+
+    def _thread_failed(self, failed: threading.ExceptHookArgs) -> None:
+        """A thread has died of a bug: the daemon ends with it, and the supervisor starts it again."""
+        self.failure = failed.exc_value
+        self.owner.stopped = True
+        self.stop.stop("a thread died")
+
+    def _watch_over(self, owner_thread: threading.Thread) -> None:
+        """The main thread: parent of `external`, ear of the doorbell, until asked to stop."""
+        event_fd, pipe_fd = self.doorbell.descriptors
+        told = ""
+        while not self.stop.is_set() and owner_thread.is_alive():
+            due_ns = min(self.parent.tend(self.doorbell), boottime_ns() + STATUS_NS)
+            poll = select.poll()
+            for fd in (event_fd, pipe_fd, self.stop.fileno(), *self.parent.descriptors):
+                poll.register(fd, select.POLLIN)
+            poll.poll(max(0, (due_ns - boottime_ns()) // 1_000_000 + 1))
+            records = self.doorbell.drain()
+            if records:
+                self.parent.heard()
+                said = [each for each in records if each.type in {RecordType.BEGIN, RecordType.END}]
+                reported = [each.slot for each in records if each.type is RecordType.REPORTED]
+                if said or reported:
+                    self.owner.inbox.put(Heard(said, max(reported, default=-1)))
+            status = self._status()
+            if status != told:
+                told = status
+                self.notifier.status(status)
+
+    def _status(self) -> str:
+        shown, joined = self.owner.control.shown, self.owner.trade.leases.joined()
+        phase, slot = shown.get("phase", "starting"), shown.get("open_slot", shown.get("slot", "-"))
+        return f"{phase}, slot {slot}, {self.owner.prices().price / 1e6:.4f} €/kWh, {joined} homes"
+
+
+def _lock(stack: ExitStack, state: Path) -> None:
+    """One market per ledger; the lock dies with us."""
+    state.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(state / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    stack.callback(os.close, descriptor)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise SecondInstance(f"{state}: another market has this ledger open") from error
+
+
+def _words(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser("energy-marketd", description=__doc__)
+    parser.add_argument("--compiled", type=Path, metavar="DIR", help="a compiled scenario")
+    parser.add_argument("--scenario", metavar="NAME", help="a scenario's name or file, compiled before")
+    parser.add_argument("--config", type=Path, metavar="FILE", help="where a reload reads the coefficients")
+    parser.add_argument("--run", type=Path, required=True, metavar="DIR", help="sockets and IPC record")
+    parser.add_argument("--state", type=Path, required=True, metavar="DIR", help="the ledger's directory")
+    parser.add_argument("--speed", type=float, help="market seconds per real second")
+    parser.add_argument("--slots", type=int, help="end after so many slots of the scenario")
+    return parser.parse_args(arguments)
+
+
+def main() -> int:
+    """Run the daemon; the answer is an exit code."""
+    words = _words(None)
+    return service.run(
+        "energy-marketd", lambda stop: MarketDaemon(words, open_scenario(words), stop).run()
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""The runtime is a daemon's plumbing, the same for all: signals, clocks, logs, readiness, children."""

@@ -1,0 +1,57 @@
+"""An inbox for the one thread that owns a state: others put messages, it waits for them or a deadline."""
+
+from __future__ import annotations
+
+import os
+import select
+from collections import deque
+from typing import Generic, TypeVar
+
+from energymarket.runtime.clock import Alarm
+
+T = TypeVar("T")
+
+
+class Inbox(Generic[T]):
+    """Messages in order of arrival, and one absolute deadline on CLOCK_BOOTTIME.
+
+    The deadline is kept by an alarm descriptor: poll's own time-out is rounded up to a millisecond.
+    """
+
+    def __init__(self) -> None:
+        self._messages: deque[T] = deque()
+        self._bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._alarm = Alarm()
+        self._poll = select.poll()
+        self._poll.register(self._bell, select.POLLIN)
+        self._poll.register(self._alarm, select.POLLIN)
+
+    def close(self) -> None:
+        """Close both descriptors; messages that nobody took are dropped."""
+        os.close(self._bell)
+        self._alarm.close()
+
+    def put(self, message: T) -> None:
+        """Append a message and wake the owner; any thread may do so."""
+        self._messages.append(message)
+        os.eventfd_write(self._bell, 1)
+
+    def wait(self, deadline_ns: int | None) -> list[T]:
+        """All messages there are, as soon as there is one; none when the deadline comes first."""
+        if not self._messages:
+            if deadline_ns is None:
+                self._alarm.clear()
+            else:
+                self._alarm.set(deadline_ns)
+            self._poll.poll()
+        self._quieten()
+        messages: list[T] = []
+        while self._messages:
+            messages.append(self._messages.popleft())
+        return messages
+
+    def _quieten(self) -> None:
+        try:
+            os.eventfd_read(self._bell)
+        except BlockingIOError:
+            return

@@ -1,0 +1,32 @@
+"""How a daemon comes to its scenario: a compiled directory, or a name or file that was compiled before."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from energymarket.exits import ConfigError
+from energymarket.scenario import cache, compiled, toml
+
+if TYPE_CHECKING:
+    import argparse
+
+    from energymarket.scenario.compiled import Compiled
+
+
+def open_scenario(words: argparse.Namespace) -> Compiled:
+    """The compiled scenario that --compiled or --scenario names. ConfigError says what is wrong with it."""
+    directory = words.compiled
+    if directory is None:
+        if not words.scenario:
+            raise ConfigError("no scenario", "give --compiled DIR or --scenario NAME")
+        scenario, problems = toml.read(words.scenario)
+        if scenario is None:
+            raise ConfigError(toml.render_problems(problems))
+        directory = cache.locate(scenario)
+        if directory is None:
+            hint = f"run: energyctl scenario compile {words.scenario}"
+            raise ConfigError(f"scenario {words.scenario} is not compiled", hint)
+    try:
+        return compiled.load(directory)
+    except compiled.CompiledError as error:
+        raise ConfigError(str(error)) from error

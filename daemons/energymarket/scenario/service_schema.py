@@ -1,0 +1,57 @@
+"""Settings of the daemons in a scenario file."""
+
+# ruff: noqa: RUF009 - fields are declared by functions that answer a dataclass field
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from energymarket.scenario import kinds
+from energymarket.scenario.kinds import key, section
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retention:
+    """[service.retention]: what is kept."""
+
+    disk_max_bytes: int = key(
+        kinds.size(8 << 20), "most that ledger and registers take on disk", 2 << 30, name="disk_max"
+    )
+    detail_days: float = key(
+        kinds.real(0.01, 100_000, "days"), "detail per slot stays at least this long", 30.0
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Service:
+    """[service]: settings of the daemons. They change no result in lockstep."""
+
+    transactions_max: int = key(
+        kinds.whole(1, 1_024), "simultaneous transactions; the next client waits", 16, name="transactions"
+    )
+    shards: int = key(kinds.whole(0, 1_024), "processes of the home pool; 0: one per core", 0)
+    exchange_until: float = key(kinds.real(0.05, 0.95), "the exchange ends at this part of the slot", 0.5)
+    gate_at: float = key(kinds.real(0.1, 0.98), "the gate closes at this part of the slot", 0.8)
+    start_wait_s: float = key(
+        kinds.real(0, 3_600, "s"), "the first slot waits this long for homes and weather", 10.0
+    )
+    queue_bytes_max: int = key(
+        kinds.whole(4_128, 16 << 20, "bytes"),
+        "size of the message queue of offers",
+        16_384,
+        name="queue_bytes",
+    )
+    connections_max: int = key(
+        kinds.whole(8, 100_000), "open connections per socket", 4_096, name="connections"
+    )
+    requests_per_s_max: int = key(
+        kinds.whole(1, 1_000_000), "requests per second and connection", 2_000, name="requests_per_s"
+    )
+    orders_per_slot_max: int = key(
+        kinds.whole(1, 1_000_000), "single orders per slot and connection", 1_000, name="orders_per_slot"
+    )
+    offers_per_slot_max: int = key(
+        kinds.whole(1, 1_000), "open offers per slot and home", 8, name="offers_per_slot"
+    )
+    request_bytes_max: int = key(kinds.size(1 << 10), "longest request", 1 << 16, name="request_bytes")
+    retention: Retention = section(Retention, "what is kept on disk")

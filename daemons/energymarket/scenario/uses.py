@@ -1,0 +1,85 @@
+"""Which keys a source of weather, a kind of load or a form of the price uses; others have no effect."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from energymarket.scenario.homes_schema import Load, LoadKind
+from energymarket.scenario.reader import keys_of
+from energymarket.scenario.schema import Elasticity, PriceForm, PriceSection, Weather, WeatherSource
+
+_CONSTANT: Final = frozenset(
+    {
+        "temperature_c",
+        "wind_m_per_s",
+        "ghi_w_per_m2",
+        "dni_w_per_m2",
+        "dhi_w_per_m2",
+        "rain_mm_per_h",
+        "cloud",
+    }
+)
+_SYNTHETIC: Final = frozenset(
+    {"temperature_c", "wind_m_per_s", "cloud", "year_amplitude_c", "day_amplitude_c", "rain_share"}
+)
+
+WEATHER: Final[dict[WeatherSource, frozenset[str]]] = {
+    WeatherSource.TRY: frozenset({"region"}),
+    WeatherSource.TMY3: frozenset({"file"}),
+    WeatherSource.EPW: frozenset({"file"}),
+    WeatherSource.CSV: frozenset({"file"}),
+    WeatherSource.SYNTHETIC: _SYNTHETIC,
+    WeatherSource.CONSTANT: _CONSTANT,
+    WeatherSource.LIVE: frozenset({"provider", "url", "key_file", "every"}) | _SYNTHETIC,
+}
+"""Live weather keeps the synthetic model for the slots before the first answer."""
+
+LOAD: Final[dict[LoadKind, frozenset[str]]] = {
+    LoadKind.HOUSEHOLD: frozenset({"annual_kwh", "persons"}),
+    LoadKind.BDEW: frozenset({"annual_kwh", "profile"}),
+    LoadKind.CONSTANT: frozenset({"power_w"}),
+    LoadKind.SERIES: frozenset({"series_w"}),
+    LoadKind.U_CURVE: frozenset({"power_w", "curvature", "comfort_c", "rain_factor"}),
+    LoadKind.CSV: frozenset({"file", "column", "scale_w"}),
+}
+
+PRICE: Final[dict[PriceForm, frozenset[str]]] = {
+    PriceForm.RAW: frozenset({"gamma"}),
+    PriceForm.SCALED: frozenset({"half_life_h"}),
+}
+
+_ALWAYS: Final[dict[type, frozenset[str]]] = {
+    Weather: frozenset({"source", "silent_slots"}),
+    Load: frozenset({"kind"}),
+    PriceSection: frozenset(keys_of(PriceSection)) - {"gamma", "half_life_h"},
+}
+
+
+def used(section: object) -> frozenset[str]:
+    """The keys that have an effect in a table, given what the table says."""
+    match section:
+        case Weather():
+            return _ALWAYS[Weather] | WEATHER[section.source]
+        case Load():
+            return _ALWAYS[Load] | LOAD[section.kind]
+        case PriceSection():
+            return _ALWAYS[PriceSection] | PRICE[section.form]
+        case Elasticity() if section.points is not None:
+            return frozenset(keys_of(Elasticity)) - {"slope", "factor_min", "factor_max"}
+        case _:
+            return frozenset(keys_of(type(section)))
+
+
+def switch(section: object) -> str:
+    """The key whose value decides which others are used, as `kind = "constant"`; "" where none does."""
+    match section:
+        case Weather():
+            return f'source = "{section.source}"'
+        case Load():
+            return f'kind = "{section.kind}"'
+        case PriceSection():
+            return f'form = "{section.form}"'
+        case Elasticity():
+            return "points"
+        case _:
+            return ""

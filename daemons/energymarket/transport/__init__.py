@@ -1,0 +1,1 @@
+"""Bytes through one mechanism of the kernel per file. Nothing here decides."""

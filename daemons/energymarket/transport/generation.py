@@ -1,0 +1,266 @@
+"""The state of a range of homes in two generations, one of which is always whole.
+
+One generation is kept, that of the last slot the ledger has; the other is written: SIGKILL at any
+instant, or a power cut, leaves at least the kept one. A generation counts when its header and its
+checksum say so.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import mmap
+import os
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Self
+
+from energymarket.exits import Exit, Failure
+from energymarket.wire.fault import WireError
+from energymarket.wire.state_file import (
+    HEADER_BYTES,
+    HEADER_STEP,
+    IDENTITY_BYTES,
+    NO_SLOT,
+    Header,
+    Shape,
+    checksum,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+PAYLOAD_BYTES_MAX: Final = 1 << 32
+"""4 GiB: four million homes (the most that a market has) with a kilobyte each."""
+
+
+class GenerationFault(StrEnum):
+    """Why a state cannot be had."""
+
+    MISSING = "missing"  # the file holds no state of this slot
+    CORRUPT = "corrupt"  # it says that it does, but the checksum disagrees
+    SHAPE = "shape"  # the file is of other homes or of another layout
+    FOREIGN = "foreign"  # the state belongs to another ledger or scenario
+    LOCKED = "locked"  # another process has the file
+
+
+_CODES: Final = {
+    GenerationFault.MISSING: Exit.FAILED,
+    GenerationFault.CORRUPT: Exit.CONFIGURATION,
+    GenerationFault.SHAPE: Exit.CONFIGURATION,
+    GenerationFault.FOREIGN: Exit.CONFIGURATION,
+    GenerationFault.LOCKED: Exit.SECOND_INSTANCE,
+}
+
+
+class GenerationError(Failure):
+    """The state cannot be had; the text says where and what to do."""
+
+    def __init__(self, fault: GenerationFault, detail: str) -> None:
+        super().__init__(detail, code=_CODES[fault])
+        self.fault = fault
+
+
+class GenerationFile:
+    """The file, open, locked and mapped. OSError for what the disk refuses (full: at creation, not later)."""
+
+    def __init__(
+        self, path: Path, first: int, count: int, payload_bytes: int, identity: bytes = bytes(IDENTITY_BYTES)
+    ) -> None:
+        if not 0 < payload_bytes <= PAYLOAD_BYTES_MAX or len(identity) != IDENTITY_BYTES:
+            raise ValueError(f"payload of {payload_bytes} bytes, identity of {len(identity)}")
+        self.path = path
+        self._shape = Shape(first, count, payload_bytes, identity)
+        self._kept: int | None = None  # generation that must not be overwritten
+        self._writing: int | None = None  # generation that is being written
+        self._fd = _open_or_create(path, self._shape)
+        try:
+            self._map = mmap.mmap(self._fd, self._shape.file_bytes)
+            self._check()
+        except BaseException:
+            self._unlock()
+            raise
+
+    def slots(self) -> tuple[int, ...]:
+        """The slots of which the file says that it holds the state, newest first."""
+        held = [header.slot for header in self._headers() if header is not None and header.slot != NO_SLOT]
+        return tuple(sorted(held, reverse=True))
+
+    def holds(self, slot: int) -> bool:
+        """Whether the file says that it holds the state of a slot."""
+        return slot in self.slots()
+
+    def load(self, slot: int) -> tuple[memoryview, int]:
+        """The state at the end of a slot, read-only, and its edition; it is kept from now on.
+
+        Raises GenerationError MISSING or CORRUPT.
+        """
+        found = self._newest_of(slot)
+        if found is None:
+            held = ", ".join(str(each) for each in self.slots()) or "none"
+            raise GenerationError(
+                GenerationFault.MISSING, f"{self.path}: no state of slot {slot}; it holds: {held}"
+            )
+        if checksum(self._area(found.generation)) != found.checksum:
+            raise GenerationError(
+                GenerationFault.CORRUPT, f"{self.path}: the state of slot {slot} does not match its checksum"
+            )
+        self._kept = found.generation
+        return self._area(found.generation)[: self._shape.payload_bytes].toreadonly(), found.edition
+
+    def keep(self, slot: int) -> None:
+        """Keep the state of a slot: the ledger has the slot, so a restart would go on from there."""
+        found = self._newest_of(slot)
+        if found is None:
+            raise ValueError(f"no state of slot {slot} to keep")
+        self._kept = found.generation
+
+    def writable(self) -> memoryview:
+        """The area that is not kept, with whatever it held; that is lost from here on."""
+        generation = self._free_generation()
+        self._put_header(Header(self._shape, generation, NO_SLOT, 0))
+        self._writing = generation
+        return self._area(generation)[: self._shape.payload_bytes]
+
+    def commit(self, slot: int, edition: int = 0) -> None:
+        """Make the state of a slot durable. OSError means that it is not: never try the same file again."""
+        if self._writing is None:
+            raise ValueError("nothing is being written")
+        generation = self._writing
+        area = self._area(generation)
+        self._put_header(Header(self._shape, generation, slot, checksum(area), edition))
+        os.fdatasync(self._fd)
+        self._writing = None
+
+    def _newest_of(self, slot: int) -> Header | None:
+        held = [header for header in self._headers() if header is not None and header.slot == slot]
+        return max(held, key=lambda header: header.edition, default=None)
+
+    def _free_generation(self) -> int:
+        """The generation that is not kept; before any is, the one with the older state."""
+        if self._kept is not None:
+            return 1 - self._kept
+        slots = [NO_SLOT if header is None else header.slot for header in self._headers()]
+        return slots.index(min(slots))
+
+    def close(self) -> None:
+        """Give the lock back. The mapping stays for as long as somebody's arrays look at it."""
+        if self._fd >= 0:
+            with contextlib.suppress(BufferError):
+                self._map.close()
+            self._unlock()
+            self._fd = -1
+
+    def _unlock(self) -> None:
+        """Said aloud: closing is not enough while the mapping, which has a descriptor of its own, lives."""
+        fcntl.flock(self._fd, fcntl.LOCK_UN)
+        os.close(self._fd)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _area(self, generation: int) -> memoryview:
+        at = self._shape.area_at(generation)
+        return memoryview(self._map)[at : at + self._shape.area_bytes]
+
+    def _put_header(self, header: Header) -> None:
+        at = header.generation * HEADER_STEP
+        self._map[at : at + HEADER_BYTES] = header.pack()
+
+    def _header(self, generation: int) -> Header | None:
+        at = generation * HEADER_STEP
+        try:
+            return Header.unpack(self._map[at : at + HEADER_BYTES])
+        except WireError:
+            return None
+
+    def _headers(self) -> Iterator[Header | None]:
+        return (self._header(generation) for generation in (0, 1))
+
+    def _check(self) -> None:
+        found = [header.shape for header in self._headers() if header is not None]
+        if not found:
+            raise GenerationError(
+                GenerationFault.CORRUPT,
+                f"{self.path}: not a state file, or both headers are torn; move it away",
+            )
+        for shape in found:
+            if shape.identity != self._shape.identity:
+                raise GenerationError(
+                    GenerationFault.FOREIGN,
+                    f"{self.path}: state of another ledger or scenario; move it away",
+                )
+            if shape != self._shape:
+                raise GenerationError(
+                    GenerationFault.SHAPE,
+                    f"{self.path}: homes {shape.first} to {shape.first + shape.count - 1} with "
+                    f"{shape.payload_bytes} bytes, not {self._shape.first} to "
+                    f"{self._shape.first + self._shape.count - 1} with {self._shape.payload_bytes}",
+                )
+
+
+def _open_or_create(path: Path, shape: Shape) -> int:
+    """A locked descriptor of the file at this path, made first if there is none."""
+    while True:
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        except FileNotFoundError:
+            _create(path, shape)
+            continue
+        try:
+            _lock(descriptor, path)
+            here, there = os.fstat(descriptor), path.stat()
+            if (here.st_dev, here.st_ino) == (there.st_dev, there.st_ino):
+                _check_size(here.st_size, path, shape)
+                return descriptor
+        except FileNotFoundError:
+            pass  # removed between opening and locking
+        except BaseException:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)
+
+
+def _lock(descriptor: int, path: Path) -> None:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise GenerationError(GenerationFault.LOCKED, f"{path}: another process has it open") from error
+
+
+def _check_size(size: int, path: Path, shape: Shape) -> None:
+    if size != shape.file_bytes:
+        raise GenerationError(
+            GenerationFault.SHAPE,
+            f"{path}: {size} bytes, not {shape.file_bytes}: other homes or another version",
+        )
+
+
+def _create(path: Path, shape: Shape) -> None:
+    """Make an empty file of the full size, durably, then give it its name."""
+    fresh = path.with_name(f"{path.name}.{os.getpid()}.new")
+    descriptor = os.open(fresh, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o640)
+    try:
+        # Every block is there from now on: a full disk is an error here, not a SIGBUS in the mapping.
+        os.posix_fallocate(descriptor, 0, shape.file_bytes)
+        for generation in (0, 1):
+            header = Header(shape, generation, NO_SLOT, 0).pack()
+            os.pwrite(descriptor, header, generation * HEADER_STEP)
+        os.fsync(descriptor)
+        with contextlib.suppress(FileExistsError):  # somebody else was first: theirs is as empty as ours
+            os.link(fresh, path)
+    finally:
+        os.close(descriptor)
+        fresh.unlink()
+    _sync_directory(path.parent)
+
+
+def _sync_directory(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,361 @@
+"""The ledger's store: one SQLite file, one connection, nothing acknowledged before it is on the disk.
+
+WAL with synchronous=FULL: every commit is flushed. One transaction per slot writes its sealed body,
+its totals, what the market needs to go on, and now and then a checkpoint. Checkpoints of the WAL run
+between slots, by this connection only (SQLite before 3.51 can lose a WAL reset to a concurrent one).
+The store carries bytes; what they mean is `core.ledger`'s business.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sqlite3
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+SCHEMA_VERSION: Final = 1
+WAL_PAGES_MAX: Final = 4096  # 16 MiB: then the WAL is folded back between two slots
+RECEIPT_SLOTS_KEPT: Final = 96  # how long a single order's id is remembered: a day of quarter-hours
+
+_SCHEMA: Final = """
+CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE slots (
+  slot INTEGER PRIMARY KEY,
+  price_ueur_per_kwh INTEGER NOT NULL,
+  import_ueur_per_kwh INTEGER NOT NULL,
+  export_ueur_per_kwh INTEGER NOT NULL,
+  gap INTEGER NOT NULL,
+  weather_stale INTEGER NOT NULL,
+  totals TEXT NOT NULL,   -- JSON: Wh and micro-euro per account
+  meta TEXT NOT NULL,     -- JSON: batches, refusals, late and shed offers: not part of the hash
+  body BLOB,              -- canonical columns, input of the hash; NULL once compacted
+  hash BLOB NOT NULL,     -- SHA-256(hash of the slot before, body)
+  seal BLOB NOT NULL      -- SHA-256 over the hash and every other column of this row but the body
+);
+CREATE TABLE orders (
+  home INTEGER NOT NULL,
+  id TEXT NOT NULL,
+  slot INTEGER NOT NULL,
+  energy_wh INTEGER NOT NULL,          -- above zero: a sale
+  price_ueur_per_kwh INTEGER NOT NULL,
+  total_ueur INTEGER NOT NULL,
+  receipt TEXT NOT NULL,
+  PRIMARY KEY (home, id)
+) WITHOUT ROWID;
+CREATE INDEX orders_by_slot ON orders (slot);
+CREATE TABLE checkpoints (slot INTEGER PRIMARY KEY, body BLOB NOT NULL, digest BLOB NOT NULL);
+CREATE TABLE days (
+  day INTEGER PRIMARY KEY,             -- first slot of the compacted stretch
+  last_slot INTEGER NOT NULL,
+  body BLOB NOT NULL,                  -- sums per home, packed as a slot's columns are
+  digest BLOB NOT NULL                 -- SHA-256(hash of last_slot, body)
+);
+"""
+
+
+class StoreError(Exception):
+    """The disk or the database refused: what it said. Nothing of the transaction counts."""
+
+
+class ForeignLedgerError(Exception):
+    """The file is not a ledger of this program, or of another scenario: what was found."""
+
+
+@dataclass(frozen=True, slots=True)
+class SlotRow:
+    """A committed slot as it lies on the disk."""
+
+    slot: int
+    price_ueur_per_kwh: int
+    import_ueur_per_kwh: int
+    export_ueur_per_kwh: int
+    gap: bool
+    weather_stale: bool
+    totals: str
+    meta: str
+    body: bytes | None
+    hash: bytes
+    seal: bytes
+
+    def seal_now(self) -> bytes:
+        """The seal that the row's present content would have."""
+        return seal(self)
+
+
+@dataclass(frozen=True, slots=True)
+class OrderRow:
+    """A single order with its receipt: energy and total above zero are a sale."""
+
+    home: int
+    id: str
+    slot: int
+    energy_wh: int
+    price_ueur_per_kwh: int
+    total_ueur: int
+    receipt: str
+
+
+def seal(row: SlotRow) -> bytes:
+    """SHA-256 over the chain hash and every column of the row but body and seal."""
+    digest = hashlib.sha256(row.hash)
+    numbers = (
+        row.slot,
+        row.price_ueur_per_kwh,
+        row.import_ueur_per_kwh,
+        row.export_ueur_per_kwh,
+        int(row.gap),
+        int(row.weather_stale),
+    )
+    digest.update(json.dumps(numbers).encode())
+    for text in (row.totals, row.meta):
+        data = text.encode()
+        digest.update(len(data).to_bytes(8, "little"))
+        digest.update(data)
+    return digest.digest()
+
+
+class LedgerStore:
+    """The one connection to the ledger."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._db: sqlite3.Connection | None = None
+        self._cookie: int | None = None
+
+    # life
+
+    def open(self, *, scenario_hash: str, genesis: bytes, homes: int) -> None:
+        """Open or make the ledger. Raises ForeignLedgerError if it belongs to another scenario."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._db = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False, timeout=2.0)
+        try:
+            self._prepare(scenario_hash, genesis, homes)
+        except sqlite3.DatabaseError as error:
+            raise StoreError(f"{self.path}: {error}") from error
+
+    def open_read_only(self) -> None:
+        """Open an existing ledger that no market has open, to look at it."""
+        if not self.path.exists():
+            raise ForeignLedgerError(f"{self.path}: no ledger here")
+        try:
+            self._db = sqlite3.connect(f"file:{self.path}?mode=ro", uri=True, isolation_level=None)
+            self._check_version()
+        except sqlite3.DatabaseError as error:
+            raise StoreError(f"{self.path}: {error}") from error
+
+    def close(self) -> None:
+        """Fold the WAL back and close."""
+        if self._db is not None:
+            self._db.close()
+            self._db = None
+
+    def _prepare(self, scenario_hash: str, genesis: bytes, homes: int) -> None:
+        db = self._connection
+        db.execute("PRAGMA journal_mode=WAL")
+        db.execute("PRAGMA synchronous=FULL")
+        db.execute("PRAGMA wal_autocheckpoint=0")
+        db.execute("PRAGMA foreign_keys=OFF")
+        version = db.execute("PRAGMA user_version").fetchone()[0]
+        if version == 0 and not db.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone():
+            db.execute("BEGIN IMMEDIATE")
+            for statement in _SCHEMA.split(";\n"):
+                if statement.strip():
+                    db.execute(statement)
+            facts = {"scenario_hash": scenario_hash, "genesis": genesis.hex(), "homes": str(homes)}
+            db.executemany("INSERT INTO meta VALUES (?, ?)", facts.items())
+            db.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
+            db.execute("COMMIT")
+        self._check_version()
+        found = self.meta("scenario_hash")
+        if found != scenario_hash:
+            raise ForeignLedgerError(
+                f"{self.path} belongs to another scenario ({str(found)[:12]}…, not {scenario_hash[:12]}…)"
+            )
+
+    def _check_version(self) -> None:
+        version = self._connection.execute("PRAGMA user_version").fetchone()[0]
+        if version != SCHEMA_VERSION:
+            raise ForeignLedgerError(f"{self.path}: ledger version {version}, expected {SCHEMA_VERSION}")
+
+    @property
+    def _connection(self) -> sqlite3.Connection:
+        if self._db is None:
+            raise StoreError(f"{self.path} is not open")
+        return self._db
+
+    # reading
+
+    def meta(self, key: str) -> str | None:
+        """A fact about the whole ledger, or None."""
+        row = self._connection.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+        return None if row is None else str(row[0])
+
+    def cookie(self) -> int:
+        """The ledger's own number, from its genesis hash: pages of another ledger are not believed."""
+        if self._cookie is None:
+            self._cookie = int((self.meta("genesis") or "0")[:16], 16)
+        return self._cookie
+
+    def last_slot(self) -> int | None:
+        """The last committed slot, or None in a fresh ledger."""
+        found = self._connection.execute("SELECT max(slot) FROM slots").fetchone()[0]
+        return None if found is None else int(found)
+
+    def first_slot(self) -> int | None:
+        """The first slot of the ledger, or None in a fresh one."""
+        found = self._connection.execute("SELECT min(slot) FROM slots").fetchone()[0]
+        return None if found is None else int(found)
+
+    def oldest_detailed_slot(self) -> int | None:
+        """The first slot whose body has not been compacted, or None."""
+        found = self._connection.execute("SELECT min(slot) FROM slots WHERE body IS NOT NULL").fetchone()[0]
+        return None if found is None else int(found)
+
+    def slot(self, slot: int) -> SlotRow | None:
+        """One slot, or None."""
+        row = self._connection.execute("SELECT * FROM slots WHERE slot = ?", (slot,)).fetchone()
+        return None if row is None else _slot_row(row)
+
+    def slots(self, first: int, last: int) -> Iterator[SlotRow]:
+        """Slots first .. last in order."""
+        query = "SELECT * FROM slots WHERE slot BETWEEN ? AND ? ORDER BY slot"
+        for row in self._connection.execute(query, (first, last)):
+            yield _slot_row(row)
+
+    def latest_checkpoint(self) -> tuple[int, bytes, bytes] | None:
+        """(slot, body, digest) of the newest checkpoint, or None."""
+        query = "SELECT slot, body, digest FROM checkpoints ORDER BY slot DESC LIMIT 1"
+        row = self._connection.execute(query).fetchone()
+        return None if row is None else (int(row[0]), bytes(row[1]), bytes(row[2]))
+
+    def orders_of(self, slot: int) -> list[OrderRow]:
+        """Single orders of a slot in order of receipt."""
+        query = "SELECT * FROM orders WHERE slot = ? ORDER BY receipt"
+        return [OrderRow(*row) for row in self._connection.execute(query, (slot,))]
+
+    def order(self, home: int, order_id: str) -> OrderRow | None:
+        """The order of a home with this id, if it is still remembered."""
+        query = "SELECT * FROM orders WHERE home = ? AND id = ?"
+        row = self._connection.execute(query, (home, order_id)).fetchone()
+        return None if row is None else OrderRow(*row)
+
+    def days(self) -> list[tuple[int, int, bytes, bytes]]:
+        """Compacted stretches: (first slot, last slot, body, digest)."""
+        rows = self._connection.execute("SELECT day, last_slot, body, digest FROM days ORDER BY day")
+        return [(int(a), int(b), bytes(c), bytes(d)) for a, b, c, d in rows]
+
+    def used_bytes(self) -> int:
+        """Bytes in use: pages of the file that are not free, and the WAL."""
+        db = self._connection
+        pages = int(db.execute("PRAGMA page_count").fetchone()[0])
+        free = int(db.execute("PRAGMA freelist_count").fetchone()[0])
+        page_bytes = int(db.execute("PRAGMA page_size").fetchone()[0])
+        return (pages - free) * page_bytes
+
+    # writing
+
+    def commit_slot(
+        self, row: SlotRow, state: dict[str, str], checkpoint: tuple[bytes, bytes] | None = None
+    ) -> None:
+        """A slot, the facts the market goes on from, and perhaps a checkpoint: all or nothing."""
+        with self._transaction() as db:
+            values: list[Any] = [getattr(row, name) for name in SlotRow.__dataclass_fields__]
+            db.execute("INSERT INTO slots VALUES (?,?,?,?,?,?,?,?,?,?,?)", values)
+            db.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", state.items())
+            db.execute("DELETE FROM orders WHERE slot < ?", (row.slot - RECEIPT_SLOTS_KEPT,))
+            if checkpoint is not None:
+                db.execute("INSERT OR REPLACE INTO checkpoints VALUES (?,?,?)", (row.slot, *checkpoint))
+                keep = "SELECT slot FROM checkpoints ORDER BY slot DESC LIMIT 2"
+                db.execute(f"DELETE FROM checkpoints WHERE slot NOT IN ({keep})")  # noqa: S608
+
+    def append_orders(self, orders: Iterable[OrderRow], state: dict[str, str]) -> None:
+        """Single orders, durable when this returns."""
+        with self._transaction() as db:
+            rows = [
+                (o.home, o.id, o.slot, o.energy_wh, o.price_ueur_per_kwh, o.total_ueur, o.receipt)
+                for o in orders
+            ]
+            db.executemany("INSERT INTO orders VALUES (?,?,?,?,?,?,?)", rows)
+            db.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", state.items())
+
+    def put_state(self, state: dict[str, str]) -> None:
+        """Facts the market goes on from, durable when this returns."""
+        with self._transaction() as db:
+            db.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", state.items())
+
+    def compact(
+        self, first: int, last: int, body: bytes, digest: bytes, *, absorbs: Iterable[int] = ()
+    ) -> None:
+        """Put sums per home in the place of the bodies of slots first .. last."""
+        with self._transaction() as db:
+            for day in absorbs:
+                db.execute("DELETE FROM days WHERE day = ?", (day,))
+            db.execute("INSERT OR REPLACE INTO days VALUES (?,?,?,?)", (first, last, body, digest))
+            db.execute("UPDATE slots SET body = NULL WHERE slot BETWEEN ? AND ?", (first, last))
+
+    def fold_wal(self) -> None:
+        """Copy the WAL back into the file once it is large; called between slots."""
+        wal = self.path.with_name(self.path.name + "-wal")
+        try:
+            size = wal.stat().st_size
+        except FileNotFoundError:
+            return
+        if size > WAL_PAGES_MAX * 4096:
+            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    def _transaction(self) -> _Transaction:
+        return _Transaction(self._connection, self.path)
+
+
+class _Transaction:
+    """BEGIN IMMEDIATE .. COMMIT, or ROLLBACK; the database's words become a StoreError."""
+
+    def __init__(self, db: sqlite3.Connection, path: Path) -> None:
+        self._db = db
+        self._path = path
+
+    def __enter__(self) -> sqlite3.Connection:
+        try:
+            self._db.execute("BEGIN IMMEDIATE")
+        except sqlite3.DatabaseError as error:
+            raise StoreError(f"{self._path}: {error}") from error
+        return self._db
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        try:
+            if error is None:
+                self._db.execute("COMMIT")
+                return
+        except sqlite3.DatabaseError as failure:
+            self._rollback()
+            raise StoreError(f"{self._path}: {failure}") from failure
+        self._rollback()
+        if isinstance(error, sqlite3.DatabaseError):
+            raise StoreError(f"{self._path}: {error}") from error
+
+    def _rollback(self) -> None:
+        # SQLite has rolled back by itself after some errors (full disk): then there is nothing to do.
+        if self._db.in_transaction:
+            self._db.execute("ROLLBACK")
+
+
+def _slot_row(row: tuple[Any, ...]) -> SlotRow:
+    body = None if row[8] is None else bytes(row[8])
+    return SlotRow(
+        slot=int(row[0]),
+        price_ueur_per_kwh=int(row[1]),
+        import_ueur_per_kwh=int(row[2]),
+        export_ueur_per_kwh=int(row[3]),
+        gap=bool(row[4]),
+        weather_stale=bool(row[5]),
+        totals=str(row[6]),
+        meta=str(row[7]),
+        body=body,
+        hash=bytes(row[9]),
+        seal=bytes(row[10]),
+    )

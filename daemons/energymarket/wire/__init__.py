@@ -1,0 +1,1 @@
+"""Records to bytes and back. Nothing here touches a descriptor, a clock or a kernel object."""

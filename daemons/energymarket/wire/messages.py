@@ -1,0 +1,221 @@
+"""The two varlink interfaces of the market, as the text that introspection answers.
+
+Free of NumPy and msgspec: the control program shares exactly these definitions with the daemons.
+Energy in Wh, money in µ€, prices in µ€/kWh, intensity in thousandths.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+TRADE: Final = "io.energymarket.Trade"
+CONTROL: Final = "io.energymarket.Control"
+
+TRADE_SOCKET: Final = "trade"
+CONTROL_SOCKET: Final = "control"
+
+TRADE_INTERFACE: Final = """\
+# Homes trade here. Identity is the lease that Join gives to this connection.
+interface io.energymarket.Trade
+
+# A step of market time: sent when a slot opens, when its exchange ends, at the gate, at its commit.
+type Notice (
+  slot: int,
+  epoch: int,
+  phase: (starting, exchange, trade, clearing, ended, stopped),
+  committed_slot: ?int,
+  price_ueur_per_kwh: int,
+  import_ueur_per_kwh: int,
+  export_ueur_per_kwh: int
+)
+
+# What was bought or sold: provisional until the reading of the slot is in.
+type Receipt (
+  receipt: string,
+  home: int,
+  slot: int,
+  energy_wh: int,
+  price_ueur_per_kwh: int,
+  total_ueur: int
+)
+
+# The prices of the open slot.
+method Price() -> (
+  slot: int,
+  epoch: int,
+  phase: string,
+  price_ueur_per_kwh: int,
+  import_ueur_per_kwh: int,
+  export_ueur_per_kwh: int,
+  gift_fee_ueur_per_kwh: int,
+  gate_in_ms: int,
+  weather_stale: bool
+)
+
+# Lease the homes first .. first + count - 1 to this connection. The answer names the last slot of
+# which the ledger holds a batch of them, with its receipt (packed, base64), if there is one.
+method Join(first: int, count: int, name: ?string) -> (
+  lease: string,
+  homes: int,
+  committed_slot: ?int,
+  batch_slot: ?int,
+  receipt: ?string
+)
+
+# Buy or sell for a leased home in the open slot. The same id again gets the same receipt.
+method Buy(home: int, energy_wh: int, id: string) -> (receipt: Receipt)
+method Sell(home: int, energy_wh: int, id: string) -> (receipt: Receipt)
+
+# Hand in the batch of a slot: packed bytes, inline as base64 (data) or in the sealed memory file
+# whose place among the passed descriptors is named. The answer comes when the slot is committed.
+# shed counts offers that found the queue full until the end of the exchange.
+method Submit(
+  id: string,
+  slot: int,
+  epoch: int,
+  data: ?string,
+  descriptor: ?int,
+  shed: ?int
+) -> (
+  slot: int,
+  receipt: ?string,
+  descriptor: ?int
+)
+
+# A notice now, and one at every step of market time.
+method Watch() -> (notice: Notice)
+
+error GateClosed (slot: int, open_slot: ?int)
+error NotOpen (phase: string)
+error OfferUnknown (giver: int, index: int)
+error NotJoined (home: int)
+error HomesTaken (first: int, count: int)
+error UnknownHome (home: int, homes: int)
+error BatchRefused (reason: string, detail: string)
+error OrderRefused (reason: string, detail: string)
+error QuotaExceeded (what: string, limit: int)
+error Stopping ()
+error StoreFailed (reason: string)
+"""
+
+CONTROL_INTERFACE: Final = """\
+# Operators look and steer here. Changing calls are for the operator's role.
+interface io.energymarket.Control
+
+type Term (name: string, value_ueur_per_kwh: int)
+type Event (
+  kind: string,
+  intensity_permille: int,
+  origin: string,
+  from_slot: int,
+  until_slot: ?int
+)
+
+# One slot of the ledger, or the open one.
+type PriceRow (
+  slot: int,
+  time: string,
+  price_ueur_per_kwh: int,
+  import_ueur_per_kwh: int,
+  export_ueur_per_kwh: int,
+  gap: bool,
+  weather_stale: bool
+)
+
+# A home's last committed slot and its account.
+type HomeRow (
+  home: int,
+  policy: int,
+  joined: bool,
+  net_wh: int,
+  given_wh: int,
+  received_wh: int,
+  sold_wh: int,
+  bought_wh: int,
+  imbalance_wh: int,
+  money_ueur: int,
+  balance_ueur: int
+)
+
+# A slot of the ledger: hash and seal in hexadecimal; body_bytes is null once the detail is compacted.
+type SealedSlot (
+  slot: int,
+  price_ueur_per_kwh: int,
+  import_ueur_per_kwh: int,
+  export_ueur_per_kwh: int,
+  gap: bool,
+  weather_stale: bool,
+  totals: string,
+  meta: string,
+  hash: string,
+  seal: string,
+  body_at: int,
+  body_bytes: ?int
+)
+
+type CompactedStretch (first_slot: int, last_slot: int, digest: string, body_at: int, body_bytes: int)
+
+# One screen of the market: members as in the manual energyctl-status.
+method Status() -> (status: object)
+
+method Price(last: ?int) -> (current: PriceRow, prices: []PriceRow)
+
+# The price of a slot term by term (the open one without a slot). The terms add up to the unclipped
+# price. inertia_of_events is what the inertia term still holds of earlier events.
+method Explain(slot: ?int) -> (
+  slot: int,
+  time: string,
+  previous_ueur_per_kwh: int,
+  gamma: float,
+  terms: []Term,
+  unclipped_ueur_per_kwh: int,
+  price_ueur_per_kwh: int,
+  inertia_of_events: []Term,
+  events: []Event
+)
+
+method Homes(first: ?int, count: ?int) -> (homes: []HomeRow, total: int)
+method Weather() -> (weather: object)
+method Events() -> (kinds: []string, active: []Event)
+method Raise(kind: string, intensity_permille: ?int, slots: ?int) -> (event: Event)
+method Clear(kind: string) -> (cleared: int, from_slot: int)
+
+# One slot of the ledger, row by row.
+method Ledger(slot: ?int, first: ?int, count: ?int) -> (ledger: object)
+
+# Sealed slots as they lie on the disk, for the checker and for exports: as many as fit, from first
+# on; next is where to go on. Their bodies stand back to back in the sealed memory file that is passed.
+method Slots(first: ?int, last: ?int) -> (slots: []SealedSlot, next: ?int, descriptor: int)
+
+# Stretches whose detail has been compacted to sums per home: the same way.
+method Compacted() -> (stretches: []CompactedStretch, descriptor: int)
+
+# Recompute the hash chain and the seals from the disk.
+method Verify(first: ?int, last: ?int) -> (
+  ok: bool,
+  slots: int,
+  compacted: int,
+  first_slot: ?int,
+  last_slot: ?int,
+  hash: string,
+  problem: ?string
+)
+
+method Resources() -> (resources: []object)
+
+# Read the coefficients of the price again and use them from the next slot on.
+method Reload(text: ?string) -> (changed: []string, needs_restart: []string)
+
+# Close the gate, settle, say goodbye. Answers when the last slot is durable.
+method Stop() -> (slot: ?int)
+
+# A snapshot now, and one at every commit.
+method Watch() -> (snapshot: object)
+
+error NoSuchSlot (slot: int, first: ?int, last: ?int)
+error EventRefused (reason: string)
+error NoSuchKind (kind: string, kinds: []string)
+error ReloadRefused (problems: []string)
+error PermissionDenied (needs: string)
+error Stopping ()
+"""

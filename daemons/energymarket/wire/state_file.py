@@ -1,0 +1,107 @@
+"""The header of a generation file: which state of which homes each of its two halves holds.
+
+The file: a page of 4096 bytes with two headers (at 0 and at 2048, in sectors of their own), then two
+areas for the payloads, each rounded up to whole pages. A header without a slot says that its area is
+being written. Edition 1 of a slot's state has the slot's receipt in its registers of gifts, edition 0
+only those of earlier slots.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from energymarket.wire.fault import WireError, WireFault
+
+MAGIC: Final = b"EMSTATE\n"
+VERSION: Final = 1
+PAGE_BYTES: Final = 4_096
+HEADER_STEP: Final = 2_048
+IDENTITY_BYTES: Final = 32
+NO_SLOT: Final = -1
+
+LAYOUT: Final = struct.Struct("<8sIIIIQqII32s")
+_SEAL: Final = struct.Struct("<I")
+HEADER_BYTES: Final = LAYOUT.size + _SEAL.size
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What does not change while a file lives."""
+
+    first: int  # home id
+    count: int  # homes
+    payload_bytes: int
+    identity: bytes  # 32 bytes: of the ledger or scenario that the state belongs to; zeros: any
+
+    @property
+    def area_bytes(self) -> int:
+        """Payload rounded up to whole pages."""
+        return -(-self.payload_bytes // PAGE_BYTES) * PAGE_BYTES
+
+    @property
+    def file_bytes(self) -> int:
+        """Header page and both areas."""
+        return PAGE_BYTES + 2 * self.area_bytes
+
+    def area_at(self, generation: int) -> int:
+        """Where the area of a generation starts."""
+        return PAGE_BYTES + generation * self.area_bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What one generation holds."""
+
+    shape: Shape
+    generation: int
+    slot: int  # NO_SLOT: nothing that could be loaded
+    checksum: int  # of the payload's area
+    edition: int = 0  # 1: the receipt of the slot is in
+
+    def pack(self) -> bytes:
+        """The header with its seal."""
+        raw = LAYOUT.pack(
+            MAGIC,
+            VERSION,
+            self.generation,
+            self.shape.first,
+            self.shape.count,
+            self.shape.payload_bytes,
+            self.slot,
+            self.checksum,
+            self.edition,
+            self.shape.identity,
+        )
+        return raw + _SEAL.pack(zlib.crc32(raw))
+
+    @classmethod
+    def unpack(cls, raw: bytes) -> Header:
+        """Read a header. Raises WireError."""
+        if len(raw) != HEADER_BYTES:
+            raise WireError(WireFault.TRUNCATED, f"a header has {HEADER_BYTES} bytes, not {len(raw)}")
+        magic, version, generation, first, count, payload_bytes, slot, checked, edition, identity = (
+            LAYOUT.unpack_from(raw)
+        )
+        if magic != MAGIC:
+            raise WireError(WireFault.MAGIC, "not a state file")
+        if version != VERSION:
+            raise WireError(WireFault.VERSION, f"layout {version}, we read {VERSION}")
+        if _SEAL.unpack_from(raw, LAYOUT.size)[0] != zlib.crc32(raw[: LAYOUT.size]):
+            raise WireError(WireFault.CHECKSUM, f"the header of generation {generation} is torn")
+        return cls(Shape(first, count, payload_bytes, identity), generation, slot, checked, edition)
+
+
+def checksum(area: memoryview) -> int:
+    """CRC-32 over the sum and the exclusive-or of each page of an area.
+
+    A torn area holds whole pages or sectors of an older state. Sum and exclusive-or see that, and they
+    run at the speed of memory, where CRC-32 over all bytes would cost as much as simulating the homes.
+    """
+    pages = np.frombuffer(area, np.uint64).reshape(-1, PAGE_BYTES // 8)
+    sums = np.add.reduce(pages, axis=1)
+    return zlib.crc32(np.bitwise_xor.reduce(pages, axis=1).tobytes(), zlib.crc32(sums.tobytes()))

@@ -1,0 +1,170 @@
+"""The package: locks in step with pyproject, version and changelog agree, README's commands exist."""
+
+from __future__ import annotations
+
+import ast
+import importlib.metadata
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).resolve().parents[2]
+PYPROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())
+LOCK: dict[str, Any] = tomllib.loads((ROOT / "uv.lock").read_text())
+SCRIPTS: dict[str, str] = PYPROJECT["project"]["scripts"]
+
+
+def locked_project() -> dict[str, Any]:
+    (project,) = [package for package in LOCK["package"] if package["name"] == "energy-market"]
+    return dict(project)
+
+
+def plain(requirements: list[str]) -> set[tuple[str, str]]:
+    parsed = [Requirement(text) for text in requirements]
+    return {(canonicalize_name(one.name), str(one.specifier)) for one in parsed}
+
+
+def locked(entries: list[dict[str, str]]) -> set[tuple[str, str]]:
+    return {
+        (entry["name"], str(Requirement(f"x{entry.get('specifier', '')}").specifier)) for entry in entries
+    }
+
+
+def test_lock_is_in_step_with_pyproject() -> None:
+    """The lock was made from the dependencies that pyproject.toml names today."""
+    project, metadata = PYPROJECT["project"], locked_project()["metadata"]
+    wanted = plain(project["dependencies"])
+    for extra in project["optional-dependencies"].values():
+        wanted |= plain(extra)
+    assert locked(metadata["requires-dist"]) == wanted
+    groups = {name: plain(group) for name, group in PYPROJECT["dependency-groups"].items()}
+    assert {name: locked(group) for name, group in metadata["requires-dev"].items()} == groups
+    assert locked_project()["version"] == project["version"]
+
+
+def pins(name: str) -> set[tuple[str, str]]:
+    text = (ROOT / "packaging/lock" / name).read_text()
+    return {(m[1], m[2]) for m in re.finditer(r"^([a-z0-9._-]+)==([^ \\]+)", text, re.MULTILINE)}
+
+
+@pytest.mark.parametrize("name", ["build.txt", "run.txt", "test.txt"])
+def test_lists_hold_what_the_lock_holds(name: str) -> None:
+    """Every pin of a list that the bootstrap installs from stands in the lock, with the lock's hashes."""
+    versions = {(package["name"], package["version"]) for package in LOCK["package"]}
+    assert pins(name)
+    assert pins(name) <= versions
+    text = (ROOT / "packaging/lock" / name).read_text()
+    hashes = set(re.findall(r"--hash=(sha256:[0-9a-f]{64})", text))
+    known = set(re.findall(r'hash = "(sha256:[0-9a-f]{64})"', (ROOT / "uv.lock").read_text()))
+    assert hashes <= known
+
+
+def test_lists_hold_all_that_is_named() -> None:
+    """The run list has every dependency and extra, the test list those and the dev group."""
+    project = PYPROJECT["project"]
+    extras = [one for extra in project["optional-dependencies"].values() for one in extra]
+    runs = {name for name, _ in plain([*project["dependencies"], *extras])}
+    assert runs <= {name for name, _ in pins("run.txt")}
+    assert pins("run.txt") <= pins("test.txt")
+    assert {name for name, _ in plain(PYPROJECT["dependency-groups"]["dev"])} <= {
+        name for name, _ in pins("test.txt")
+    }
+
+
+def test_lock_names_the_public_index_only() -> None:
+    """No index of somebody's own machine is in the lock or in the lists."""
+    hosts = re.findall(r"\b(?:https?|file)://[^/\"\s]*", (ROOT / "uv.lock").read_text())
+    assert set(hosts) == {"https://pypi.org", "https://files.pythonhosted.org"}
+    for path in (ROOT / "packaging/lock").glob("*.txt"):
+        assert "://" not in path.read_text(), path
+
+
+def test_changelog_begins_with_the_version() -> None:
+    """The first version in the changelog is pyproject's, and the module says no other."""
+    versions = re.findall(r"^## \[?([0-9][^\]\s]*)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert versions[0] == PYPROJECT["project"]["version"]
+
+
+def test_installed_version_is_the_trees() -> None:
+    """What is installed here was made from this pyproject.toml."""
+    try:
+        installed = importlib.metadata.version("energy-market")
+    except importlib.metadata.PackageNotFoundError:
+        pytest.skip("energy-market is not installed here: ./test does it")
+    assert installed == PYPROJECT["project"]["version"]
+
+
+@pytest.mark.parametrize("script", sorted(SCRIPTS))
+def test_console_script_has_its_function(script: str) -> None:
+    """Every console script leads to a function that is there."""
+    module, _, function = SCRIPTS[script].partition(":")
+    path = Path(*module.split(".")).with_suffix(".py")
+    found = [base / path for base in (ROOT / "daemons", ROOT / "ctl") if (base / path).exists()]
+    assert found, f"{script}: no module {module}"
+    tree = ast.parse(found[0].read_text())
+    bound = {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
+    bound |= {
+        alias.asname or alias.name
+        for node in tree.body
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+    assert function in bound
+
+
+def test_readme_names_commands_that_exist() -> None:
+    """README's commands are programs of the tree, and its links lead to files."""
+    readme = (ROOT / "README.md").read_text()
+    commands = re.findall(r"^\s*\$?\s*(\./[\w/]+)", readme, re.MULTILINE)
+    assert {"./run", "./test"} <= set(commands)
+    for command in commands:
+        assert os.access(ROOT / command, os.X_OK), command
+    for link in re.findall(r"\]\(([^)#:]+)\)", readme):
+        assert (ROOT / link).exists(), link
+
+
+def test_ci_calls_the_tests_and_nothing_else() -> None:
+    """.ci/run is one line beside its first."""
+    lines = [
+        line for line in (ROOT / ".ci/run").read_text().splitlines() if line and not line.startswith("#")
+    ]
+    assert len(lines) == 1
+    assert lines[0].rstrip('"').endswith("/test")
+
+
+@pytest.mark.needs("shellcheck")
+@pytest.mark.parametrize("script", ["run", "test", "packaging/setup.sh", "packaging/lock/refresh"])
+def test_shell_scripts_pass_shellcheck(script: str) -> None:
+    """The shell scripts are POSIX sh to shellcheck's satisfaction."""
+    answer = subprocess.run(
+        ["shellcheck", "--shell=sh", "--external-sources", "--source-path=SCRIPTDIR", script],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert answer.returncode == 0, answer.stdout
+
+
+def test_wheel_carries_both_packages_and_their_data(tmp_path: Path) -> None:
+    """The wheel holds every module and shipped scenario of the tree, under flat import names."""
+    build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
+    answer = subprocess.run(build, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert answer.returncode == 0, answer.stderr
+    (wheel,) = tmp_path.glob("*.whl")
+    listing = subprocess.run(
+        [sys.executable, "-m", "zipfile", "-l", str(wheel)], capture_output=True, text=True, check=True
+    ).stdout
+    names = {line.split()[0] for line in listing.splitlines()[1:]}
+    for base in (ROOT / "daemons", ROOT / "ctl"):
+        for path in base.rglob("*"):
+            if path.is_file() and path.suffix in {".py", ".toml", ".csv", ".json"}:
+                assert str(path.relative_to(base)) in names

@@ -1,0 +1,52 @@
+"""What a start imports: no daemon and no command pays for the libraries of the scenario compiler."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+FIELD = {"pandas", "scipy", "pvlib", "windpowerlib", "demandlib", "matplotlib"}
+DAEMONS = ("marketd", "weatherd", "homesd", "homed", "external", "checkd", "anchor")
+
+
+def imported_by(statement: str) -> set[str]:
+    """Top-level names of all modules that a fresh interpreter imports for a statement."""
+    paths = os.pathsep.join((str(ROOT / "daemons"), str(ROOT / "ctl")))
+    answer = subprocess.run(
+        [sys.executable, "-X", "importtime", "-c", statement],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONPATH": paths},
+    )
+    assert answer.returncode == 0, answer.stderr[-2000:]
+    lines = [line for line in answer.stderr.splitlines() if line.startswith("import time:")]
+    return {line.rpartition("|")[2].strip().partition(".")[0] for line in lines}
+
+
+def existing(names: tuple[str, ...]) -> list[str]:
+    return [name for name in names if (ROOT / f"daemons/energymarket/{name}.py").exists()]
+
+
+@pytest.mark.parametrize("name", existing(DAEMONS))
+def test_daemon_starts_without_the_compiler(name: str) -> None:
+    """A daemon's module imports neither pandas nor any other library of the field."""
+    assert not imported_by(f"import energymarket.{name}") & FIELD
+
+
+def test_energyctl_starts_light() -> None:
+    """A command imports neither NumPy nor msgspec nor rich before it knows that it needs them."""
+    heavy = imported_by("import energyctl.app") & (FIELD | {"numpy", "msgspec", "rich", "sqlite3", "asyncio"})
+    assert not heavy
+
+
+@pytest.mark.parametrize("module", ["wire/messages", "scenario/toml", "exits"])
+def test_shared_modules_need_the_standard_library_only(module: str) -> None:
+    """What energyctl shares with the daemons imports nothing that was installed."""
+    names = imported_by(f"import energymarket.{module.replace('/', '.')}")
+    assert not names & (FIELD | {"numpy", "msgspec", "rich", "typer", "click"})

@@ -1,0 +1,191 @@
+"""The state in two generations: SIGKILL at any instant leaves one whole."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from energymarket.exits import Exit
+from energymarket.transport.generation import GenerationError, GenerationFault, GenerationFile
+from energymarket.wire.state_file import PAGE_BYTES
+from tests.ipc.processes import process
+
+PAYLOAD = 100_000
+
+
+def opened(path: Path, **changes: int | bytes) -> GenerationFile:
+    shape: dict[str, Any] = {"first": 1, "count": 1000, "payload_bytes": PAYLOAD, **changes}
+    return GenerationFile(path, **shape)
+
+
+def state_of(slot: int) -> bytes:
+    """A state in which every byte follows from the slot."""
+    return slot.to_bytes(8, "little") * (PAYLOAD // 8)
+
+
+def step(file: GenerationFile, slot: int) -> None:
+    file.writable()[:] = state_of(slot)
+    file.commit(slot)
+    file.keep(slot)
+
+
+def fault_of(path: Path, **changes: int | bytes) -> GenerationFault:
+    with pytest.raises(GenerationError) as refused:
+        opened(path, **changes)
+    return refused.value.fault
+
+
+def test_what_was_committed_is_loaded(tmp_path: Path) -> None:
+    """The last two slots are there after closing and opening again; older ones and others are missing."""
+    path = tmp_path / "shard.state"
+    with opened(path) as file:
+        assert file.slots() == ()
+        for slot in range(10, 15):
+            step(file, slot)
+    with opened(path) as file:
+        assert file.slots() == (14, 13)
+        assert bytes(file.load(13)[0]) == state_of(13)
+        assert bytes(file.load(14)[0]) == state_of(14)
+        for slot in (12, 15, 16):
+            with pytest.raises(GenerationError, match="no state of slot") as missing:
+                file.load(slot)
+            assert missing.value.fault is GenerationFault.MISSING
+    assert path.stat().st_size == PAGE_BYTES + 2 * 102_400  # 25 pages each
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_the_kept_state_is_never_overwritten(tmp_path: Path) -> None:
+    """Many slots written after the kept one leave it whole; the newest of them is there beside it."""
+    path = tmp_path / "f"
+    with opened(path) as file:
+        step(file, 5)
+        for slot in (6, 7, 8, 9):
+            file.writable()[:] = state_of(slot)
+            file.commit(slot)
+            assert file.slots() == (slot, 5)
+            assert file.holds(5)
+        assert bytes(file.load(5)[0]) == state_of(5)
+        with pytest.raises(TypeError):
+            file.load(5)[0][0] = 1
+        with pytest.raises(ValueError, match="no state of slot 7"):
+            file.keep(7)
+        with pytest.raises(ValueError, match="nothing is being written"):
+            file.commit(10)
+
+
+def test_the_later_edition_of_a_slot_is_loaded(tmp_path: Path) -> None:
+    """A slot written twice, without and with its receipt, loads as the second says."""
+    with opened(tmp_path / "f") as file:
+        file.writable()[:] = state_of(1)
+        file.commit(3, edition=0)
+        file.keep(3)
+        file.writable()[:] = state_of(2)
+        file.commit(3, edition=1)
+        view, edition = file.load(3)
+        assert (bytes(view), edition) == (state_of(2), 1)
+
+
+def test_kill_minus_nine_keeps_a_whole_generation(tmp_path: Path) -> None:
+    """Forty writers killed at random instants: the newest committed slot or the one before it is whole."""
+    path = tmp_path / "f"
+    body = """
+from energymarket.transport.generation import GenerationFile
+from tests.ipc.test_generation import opened, state_of
+file = opened(Path(sys.argv[1]))
+slot = file.slots()[0] if file.slots() else 0
+file.load(slot) if slot else None
+ready()
+while True:
+    slot += 1
+    view = file.writable()
+    data = state_of(slot)
+    for at in range(0, len(data), 8192):
+        view[at : at + 8192] = data[at : at + 8192]
+    file.commit(slot)
+    file.keep(slot)
+"""
+    newest = 0
+    half_written = 0
+    prelude = f"import sys; sys.path.insert(0, {str(Path(__file__).resolve().parents[2])!r})\n"
+    for nth in range(40):
+        with process(prelude + body, path) as writer:
+            with pytest.raises(subprocess.TimeoutExpired):
+                writer.wait(0.0013 * nth)
+            writer.kill()
+            writer.wait()
+        with opened(path) as file:
+            held = file.slots()
+            for slot in held:
+                assert bytes(file.load(slot)[0]) == state_of(slot)
+            assert not held or held[0] >= newest - 1
+            half_written += len(held) == 1
+            newest = max(newest, *held, 0)
+    assert newest > 40
+    assert half_written, "no writer was killed in the middle: the test shows nothing"
+
+
+def test_a_flipped_byte_is_found(tmp_path: Path) -> None:
+    """Any damaged byte of a payload: CORRUPT; the other generation still loads."""
+    path = tmp_path / "f"
+    with opened(path) as file:
+        step(file, 4)
+        step(file, 5)
+    for at in (0, 5_000, PAYLOAD - 1):
+        damaged = bytearray(path.read_bytes())
+        damaged[PAGE_BYTES + 102_400 + at] ^= 0x40
+        path.write_bytes(damaged)
+        with opened(path) as file:
+            with pytest.raises(GenerationError) as refused:
+                file.load(5)
+            assert refused.value.fault is GenerationFault.CORRUPT
+            assert bytes(file.load(4)[0]) == state_of(4)
+        damaged[PAGE_BYTES + 102_400 + at] ^= 0x40
+        path.write_bytes(damaged)
+
+
+def test_a_torn_header_costs_one_generation(tmp_path: Path) -> None:
+    """A damaged header hides its own generation only; with both gone the file is refused."""
+    path = tmp_path / "f"
+    with opened(path) as file:
+        step(file, 4)
+        step(file, 5)
+    damaged = bytearray(path.read_bytes())
+    damaged[2_048 + 40] ^= 1
+    path.write_bytes(damaged)
+    with opened(path) as file:
+        assert file.slots() == (4,)
+    damaged[40] ^= 1
+    path.write_bytes(damaged)
+    assert fault_of(path) is GenerationFault.CORRUPT
+
+
+def test_a_file_of_others_is_refused_with_the_reason(tmp_path: Path) -> None:
+    """Other homes, another layout, another ledger: each has its name, and exit 78."""
+    path = tmp_path / "f"
+    opened(path, identity=b"a" * 32).close()
+    assert fault_of(path, identity=b"b" * 32) is GenerationFault.FOREIGN
+    assert fault_of(path, identity=b"a" * 32, first=2) is GenerationFault.SHAPE
+    assert fault_of(path, identity=b"a" * 32, payload_bytes=PAYLOAD * 2) is GenerationFault.SHAPE
+    with pytest.raises(GenerationError) as refused:
+        opened(path)
+    assert refused.value.code is Exit.CONFIGURATION
+
+
+def test_a_second_instance_is_refused(tmp_path: Path) -> None:
+    """While one process has the file, another is told so: exit 73."""
+    with opened(tmp_path / "f"):
+        with pytest.raises(GenerationError) as refused:
+            opened(tmp_path / "f")
+        assert refused.value.fault is GenerationFault.LOCKED
+        assert refused.value.code is Exit.SECOND_INSTANCE
+    opened(tmp_path / "f").close()
+
+
+def test_every_block_is_there_from_the_start(tmp_path: Path) -> None:
+    """The file has no holes: a disk that fills up later cannot become a SIGBUS in the mapping."""
+    opened(tmp_path / "f").close()
+    found = (tmp_path / "f").stat()
+    assert found.st_blocks * 512 >= found.st_size

@@ -1,0 +1,77 @@
+"""Which programs a run starts, and with what."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from energyctl.up.core import Role
+from energyctl.up.plan import Plan, commands, environment, pool_ranges
+
+
+def plan(**changes: object) -> Plan:
+    given: dict[str, object] = {
+        "compiled": Path("/c"),
+        "run": Path("/r"),
+        "state": Path("/s"),
+        "homes_count": 1000,
+        "single_homes": (),
+        "shards": None,
+        "speed": None,
+        "slots": None,
+    }
+    return Plan(**{**given, **changes})  # type: ignore[arg-type]
+
+
+def test_the_default_run_is_market_weather_and_one_pool() -> None:
+    """A thousand homes on two cores: three daemons, the pool in two shards."""
+    market, weather, homes = commands(plan(slots=96, speed=900.0), processors=2)
+    assert market.argv == (
+        sys.executable,
+        "-m",
+        "energymarket.marketd",
+        "--compiled",
+        "/c",
+        "--run",
+        "/r",
+        "--state",
+        "/s/market",
+        "--speed",
+        "900",
+        "--slots",
+        "96",
+    )
+    assert weather.role is Role.WEATHER
+    assert homes.argv[-4:] == ("--state", "/s/homes", "--shards", "2")
+
+
+def test_the_assignment_is_six_homes_and_no_pool() -> None:
+    """Six single homes are six processes."""
+    found = commands(plan(homes_count=6, single_homes=(1, 2, 3, 4, 5, 6)), processors=2)
+    assert [c.name for c in found[2:]] == [f"home-{n}" for n in range(1, 7)]
+    assert found[2].argv[-2:] == ("--home", "1")
+
+
+@pytest.mark.parametrize(
+    ("count", "single", "ranges"),
+    [
+        (5, (), [(1, 5)]),
+        (5, (1,), [(2, 4)]),
+        (5, (3,), [(1, 2), (4, 2)]),
+        (3, (1, 2, 3), []),
+    ],
+)
+def test_pools_are_contiguous_ranges(
+    count: int, single: tuple[int, ...], ranges: list[tuple[int, int]]
+) -> None:
+    """Homes between two single ones are a pool of their own."""
+    assert list(pool_ranges(count, single)) == ranges
+
+
+def test_daemons_do_not_inherit_our_supervisor() -> None:
+    """Watchdog, listening sockets and notify socket of a unit are ours, not theirs."""
+    found = environment({"PATH": "/bin", "WATCHDOG_USEC": "1", "NOTIFY_SOCKET": "/n", "LISTEN_FDS": "2"})
+    assert set(found) & {"WATCHDOG_USEC", "NOTIFY_SOCKET", "LISTEN_FDS"} == set()
+    assert found["OPENBLAS_NUM_THREADS"] == "1"
