@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pwd
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, assert_never
 
@@ -103,7 +102,7 @@ def _refused(error: client.VarlinkError) -> ProblemError:
     code = _CODES.get(short, Exit.FAILED)
     given = error.parameters
     said = {
-        "NoSuchSlot": f"slot {given.get('slot')} is not in the ledger",
+        "NoSuchSlot": f"there is no slot {given.get('slot')} in the ledger",
         "NoSuchKind": f"there is no event kind {given.get('kind')!r}",
         "UnknownHome": f"there is no home {given.get('home')}",
         "PermissionDenied": f"this needs {given.get('needs')}",
@@ -114,10 +113,7 @@ def _refused(error: client.VarlinkError) -> ProblemError:
         "InvalidParameter": f"the market does not take the parameter {given.get('parameter')}",
     }.get(short, f"the market refused: {short}")
     why, hint = {
-        "NoSuchSlot": (
-            f"it holds the slots {given.get('first')} to {given.get('last')}",
-            "energyctl price --last 5",
-        ),
+        "NoSuchSlot": (_held(given), "energyctl price --last 5"),
         "NoSuchKind": (
             f"this scenario has {', '.join(given.get('kinds') or ()) or 'none'}",
             "energyctl event list",
@@ -131,6 +127,12 @@ def _refused(error: client.VarlinkError) -> ProblemError:
         "ReloadRefused": ("; ".join(map(str, given.get("problems") or ())), "energyctl config check FILE"),
     }.get(short, ("; ".join(f"{name} {value}" for name, value in given.items()), ""))
     return ProblemError(code, _snake(short), said, why, hint)
+
+
+def _held(given: Mapping[str, Any]) -> str:
+    if given.get("last") is None:
+        return "it is still empty: the first slot has not ended yet"
+    return f"it holds the slots {given.get('first')} to {given.get('last')}"
 
 
 def _denied(session: Session) -> ProblemError:
@@ -190,6 +192,8 @@ def _silent(session: Session) -> ProblemError:
 
 
 def _user() -> str:
+    import pwd
+
     try:
         return pwd.getpwuid(os.getuid()).pw_name
     except KeyError:

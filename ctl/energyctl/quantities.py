@@ -11,8 +11,9 @@ UEUR_PER_EUR = 1_000_000
 WH_PER_KWH = 1_000
 
 _SECONDS = {"s": 1, "min": 60, "m": 60, "h": 3600, "d": 86400, "w": 604800}
-_DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,6})?)(s|min|m|h|d|w)")
-_SLOTS = re.compile(r"[0-9]{1,9}")
+# compiled where they are used: most commands need neither
+_DURATION = r"([0-9]{1,9}(?:\.[0-9]{1,6})?)(s|min|m|h|d|w)"
+_SLOTS = r"[0-9]{1,9}"
 
 
 def kwh(energy_wh: int, *, sign: bool = False) -> str:
@@ -60,10 +61,10 @@ def event(row: Mapping[str, object]) -> str:
 
 def duration_slots(text: str, slot_s: int) -> int:
     """Slots of `96`, `2h`, `1d`, `90min`: durations are rounded up to whole slots."""
-    if _SLOTS.fullmatch(text):
+    if re.fullmatch(_SLOTS, text):
         slots = int(text)
     else:
-        match = _DURATION.fullmatch(text)
+        match = re.fullmatch(_DURATION, text)
         if match is None:
             raise _not_a_duration(text)
         seconds = float(match[1]) * _SECONDS[match[2]]

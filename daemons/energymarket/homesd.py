@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import ctypes
 import logging
 import os
 import re
@@ -23,6 +22,7 @@ import numpy as np
 from energymarket.exits import ConfigError, Exit, Failure
 from energymarket.home import household, ranges
 from energymarket.runtime import service
+from energymarket.runtime.child import die_with_parent
 from energymarket.runtime.clock import boottime_ns
 from energymarket.runtime.notify import Notifier
 from energymarket.scenario.opening import open_scenario
@@ -40,8 +40,6 @@ DEATHS_WINDOW_NS: Final = 60_000_000_000
 
 STOP_NS: Final = 5_000_000_000
 """Shards end within one slot's bookkeeping; what has not ended by then is killed."""
-
-_PR_SET_PDEATHSIG: Final = 1
 
 
 @dataclass(slots=True)
@@ -71,6 +69,7 @@ class Pool:
         self._stop = stop
         self._notifier = Notifier()
         self._socket: socket.socket
+        self._own_pidfd = -1
         self._ready = False
 
     def run(self) -> int:
@@ -80,7 +79,9 @@ class Pool:
             self._socket = stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM))
             path = Path(directory) / "notify"
             self._socket.bind(str(path))
-            self._socket.setblocking(False)  # noqa: FBT003: the standard library's signature
+            self._own_pidfd = os.pidfd_open(os.getpid())
+            stack.callback(os.close, self._own_pidfd)
+            self._socket.setblocking(False)  # noqa: FBT003 - the standard library's signature
             stack.callback(self._end)
             for first, count in self._ranges:
                 self._shards.append(Shard(first, count, *self._spawn(first, count, path)))
@@ -98,8 +99,8 @@ class Pool:
         words += ["--compiled", str(self._words.compiled)]
         environment = {k: v for k, v in os.environ.items() if not k.startswith(("WATCHDOG_", "LISTEN_"))}
         environment["NOTIFY_SOCKET"] = str(notify)
-        environment["ENERGY_POOL_PID"] = str(os.getpid())
-        process = subprocess.Popen(words, env=environment)  # noqa: S603: our own program
+        environment["ENERGY_POOL_PIDFD"] = str(self._own_pidfd)
+        process = subprocess.Popen(words, env=environment, pass_fds=(self._own_pidfd,))  # noqa: S603 - our own program
         return process, os.pidfd_open(process.pid)
 
     def _wait(self) -> None:
@@ -191,9 +192,7 @@ def _serve(words: argparse.Namespace, stop: StopFlag) -> int:
 
 def _die_with_parent() -> None:
     """A shard never outlives its master: two shards of one range would fight for the lease."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-    parent = os.getppid()  # noqa: TID251: compared, never signalled
-    if os.environ.get("ENERGY_POOL_PID") not in {None, str(parent)}:
+    if not die_with_parent(int(os.environ["ENERGY_POOL_PIDFD"]), signal.SIGTERM):
         raise Failure("the pool's master died before the shard had started", code=Exit.TRY_AGAIN)
 
 

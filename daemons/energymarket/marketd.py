@@ -30,7 +30,7 @@ from energymarket.market.timetable import Timetable
 from energymarket.market.trade import TradeDesk
 from energymarket.market.transactions import TransactionPool
 from energymarket.runtime import memory, service
-from energymarket.runtime.clock import boottime_ns
+from energymarket.runtime.clock import boottime_ns, wall_ns
 from energymarket.runtime.notify import Notifier
 from energymarket.scenario.opening import open_scenario
 from energymarket.transport import listening, resources
@@ -121,22 +121,19 @@ class MarketDaemon:
             raise ConfigError(f"{store.path}: {error}", hint) from error
         generation = int(store.meta("generation") or "0") + 1
         store.put_state({"generation": str(generation)})
+        timetable = Timetable(
+            period.slot_s,
+            self.words.speed or period.speed,
+            self.service.get("exchange_until", 0.5),
+            self.service.get("gate_at", 0.8),
+        )
         disk_max = self.service.get("retention", {}).get("disk_max_bytes", 2 << 30)
         retention = Retention(disk_max, 86_400 // period.slot_s)
         owner = Owner(
             market=market,
             books=Bookkeeper(store, market, retention),
-            timetable=Timetable(
-                period.slot_s,
-                self.words.speed or period.speed,
-                self.service.get("exchange_until", 0.5),
-                self.service.get("gate_at", 0.8),
-            ),
-            course=Course(
-                first_slot=period.first_slot,
-                slots=self.words.slots,
-                start_wait_ns=round(self.service.get("start_wait_s", 10.0) * 1e9),
-            ),
+            timetable=timetable,
+            course=self._course(store, timetable),
             page=stack.enter_context(ClockWriter(ipc)),
             board=stack.enter_context(BoardReader(ipc)),
             offers=OfferQueue(ipc),
@@ -148,6 +145,18 @@ class MarketDaemon:
         if market.slot >= 0:
             log.info("going on after slot %d, price %d ueur/kWh", market.slot, market.price_ueur_per_kwh)
         return owner
+
+    def _course(self, store: LedgerStore, timetable: Timetable) -> Course:
+        """From the scenario's first slot, in real time from the slot of the first start."""
+        known = store.meta("first_slot")
+        first = self.compiled.period.first_slot
+        if known is not None:
+            first = int(known)
+        elif timetable.real_time:
+            first = timetable.slot_at(wall_ns())
+        store.put_state({"first_slot": str(first)})
+        wait_s = self.service.get("start_wait_s", 10.0)
+        return Course(first_slot=first, slots=self.words.slots, start_wait_ns=round(wait_s * 1e9))
 
     def _server(self, stack: ExitStack, trade: TradeDesk, control: ControlDesk) -> Server:
         limits = ServerLimits(connections_max=self.service.get("connections_max", 4096))

@@ -110,7 +110,7 @@ class Market:
 
     def answer(self, connection: socket.socket) -> bool:
         """Answer what has come; True when it was Stop."""
-        data = connection.recv(65536)
+        data: bytes = connection.recv(65536)
         if not data:
             self.clients.remove(connection)
             if connection in self.watchers:
@@ -126,7 +126,7 @@ class Market:
             try:
                 connection.sendall(self.reply(method, request.get("parameters", {})))
             except OSError:
-                return method == "Stop"  # a client that has lost its patience
+                return bool(method == "Stop")  # a client that has lost its patience
             if method == "Stop":
                 notify("STOPPING=1")
                 return True
@@ -280,12 +280,12 @@ def compile_scenario() -> None:
     """Stand in for the compiler: a directory with the parameters, its name on stdout."""
     directory = Path(os.environ["STANDIN_COMPILED"])
     directory.mkdir(exist_ok=True)
+    answer = json.dumps({"directory": str(directory)})
     data = {
         "name": sys.argv[2],
         "title": "a stand-in",
         "homes_count": 2,
-        "settings": {"single_homes": [2]},
-        "period": {"slot_s": SLOT_S},
     }
     (directory / "scenario.json").write_text(json.dumps(data))
-    sys.stdout.write(f"{directory}\n")
+    (directory / "homes.single.npy").write_bytes(b"a header" + bytes([0, 1]))
+    sys.stdout.write(f"name  {sys.argv[2]}\ndirectory  {directory}\n" if "--json" not in sys.argv else answer)

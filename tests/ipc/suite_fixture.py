@@ -113,6 +113,13 @@ def suite_at(path: Path) -> Suite:
     return Suite(path, environ)
 
 
+def real_at(path: Path) -> Suite:
+    """The place, with the real daemons."""
+    environ = {name: value for name, value in os.environ.items() if name in {"PATH", "HOME", "LANG"}}
+    path_entries = f"{ROOT / 'daemons'}:{ROOT / 'ctl'}"
+    return Suite(path, {**environ, "PYTHONPATH": path_entries, "SUITE_MARK": str(path)})
+
+
 def wait_for(process: subprocess.Popen[str], kind: str) -> dict[str, Any]:
     """Read the JSON lines of `up --json` until one of that type comes."""
     assert process.stdout is not None

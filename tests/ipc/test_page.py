@@ -136,7 +136,7 @@ def test_a_writer_killed_in_the_middle_is_survived(ipc: Ipc) -> None:
         writer._cell._sequence[0] |= 1
         begin = monotonic_s()
         assert reader.read() is None
-        assert monotonic_s() - begin < 0.5
+        assert monotonic_s() - begin < 2  # six offers of the processor, on however busy a machine
         with ClockWriter(ipc) as successor:
             successor.write(clock_page(6))
         assert reader.read() == clock_page(6)

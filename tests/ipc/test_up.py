@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.ipc.suite_fixture import Suite, suite_at, wait_for
+from tests.ipc.suite_fixture import Suite, real_at, suite_at, wait_for
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -225,3 +226,45 @@ def test_fifty_starts_and_stops_leave_nothing(suite: Suite) -> None:
         done = suite.ctl("up", "classic", "--state", str(suite.path / "state"), "--for", "1")
         assert done.returncode == 0, done.stderr
         assert suite.left() == []
+
+
+def kernel_objects() -> list[str]:
+    """Every System V object there is here."""
+    return [
+        " ".join(line.split()[:2])
+        for kind in ("msg", "sem", "shm")
+        for line in Path(f"/proc/sysvipc/{kind}").read_text().splitlines()[1:]
+    ]
+
+
+def test_the_assignment_runs_with_its_real_daemons_and_leaves_nothing(tmp_path: Path) -> None:
+    """Nine processes, three slots; no process, file or kernel object left; the second run goes on."""
+    suite, before = real_at(tmp_path), kernel_objects()
+    slots = []
+    for _ in range(2):
+        done = suite.ctl(
+            "--json", "up", "classic", "--state", str(tmp_path / "state"), "--for", "3", "--speed", "3000"
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        documents = [json.loads(line) for line in done.stdout.splitlines()]
+        assert sum(d["type"] == "daemon" and d["state"] == "ready" for d in documents) == 8
+        slots += [d["slot"] for d in documents if d["type"] == "slot"]
+        assert suite.left() == []
+        assert kernel_objects() == before
+    assert slots == list(range(slots[0], slots[0] + len(slots)))
+    assert len(slots) >= 3
+
+
+def test_a_killed_run_of_real_daemons_leaves_nothing_that_clean_does_not_remove(tmp_path: Path) -> None:
+    """SIGKILL of the supervisor: all processes die with it, and `ipc clean` removes the kernel's objects."""
+    suite, before = real_at(tmp_path), kernel_objects()
+    process = suite.start("--json", "--speed", "3000")
+    wait_for(process, "slot")
+    process.kill()
+    process.communicate()
+    suite.wait_until_alone()
+    assert suite.processes() == []
+    assert kernel_objects() != before
+    assert suite.ctl("ipc", "clean").returncode == 0
+    assert suite.left() == []
+    assert kernel_objects() == before

@@ -128,7 +128,7 @@ class Display:
             Group(*parts),
             title=Text(f" {self._title} "),
             title_align="left",
-            subtitle=Text(f" {head}, {ran}; Ctrl-C stops "),
+            subtitle=Text(f" {head}, {ran}{'; Ctrl-C stops' if suite.cause is None else ''} "),
             subtitle_align="right",
             border_style="green" if suite.phase is core.Phase.RUNNING else "yellow",
         )

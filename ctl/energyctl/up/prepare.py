@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+import typer
+
 from energyctl.exits import Exit, ProblemError
 from energyctl.up import feed, record
 from energymarket.wire.messages import CONTROL_SOCKET
@@ -30,41 +32,40 @@ class Compiled:
     title: str
     homes_count: int
     single_homes: tuple[int, ...]
-    slot_s: int
 
 
-def compile_scenario(name: str, homes: int | None, seed: int | None) -> Path:
-    """Run the compiler (cached); its progress goes to our terminal. The answer is the compiled directory."""
-    options = [
-        *(["--homes", str(homes)] if homes is not None else []),
-        *(["--seed", str(seed)] if seed is not None else []),
-    ]
-    command = [sys.executable, "-m", "energymarket.scenario", "compile", name, "--json", *options]
+def compile_scenario(name: str, homes: int | None, seed: int | None, *, as_json: bool) -> Path:
+    """Run the compiler (cached). Its progress and its words go to our terminal, and its exit code is ours."""
+    options = ["--homes", str(homes)] if homes is not None else []
+    options += ["--seed", str(seed)] if seed is not None else []
+    options += ["--json"] if as_json else []
+    command = [sys.executable, "-m", "energymarket.scenario", "compile", name, *options]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
-    lines = done.stdout.strip().splitlines()
-    if done.returncode != 0 or not lines:
-        code = (
-            Exit(done.returncode)
-            if done.returncode in {int(e) for e in Exit} and done.returncode
-            else Exit.FAILED
-        )
-        raise ProblemError(code, "not_compiled", f"scenario {name!r} was not compiled", "\n".join(lines))
-    return Path(json.loads(lines[-1])["directory"])
+    if done.returncode != 0:
+        raise typer.Exit(done.returncode if done.returncode > 0 else Exit.FAILED)
+    return Path(_directory(done.stdout))
+
+
+def _directory(said: str) -> str:
+    """The directory that the compiler names: a member of its JSON, or a line `directory  PATH`."""
+    if said.startswith("{"):
+        return str(json.loads(said)["directory"])
+    for line in said.splitlines():
+        key, _, value = line.partition(" ")
+        if key == "directory":
+            return value.strip()
+    raise ProblemError(
+        Exit.FAILED, "not_compiled", "the compiler did not say where its arrays are", said.strip()
+    )
 
 
 def read_compiled(directory: Path) -> Compiled:
-    """Read the compiled scenario's parameters, without its arrays."""
+    """Read what a run needs of a compiled scenario: a few parameters, and which homes are single."""
     try:
         data: dict[str, Any] = json.loads((directory / "scenario.json").read_text(encoding="utf-8"))
-        singles = tuple(sorted(int(home) for home in data["settings"].get("single_homes", ())))
-        return Compiled(
-            directory,
-            data["name"],
-            data["title"],
-            int(data["homes_count"]),
-            singles,
-            int(data["period"]["slot_s"]),
-        )
+        homes_count = int(data["homes_count"])
+        # One byte per home at the file's end (NumPy's format, type u1): no NumPy needed to read it.
+        flags = (directory / "homes.single.npy").read_bytes()[-homes_count:]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ProblemError(
             Exit.CONFIGURATION,
@@ -73,6 +74,8 @@ def read_compiled(directory: Path) -> Compiled:
             repr(error),
             "energyctl scenario compile makes it again",
         ) from error
+    singles = tuple(home for home, flag in enumerate(flags, start=1) if flag)
+    return Compiled(directory, str(data["name"]), str(data["title"]), homes_count, singles)
 
 
 def hold_state(state: Path, scenario: str, *, fresh: bool) -> int:

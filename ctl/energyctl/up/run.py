@@ -61,7 +61,7 @@ def supervise(order: Order, watcher: Watcher) -> core.Suite:
     # The log of a run that went wrong is evidence: it stays until the next run, or `energyctl ipc clean`.
     order.hold.keep_log = True
     with ipc_objects(plan.run), (plan.run / record.LOG).open("w", encoding="utf-8") as log:
-        wanted = commands(plan, os.cpu_count() or 1)
+        wanted = commands(plan)
         suite = Supervisor(plan.run, watcher, log).supervise(wanted, environment(os.environ), kept)
     order.hold.keep_log = suite.exit_code not in {Exit.OK, Exit.INTERRUPTED}
     return suite

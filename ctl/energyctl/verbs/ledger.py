@@ -71,6 +71,8 @@ def verify(
     if state is not None or not here.control.exists():
         return run_program("checkd", ["--chain-only", *_where(here, state, compiled)])
     reply = ask(here, "Verify", timeout_s=VERIFY_S_MAX)
+    if not reply["slots"] and reply["ok"]:
+        return Answer({"type": "verified", **reply}, ("the ledger is still empty: nothing to verify",))
     span = f"slots {reply['first_slot']} to {reply['last_slot']}"
     found = f"{span}: {reply['slots']} verified, hash {reply['hash']}"
     if reply["ok"]:

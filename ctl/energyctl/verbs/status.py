@@ -38,6 +38,10 @@ def status(ctx: typer.Context) -> Answer:
     ]
     if "price_ueur_per_kwh" in snapshot:
         blocks += _market(snapshot)
+    elif "open_price_ueur_per_kwh" in snapshot:
+        blocks.append(
+            f"  price    {price(number(snapshot, 'open_price_ueur_per_kwh'))} €/kWh, in the first slot"
+        )
     blocks += _inside(found, snapshot)
     blocks += [Alert(event(row)) for row in snapshot.get("events") or ()]
     blocks += [Alert(str(text)) for text in (*said, *frozen)]
@@ -52,7 +56,7 @@ def status(ctx: typer.Context) -> Answer:
 
 def _clock(snapshot: dict[str, Any]) -> str:
     if "slot" not in snapshot:
-        return ""
+        return f"  slot {snapshot['open_slot']}" if "open_slot" in snapshot else ""
     speed = snapshot.get("speed")
     fast = f"  {speed:g}× speed" if isinstance(speed, (int, float)) else ""
     total = snapshot.get("slots_total")
@@ -83,7 +87,7 @@ def _inside(found: dict[str, Any], snapshot: dict[str, Any]) -> list[Block]:
     queue = found.get("queue") or {}
     market = found.get("market") or {}
     homes = found.get("homes_joined", snapshot.get("homes_in", "?"))
-    parts = [f"  homes    {homes} of {snapshot.get('homes', '?')} joined"]
+    parts = [f"  homes    {homes} of {found.get('homes', snapshot.get('homes', '?'))} joined"]
     if queue:
         parts.append(f"queue {queue.get('messages', 0)} offers, {queue.get('bytes', 0)} bytes")
     if market.get("pid"):

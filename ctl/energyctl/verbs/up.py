@@ -101,7 +101,7 @@ def _order(
     state_dir = (state or default_state(os.environ, checked.name)).absolute()
     state_fd = prepare.hold_state(state_dir, checked.name, fresh=fresh)
     stack.callback(os.close, state_fd)
-    compiled = prepare.read_compiled(prepare.compile_scenario(scenario, homes, seed))
+    compiled = prepare.read_compiled(prepare.compile_scenario(scenario, homes, seed, as_json=here.as_json))
     plan = Plan(
         compiled.directory, run, state_dir, compiled.homes_count, compiled.single_homes, shards, speed, slots
     )

@@ -19,9 +19,17 @@ if TYPE_CHECKING:
     from energymarket.core.units import I64
 
 _PLAIN_SUMS = (
-    "produced_wh", "consumed_wh", "imported_wh", "exported_wh", "returned_wh", "rest_sold_wh", "expired_wh",
-    "received_wh", "sold_wh", "bought_wh",
-)  # fmt: skip
+    "produced_wh",
+    "consumed_wh",
+    "imported_wh",
+    "exported_wh",
+    "returned_wh",
+    "rest_sold_wh",
+    "expired_wh",
+    "received_wh",
+    "sold_wh",
+    "bought_wh",
+)
 
 
 def rounded(energy_wh: I64, price_ueur_per_kwh: int) -> I64:
@@ -62,9 +70,14 @@ def check(slot: Opened, findings: Findings) -> None:
     if legs is None:
         return
     findings.same_by_home(
-        Kind.BILL_WRONG, "the bill is not quantity times price", slot.home, legs.money_ueur,
-        slot.columns["money_ueur"], slot=slot.slot, account="money_ueur",
-    )  # fmt: skip
+        Kind.BILL_WRONG,
+        "the bill is not quantity times price",
+        slot.home,
+        legs.money_ueur,
+        slot.columns["money_ueur"],
+        slot=slot.slot,
+        account="money_ueur",
+    )
     _check_totals(slot, legs, findings)
     check_accounts(slot.slot, slot.notes.totals, findings)
 
@@ -77,18 +90,27 @@ def _check_gifts(slot: Opened, findings: Findings) -> None:
         text = f"a {ids} without a row"
         findings.at_homes(Kind.GIFTS_DIFFER, text, slot.gifts[ids], ~known, slot=slot.slot)
         findings.same_by_home(
-            Kind.GIFTS_DIFFER, "the column is not the sum of the gifts", slot.home, summed, columns[name],
-            slot=slot.slot, account=name,
-        )  # fmt: skip
+            Kind.GIFTS_DIFFER,
+            "the column is not the sum of the gifts",
+            slot.home,
+            summed,
+            columns[name],
+            slot=slot.slot,
+            account=name,
+        )
     both = (columns["expired_wh"] > 0) & (columns["rest_sold_wh"] > 0)
     findings.at_homes(Kind.OFFER_STATES, "a rest both expired and was sold", slot.home, both, slot=slot.slot)
     if slot.head.gap and len(slot.gifts["giver"]):
         findings.add(Kind.GIFTS_DIFFER, "gifts in a slot that was closed late", slot=slot.slot)
     ended = sum(exact_sum(columns[f"{state}_wh"]) for state in ("given", "returned", "rest_sold", "expired"))
     findings.same(
-        Kind.OFFER_STATES, "offers that ended in no state or in two", slot.notes.totals.get("offered_wh"), ended,
-        slot=slot.slot, account="offered_wh",
-    )  # fmt: skip
+        Kind.OFFER_STATES,
+        "offers that ended in no state or in two",
+        slot.notes.totals.get("offered_wh"),
+        ended,
+        slot=slot.slot,
+        account="offered_wh",
+    )
 
 
 def _legs(slot: Opened, findings: Findings) -> Legs | None:
@@ -96,9 +118,14 @@ def _legs(slot: Opened, findings: Findings) -> Legs | None:
     p, energy = head.price_ueur_per_kwh, orders["energy_wh"]
     stated = np.sign(energy) * rounded(np.abs(energy), p)
     findings.same_by_home(
-        Kind.ORDER_WRONG, "the total is not quantity times price", orders["home"], stated, orders["total_ueur"],
-        slot=slot.slot, account="total_ueur",
-    )  # fmt: skip
+        Kind.ORDER_WRONG,
+        "the total is not quantity times price",
+        orders["home"],
+        stated,
+        orders["total_ueur"],
+        slot=slot.slot,
+        account="total_ueur",
+    )
     order_ueur, known = slot.sum_by_home(orders["home"], stated)
     findings.at_homes(Kind.ORDER_LOST, "an order without a row", orders["home"], ~known, slot=slot.slot)
     order_sold, _ = slot.sum_by_home(orders["home"], np.maximum(energy, 0))
@@ -117,7 +144,8 @@ def _legs(slot: Opened, findings: Findings) -> Legs | None:
     return Legs(
         trade_ueur=rounded(sold, p) - rounded(bought, p) + order_ueur,
         fee_ueur=rounded(columns["received_wh"], head.gift_fee_ueur_per_kwh),
-        imbalance_ueur=rounded(long_wh, head.export_ueur_per_kwh) - rounded(short_wh, head.import_ueur_per_kwh),
+        imbalance_ueur=rounded(long_wh, head.export_ueur_per_kwh)
+        - rounded(short_wh, head.import_ueur_per_kwh),
         long_wh=long_wh,
         short_wh=short_wh,
     )
@@ -129,9 +157,13 @@ def _check_totals(slot: Opened, legs: Legs, findings: Findings) -> None:
     expected = _totals(slot, legs)
     for name in sorted(expected.keys() | stated.keys()):
         findings.same(
-            Kind.TOTALS_WRONG, "the total is not the sum of the homes", expected.get(name), stated.get(name),
-            slot=slot.slot, account=name,
-        )  # fmt: skip
+            Kind.TOTALS_WRONG,
+            "the total is not the sum of the homes",
+            expected.get(name),
+            stated.get(name),
+            slot=slot.slot,
+            account=name,
+        )
 
 
 def _totals(slot: Opened, legs: Legs) -> dict[str, int]:
@@ -169,10 +201,12 @@ def check_accounts(slot: int, totals: dict[str, int], findings: Findings) -> Non
     """Energy and money over all accounts; this needs no detail."""
     for unit in ("energy_wh", "money_ueur"):
         total = sum(totals.get(f"{account}_{unit}", 0) for account in ("homes", "operator", "grid", "fees"))
-        findings.same(
-            Kind.ACCOUNTS_UNBALANCED, "all accounts together", 0, total, slot=slot, account=unit
-        )
+        findings.same(Kind.ACCOUNTS_UNBALANCED, "all accounts together", 0, total, slot=slot, account=unit)
     findings.same(
-        Kind.GIFTS_DIFFER, "given and received", totals.get("taken_wh"), totals.get("received_wh"),
-        slot=slot, account="received_wh",
-    )  # fmt: skip
+        Kind.GIFTS_DIFFER,
+        "given and received",
+        totals.get("taken_wh"),
+        totals.get("received_wh"),
+        slot=slot,
+        account="received_wh",
+    )

@@ -1,4 +1,4 @@
-"""What the checker finds: each with a kind, and where: slot, home, account, what was expected and what stands there."""
+"""What the checker finds: each with a kind and a place, what was expected and what stands there."""
 
 from __future__ import annotations
 
@@ -113,7 +113,9 @@ class Findings:
         self.kept.append(finding)
         self.fresh.append(finding)
 
-    def same(self, kind: Kind, text: str, expected: object, found: object, *, slot: int | None, account: str) -> None:
+    def same(
+        self, kind: Kind, text: str, expected: object, found: object, *, slot: int | None, account: str
+    ) -> None:
         """Note a finding unless both numbers are the same."""
         if expected != found:
             here = found if isinstance(found, int | str) else repr(found)
@@ -126,12 +128,19 @@ class Findings:
         bad = np.flatnonzero(expected != found)
         for at in bad[:HOMES_SHOWN_MAX].tolist():
             self.add(
-                kind, text, slot=slot, home=int(home[at]), account=account,
-                expected=int(expected[at]), found=int(found[at]),
-            )  # fmt: skip
+                kind,
+                text,
+                slot=slot,
+                home=int(home[at]),
+                account=account,
+                expected=int(expected[at]),
+                found=int(found[at]),
+            )
         self._rest(kind, len(bad))
 
-    def at_homes(self, kind: Kind, text: str, home: I64, bad: npt.NDArray[np.bool_], *, slot: int | None) -> None:
+    def at_homes(
+        self, kind: Kind, text: str, home: I64, bad: npt.NDArray[np.bool_], *, slot: int | None
+    ) -> None:
         """Note the homes where something is bad."""
         found = home[bad]
         for each in found[:HOMES_SHOWN_MAX].tolist():

@@ -19,14 +19,27 @@ if TYPE_CHECKING:
     from contextlib import ExitStack
 
 _SLOT: Final = (
-    ("slot", int), ("price_ueur_per_kwh", int), ("import_ueur_per_kwh", int), ("export_ueur_per_kwh", int),
-    ("gap", int), ("weather_stale", int), ("totals", str), ("meta", str), ("body", bytes), ("hash", bytes),
+    ("slot", int),
+    ("price_ueur_per_kwh", int),
+    ("import_ueur_per_kwh", int),
+    ("export_ueur_per_kwh", int),
+    ("gap", int),
+    ("weather_stale", int),
+    ("totals", str),
+    ("meta", str),
+    ("body", bytes),
+    ("hash", bytes),
     ("seal", bytes),
-)  # fmt: skip
+)
 _ORDER: Final = (
-    ("home", int), ("id", str), ("slot", int), ("energy_wh", int), ("price_ueur_per_kwh", int),
-    ("total_ueur", int), ("receipt", str),
-)  # fmt: skip
+    ("home", int),
+    ("id", str),
+    ("slot", int),
+    ("energy_wh", int),
+    ("price_ueur_per_kwh", int),
+    ("total_ueur", int),
+    ("receipt", str),
+)
 _STRETCH: Final = (("day", int), ("last_slot", int), ("body", bytes), ("digest", bytes))
 _CHECKPOINT: Final = (("slot", int), ("body", bytes), ("digest", bytes))
 _META: Final = (("key", str), ("value", str))
@@ -36,7 +49,7 @@ _FREE_SHARE: Final = 2  # the copy may take at most half of what is free
 def copied(stack: ExitStack, path: Path) -> LedgerFile:
     """A copy of a ledger, to be read. Raises Failure if there is none, or a market has it open."""
     if not path.is_file():
-        raise NoSuchObject(f"{path}: no ledger here", "name the file with --ledger, or its state with --state")
+        raise NoSuchObject(f"{path}: no ledger here", "--ledger names the file, --state its state")
     directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="energy-market-audit-")))
     size = path.stat().st_size
     if size * _FREE_SHARE > shutil.disk_usage(directory).free:
@@ -133,12 +146,15 @@ class LedgerFile:
     def _read(
         self, table: str, fields: Sequence[tuple[str, type]], clause: str, values: Sequence[int] = ()
     ) -> Iterator[tuple[Any, ...]]:
-        assert self._db is not None
+        if self._db is None:
+            raise LedgerDamagedError(f"{self._original}: not open")
         names = ", ".join(name for name, _ in fields)
-        query = f"SELECT {names} FROM {table} {clause}"  # noqa: S608: names of our own schema
+        query = f"SELECT {names} FROM {table} {clause}"  # noqa: S608 names of our own schema
         try:
             for row in self._db.execute(query, values):
-                yield tuple(self._field(table, *field, value) for field, value in zip(fields, row, strict=True))
+                yield tuple(
+                    self._field(table, *field, value) for field, value in zip(fields, row, strict=True)
+                )
         except (sqlite3.DatabaseError, OverflowError, MemoryError) as error:
             raise LedgerDamagedError(f"{self._original}: table {table}: {error}") from error
 

@@ -28,13 +28,14 @@ class LiveLedger:
 
     def __init__(self, run_dir: Path) -> None:
         self._connection = Connection(run_dir / CONTROL_SOCKET, ANSWER_S_MAX)
+        self._covered: list[range] = []  # slots of the stretches that were asked for
 
     def open(self) -> None:
         """Connect. Raises NotRunning."""
         try:
             self._connection.open()
         except Disconnected as error:
-            raise NotRunning(str(error), "a market that does not run is checked with --ledger FILE") from error
+            raise NotRunning(str(error), "without a market, name the file: --ledger FILE") from error
 
     def close(self) -> None:
         """Disconnect."""
@@ -48,24 +49,39 @@ class LiveLedger:
     def stretches(self) -> list[Stretch]:
         """Compacted stretches in order."""
         parameters, bodies = self._ask_with_bodies("Compacted")
-        return [
-            Stretch(each["first_slot"], each["last_slot"], _part(bodies, each) or b"", bytes.fromhex(each["digest"]))
+        found = [
+            Stretch(
+                each["first_slot"],
+                each["last_slot"],
+                _part(bodies, each) or b"",
+                bytes.fromhex(each["digest"]),
+            )
             for each in parameters["stretches"]
         ]
+        self._covered = [range(each.first, each.last + 1) for each in found]
+        return found
 
     def rows(self, first: int) -> Iterator[SlotRow]:
-        """Sealed slots from `first` on, in order, page by page."""
+        """Sealed slots from `first` on, in order, page by page.
+
+        Raises LedgerMovedError at a slot that has been compacted since the stretches were asked for.
+        """
         at: int | None = first
         while at is not None:
             parameters, bodies = self._ask_with_bodies("Slots", {"first": at})
             for each in parameters["slots"]:
-                yield _row(each, bodies)
+                row = _row(each, bodies)
+                if row.body is None and not any(row.slot in stretch for stretch in self._covered):
+                    raise LedgerMovedError(row.slot)
+                yield row
             at = parameters.get("next")
 
     def beside(self) -> None:
         """A market shows nothing beside its slots."""
 
-    def ask(self, method: str, parameters: dict[str, Any] | None = None, timeout_s: float | None = None) -> dict[str, Any]:
+    def ask(
+        self, method: str, parameters: dict[str, Any] | None = None, timeout_s: float | None = None
+    ) -> dict[str, Any]:
         """Ask the control desk. Raises Failure."""
         found, descriptors = self._call(method, parameters, timeout_s)
         for descriptor in descriptors:
@@ -94,20 +110,6 @@ class LiveLedger:
         except VarlinkError as error:
             raise Failure(f"{method}: {error.name} {dict(error.parameters)}", code=Exit.TRY_AGAIN) from error
         return dict(answer.parameters), answer.descriptors
-
-
-def read_twice(ledger: LiveLedger, first: int) -> tuple[list[Stretch], Iterator[SlotRow]]:
-    """Stretches, then slots: a slot compacted in between is noticed as a LedgerMovedError while reading."""
-    stretches = ledger.stretches()
-    covered = [range(each.first, each.last + 1) for each in stretches]
-    return stretches, _unmoved(ledger.rows(first), covered)
-
-
-def _unmoved(rows: Iterator[SlotRow], covered: list[range]) -> Iterator[SlotRow]:
-    for row in rows:
-        if row.body is None and not any(row.slot in each for each in covered):
-            raise LedgerMovedError(row.slot)
-        yield row
 
 
 def _part(bodies: memoryview, each: dict[str, Any]) -> bytes | None:

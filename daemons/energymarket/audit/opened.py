@@ -23,6 +23,15 @@ ENERGY_WH_MAX: Final = 100_000_000_000
 
 PRICE_UEUR_PER_KWH_MAX: Final = 100_000_000  # 100 €/kWh
 
+_SHOWN: Final = (
+    "slot",
+    "price_ueur_per_kwh",
+    "import_ueur_per_kwh",
+    "export_ueur_per_kwh",
+    "gap",
+    "weather_stale",
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Notes:
@@ -90,11 +99,10 @@ def _is_batch(each: object) -> bool:
     return isinstance(each, list) and len(each) == 3 and type(each[0]) is int and type(each[1]) is int
 
 
-def opened(row: SlotRow, notes: Notes, findings: Findings) -> Opened | None:
+def opened(row: SlotRow, body: bytes, notes: Notes, findings: Findings) -> Opened | None:
     """A slot with its body unpacked; None, and a finding, where it is none or holds the impossible."""
-    assert row.body is not None
     try:
-        head, columns, gifts, orders = ledger.unpack(row.body)
+        head, columns, gifts, orders = ledger.unpack(body)
     except ledger.LedgerCorrupt as error:
         twice = "gifts are not in order" in error.what
         kind = Kind.GIFT_DOUBLED if twice else Kind.BODY_MALFORMED
@@ -107,17 +115,18 @@ def opened(row: SlotRow, notes: Notes, findings: Findings) -> Opened | None:
 def _is_possible(slot: Opened, findings: Findings) -> bool:
     before = len(findings)
     head, row = slot.head, slot.row
-    for name in ("slot", "price_ueur_per_kwh", "import_ueur_per_kwh", "export_ueur_per_kwh", "gap", "weather_stale"):
+    for name in _SHOWN:
         sealed, shown = getattr(head, name), getattr(row, name)
         findings.same(Kind.ROW_DIFFERS, "the row is not its body", sealed, shown, slot=row.slot, account=name)
     for name in ("price", "import", "export", "gift_fee", "previous"):
         price = getattr(head, f"{name}_ueur_per_kwh")
         if abs(price) > PRICE_UEUR_PER_KWH_MAX:
-            findings.add(Kind.PRICE_WRONG, f"a price of {price}", slot=row.slot, account=f"{name}_ueur_per_kwh")
+            findings.add(
+                Kind.PRICE_WRONG, f"a price of {price}", slot=row.slot, account=f"{name}_ueur_per_kwh"
+            )
     for name, column in slot.columns.items():
-        low = -ENERGY_WH_MAX if name == "money_ueur" else 0
-        most = 2**62 if name == "money_ueur" else ENERGY_WH_MAX
-        bad = (column < (-most if low else 0)) | (column > most)
+        low, high = (-(2**62), 2**62) if name == "money_ueur" else (0, ENERGY_WH_MAX)
+        bad = (column < low) | (column > high)
         findings.at_homes(Kind.ENERGY_IMPOSSIBLE, f"{name} is impossible", slot.home, bad, slot=row.slot)
     for table, ids in ((slot.gifts, "taker"), (slot.orders, "home")):
         bad = np.abs(table["energy_wh"]) > ENERGY_WH_MAX

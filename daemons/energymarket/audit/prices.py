@@ -1,4 +1,4 @@
-"""The price of every slot: its terms, its inertia, its place in the chain of prices, floor, cap and tariff."""
+"""The price of every slot: its terms, its inertia, the chain of prices, floor, cap and tariff."""
 
 from __future__ import annotations
 
@@ -43,8 +43,9 @@ class Prices:
         self._note_flows(slot.notes)
 
     def _note_flows(self, notes: Notes | None) -> None:
-        found = None if notes is None else [notes.totals.get(f"{name}_wh") for name in ("consumed", "produced")]
-        self._flows = None if found is None or None in found else (int(found[0] or 0), int(found[1] or 0))
+        totals = {} if notes is None else notes.totals
+        known = "consumed_wh" in totals and "produced_wh" in totals
+        self._flows = (totals["consumed_wh"], totals["produced_wh"]) if known else None
 
     def _same(self, slot: Opened, text: str, expected: object, account: str, found: object) -> None:
         self._findings.same(Kind.PRICE_WRONG, text, expected, found, slot=slot.slot, account=account)
@@ -52,7 +53,13 @@ class Prices:
     def _check_sum(self, slot: Opened) -> None:
         head = slot.head
         total = sum(value for _, value in head.terms)
-        self._same(slot, "the terms do not add up to it", total, "unclipped_ueur_per_kwh", head.unclipped_ueur_per_kwh)
+        self._same(
+            slot,
+            "the terms do not add up to it",
+            total,
+            "unclipped_ueur_per_kwh",
+            head.unclipped_ueur_per_kwh,
+        )
         self._same(slot, "the first term", INERTIA, "terms", head.terms[0][0] if head.terms else "")
 
     def _check_chain(self, slot: Opened) -> None:
@@ -60,14 +67,19 @@ class Prices:
         head, gamma = slot.head, slot.notes.meta.get("gamma")
         if self._previous is not None:
             self._same(
-                slot, "not the price of the slot before", self._previous, "previous_ueur_per_kwh",
+                slot,
+                "not the price of the slot before",
+                self._previous,
+                "previous_ueur_per_kwh",
                 head.previous_ueur_per_kwh,
-            )  # fmt: skip
+            )
         if not isinstance(gamma, int | float) or not head.terms:
             self._same(slot, "the row says no gamma", "a number", "gamma", repr(gamma))
             return
         # A reload within the slot: its price was still made with the gamma before.
-        possible = {round(each * head.previous_ueur_per_kwh) for each in (gamma, self._gamma) if each is not None}
+        possible = {
+            round(each * head.previous_ueur_per_kwh) for each in (gamma, self._gamma) if each is not None
+        }
         inertia = head.terms[0][1]
         if inertia not in possible:
             expected = round(gamma * head.previous_ueur_per_kwh)
@@ -89,21 +101,34 @@ class Prices:
         for name, expected in pairs.items():
             account = f"{name}_ueur_per_kwh"
             self._findings.same(
-                Kind.TARIFF_WRONG, "not the scenario's tariff", expected, getattr(head, account),
-                slot=slot.slot, account=account,
-            )  # fmt: skip
+                Kind.TARIFF_WRONG,
+                "not the scenario's tariff",
+                expected,
+                getattr(head, account),
+                slot=slot.slot,
+                account=account,
+            )
 
     def _check_model(self, slot: Opened, compiled: Compiled) -> None:
         """Floor and cap, and every term that can be computed without having been there."""
         head, model = slot.head, compiled.price
         clipped = min(max(head.unclipped_ueur_per_kwh, model.floor_ueur_per_kwh), model.cap_ueur_per_kwh)
         self._same(
-            slot, "not the sum of the terms, within floor and cap", clipped, "price_ueur_per_kwh",
+            slot,
+            "not the sum of the terms, within floor and cap",
+            clipped,
+            "price_ueur_per_kwh",
             head.price_ueur_per_kwh,
-        )  # fmt: skip
+        )
         kinds = {kind.name: kind for kind in model.events}
         names = [INERTIA, *(factor.name for factor in model.factors), *(name for name, _ in head.events)]
-        self._same(slot, "the terms are of other causes", " ".join(names), "terms", " ".join(n for n, _ in head.terms))
+        self._same(
+            slot,
+            "the terms are of other causes",
+            " ".join(names),
+            "terms",
+            " ".join(n for n, _ in head.terms),
+        )
         if [name for name, _ in head.terms] != names:
             return
         expected: list[int | None] = [_term(factor, slot, compiled, self._flows) for factor in model.factors]
@@ -116,7 +141,7 @@ class Prices:
 
 
 def _term(factor: Factor, slot: Opened, compiled: Compiled, flows: tuple[int, int] | None) -> int | None:
-    """Coefficient times the factor's value, half even; None where the value is known only to those who were there."""
+    """Coefficient times the factor's value, half even; None where only those who were there know it."""
     value = _value(factor, slot, compiled, flows)
     return None if value is None else round(factor.alpha_ueur_per_kwh * value)
 

@@ -1,4 +1,4 @@
-"""What the checker reads a ledger as: facts, compacted stretches, sealed slots, and what only the file tells."""
+"""What the checker reads a ledger as: facts, compacted stretches, sealed slots, what only the file tells."""
 
 from __future__ import annotations
 
@@ -17,6 +17,10 @@ class LedgerDamagedError(Exception):
 
 class LedgerMovedError(Exception):
     """The market compacted slots while they were read: read again."""
+
+    def __init__(self, slot: int) -> None:
+        super().__init__(f"slot {slot} has been compacted meanwhile")
+        self.slot = slot
 
 
 @dataclass(frozen=True, slots=True)

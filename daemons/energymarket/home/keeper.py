@@ -50,7 +50,7 @@ class Handed:
 class Keeper:
     """Runs one range of homes; a single home trades its orders one by one."""
 
-    def __init__(  # noqa: PLR0913: what a home touches
+    def __init__(  # noqa: PLR0913 - what a home touches
         self,
         compiled: Compiled,
         fleet: Fleet,

@@ -180,7 +180,11 @@ class ControlDesk:
             "import_ueur_per_kwh": head.import_ueur_per_kwh,
             "export_ueur_per_kwh": head.export_ueur_per_kwh,
             "terms": snapshot.terms_of(head.terms),
-            "events": snapshot.events_of(market.book, market.rules.price.events, closed.slot),
+            "events": [
+                event
+                for event in snapshot.events_of(market.book, market.rules.price.events, closed.slot)
+                if event["from_slot"] <= closed.slot
+            ],
             "weather": weather,
             "totals": totals | {"given_wh": totals["taken_wh"]},
             "homes": market.rules.homes,

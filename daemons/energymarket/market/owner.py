@@ -65,7 +65,7 @@ class Course:
 class Owner:
     """The market, slot after slot."""
 
-    def __init__(  # noqa: PLR0913: it is the place where everything meets
+    def __init__(  # noqa: PLR0913 - it is the place where everything meets
         self,
         *,
         market: Market,
@@ -208,6 +208,11 @@ class Owner:
     def next_slot(self) -> int:
         """The first slot that is not committed."""
         return self.course.first_slot if self.market.slot < 0 else self.market.slot + 1
+
+    def next_to_open(self) -> int:
+        """The slot that opens next: in real time not before the present one."""
+        slot = self.next_slot()
+        return max(slot, self.timetable.slot_at(wall_ns())) if self.timetable.real_time else slot
 
     def _ready(self) -> bool:
         """Every home has joined, weather has posted its sample and external has reported."""
@@ -364,7 +369,7 @@ class Owner:
         opening, moments, prices = self.market.opening, self.moments, self._prices
         flags = Flag.LIVE | Flag.WEATHER_STALE if self.outside.weather_stale else Flag.LIVE
         return ClockPage(
-            slot=self.market.slot if opening is None else opening.slot,
+            slot=self.next_to_open() - 1 if opening is None else opening.slot,
             epoch=self.epoch,
             phase=self.phase,
             flags=int(flags),

@@ -83,7 +83,7 @@ class Parent:
     def _task(self) -> ExternalTask:
         """What the child has to say: from the first slot that is not settled on."""
         market = self._owner.market
-        first = self._owner.course.first_slot if market.slot < 0 else market.slot + 1
+        first = self._owner.next_to_open()
         active = tuple(
             ActiveEvent(event.kind, event.seq, event.until_slot)
             for event in market.book.listed(first)

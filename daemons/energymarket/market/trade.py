@@ -112,14 +112,14 @@ class TradeDesk:
                 return None
             detail = f"id {asked.id} was used for another order of this home"
             return ("OrderRefused", {"reason": "IdTwice", "detail": detail})
-        if owner.stopping:
-            return ("Stopping", {})
         if not 1 <= asked.home <= market.rules.homes:
             return ("UnknownHome", {"home": asked.home, "homes": market.rules.homes})
         lease = self.leases.of_home(asked.home, asked.peer)
         if lease is None:
             return ("NotJoined", {"home": asked.home})
         if owner.phase not in {Phase.EXCHANGE, Phase.TRADE} or market.opening is None:
+            if owner.stopping:
+                return ("Stopping", {})
             return ("NotOpen", {"phase": owner.phase.name.lower()})
         if boottime_ns() >= owner.moments.gate_ns:
             return ("GateClosed", {"slot": market.opening.slot, "open_slot": None})
@@ -270,7 +270,7 @@ class TradeDesk:
     def _note(self, batch: Batch, reason: str, detail: str) -> None:
         """Keep a refusal with the slot, and say it in the journal."""
         refusals = self.owner.counts.refusals
-        if len(refusals) < 100:  # noqa: PLR2004: a slot's row stays readable whatever a hostile client does
+        if len(refusals) < 100:  # noqa: PLR2004 - a slot's row stays readable whatever a hostile client does
             refusals.append({"first": batch.first, "count": batch.count, "reason": reason, "detail": detail})
             log.warning("batch %s of homes %d+%d refused: %s", batch.id, batch.first, batch.count, reason)
 

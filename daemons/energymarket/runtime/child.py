@@ -204,21 +204,27 @@ def spawn(arguments: Sequence[str], descriptors: Sequence[int], environment: Map
     return Child(pid, os.pidfd_open(pid))
 
 
+def die_with_parent(parent_pidfd: int, number: signal.Signals) -> bool:
+    """Get this signal when the parent dies; False if it is dead already."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    zero = ctypes.c_ulong(0)
+    if libc.prctl(_PR_SET_PDEATHSIG, ctypes.c_ulong(number), zero, zero, zero) != 0:
+        error = ctypes.get_errno()
+        raise OSError(error, os.strerror(error))
+    poll = select.poll()
+    poll.register(parent_pidfd, select.POLLIN)
+    return not poll.poll(0)
+
+
 def begin_as_child(name: str, market_pidfd: int, descriptors: int) -> bool:
     """The first thing a child does: die with its parent, keep only what was handed to it, take a name.
 
     False if the parent is dead already: it died before the parent-death signal was set, which the
     pidfd (unlike a parent's pid) tells without a race.
     """
-    libc = ctypes.CDLL(None, use_errno=True)
-    zero = ctypes.c_ulong(0)
-    if libc.prctl(_PR_SET_PDEATHSIG, ctypes.c_ulong(signal.SIGKILL), zero, zero, zero) != 0:
-        number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number))
-    poll = select.poll()
-    poll.register(market_pidfd, select.POLLIN)
-    if poll.poll(0):
+    if not die_with_parent(market_pidfd, signal.SIGKILL):
         return False
-    libc.prctl(_PR_SET_NAME, ctypes.c_char_p(name.encode()), zero, zero, zero)
+    zero = ctypes.c_ulong(0)
+    ctypes.CDLL(None).prctl(_PR_SET_NAME, ctypes.c_char_p(name.encode()), zero, zero, zero)
     os.closerange(FIRST_FD + descriptors, os.sysconf("SC_OPEN_MAX"))
     return True

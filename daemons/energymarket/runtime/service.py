@@ -132,7 +132,8 @@ def run(program: str, serve: Callable[[StopFlag], int | None]) -> int:
         try:
             code = Exit(serve(stop) or 0)
         except Failure as failure:
-            log.error("%s", failure)  # noqa: TRY400 said for a person, without the traceback
+            for line in str(failure).splitlines():
+                log.error("%s", line)  # noqa: TRY400 said for a person, without the traceback
             return failure.code
         except OSError as error:
             code = exit_of(error)

@@ -180,8 +180,8 @@ class HomesCompiler:
 
     def _follow_u_curve(self, load: Load, homes: I64) -> None:
         curve = {
-            "coefficient_per_k2": load.curvature,
-            "centre_c": load.comfort_c,
+            "curvature": load.curvature,
+            "comfort_c": load.comfort_c,
             "rain_factor": load.rain_factor,
         }
         if self.u_curve not in (None, curve):

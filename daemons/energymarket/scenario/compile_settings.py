@@ -17,7 +17,7 @@ from energymarket.scenario.compile_roofs import LIGHT_PER_LOSSES
 from energymarket.scenario.compile_series import per_slot, read_column
 from energymarket.scenario.compile_sun import F64
 from energymarket.scenario.compile_weather import Sky
-from energymarket.scenario.homes_schema import Group, Home
+from energymarket.scenario.homes_schema import Group, Home, ProcessName
 from energymarket.scenario.resolve import demand_points
 from energymarket.scenario.schema import Scenario, WeatherSource
 
@@ -36,6 +36,7 @@ def settings_of(scenario: Scenario, sky: Sky, homes: HomesCompiler) -> dict[str,
         "service": asdict(scenario.service),
         "names": [home.name for home in scenario.homes],  # homes 1 .. H, written by hand
         "groups": _groups(scenario),
+        "single_homes": [home.id for home in scenario.homes if home.process is ProcessName.SINGLE],
         "scenes": {str(home.id): _scene(home) for home in scenario.homes if _scene(home)},
         "place": asdict(scenario.place),
     }

@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from energymarket.transport.passing import close_all
 from energymarket.wire.varlink import Parameters, encode_error, encode_reply
+
+if TYPE_CHECKING:
+    from energymarket.transport.connection import Connection
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,20 +23,6 @@ class Peer:
     uid: int
     gid: int
     socket: str  # name of the socket: "trade", "control"
-
-
-class Line(Protocol):
-    """What a call needs of the connection it came by."""
-
-    peer: Peer
-    closed: bool
-    out_bytes: int
-
-    def deliver(self, call: Call, frame: bytes, descriptors: Sequence[int], *, final: bool) -> None:
-        """Send an answer when its turn comes; any thread."""
-
-    def when_drained(self, callback: Callable[[], None]) -> None:
-        """Call back when the peer has read everything; any thread."""
 
 
 class Call:
@@ -56,7 +45,7 @@ class Call:
 
     def __init__(  # the members of a call as they come
         self,
-        connection: Line,
+        connection: Connection,
         method: str,
         parameters: Parameters,
         descriptors: list[int] | None,
@@ -68,7 +57,7 @@ class Call:
         self.parameters = parameters
         self.more = more
         self.oneway = oneway
-        self.held: list[tuple[bytes, Sequence[int], bool]] = []  # answers before its turn (loop thread)
+        self.held: list[tuple[bytes, Sequence[int], bool]] | None = None  # answers before its turn
         self.connection = connection
         self._descriptors = dict(enumerate(descriptors)) if descriptors else None
         self._answered = False
@@ -105,14 +94,18 @@ class Call:
         continues: bool = False,
     ) -> None:
         """Answer; with `continues` more answers follow (only for calls with `more`)."""
-        self.reply_frame(encode_reply(parameters, continues=continues), descriptors, continues=continues)
+        if continues and not self.more:
+            raise self._unasked()
+        self._end(encode_reply(parameters, continues=continues), descriptors, final=not continues)
 
     def reply_frame(self, frame: bytes, descriptors: Sequence[int] = (), *, continues: bool = False) -> None:
         """Answer with a frame of `encode_reply`: one encoding serves all watchers."""
         if continues and not self.more:
-            message = f"{self.method}: the caller did not ask for more"
-            raise ValueError(message)
+            raise self._unasked()
         self._end(frame, descriptors, final=not continues)
+
+    def _unasked(self) -> ValueError:
+        return ValueError(f"{self.method}: the caller did not ask for more")
 
     def error(self, name: str, parameters: Mapping[str, Any] | None = None) -> None:
         """Answer with a named error."""
@@ -124,7 +117,7 @@ class Call:
         Never called if the peer leaves before. A stream longer than a few answers goes from drain to
         drain, or it ends as a peer that does not read.
         """
-        self.connection.when_drained(callback)
+        self.connection.loop.when_drained(self.connection, callback)
 
     def _end(self, frame: bytes, descriptors: Sequence[int], *, final: bool) -> None:
         if self._answered:
@@ -132,7 +125,7 @@ class Call:
             message = f"{self.method}: answered twice"
             raise RuntimeError(message)
         self._answered = final
-        self.connection.deliver(self, frame, descriptors, final=final)
+        self.connection.loop.deliver(self, frame, descriptors, final=final)
 
     def close_descriptors(self) -> None:
         """Close what nobody took. Popping is atomic, so a taker in another thread never shares one."""

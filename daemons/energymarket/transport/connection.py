@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -12,7 +12,7 @@ from energymarket.transport.call import Call, Peer
 from energymarket.transport.ends import End
 from energymarket.transport.passing import close_all, send_with
 from energymarket.transport.server_limits import ServerLimits
-from energymarket.wire.varlink import Service
+from energymarket.wire.varlink import Method, Service
 
 
 class NotReading(Exception):
@@ -26,6 +26,7 @@ class Listener:
     name: str
     sock: socket.socket
     service: Service
+    methods: Mapping[str, Method]  # those of the service, for the hot path
     handler: Callable[[Call], None]
     limits: ServerLimits
     ancillary_bytes: int  # room for the descriptors of one message
@@ -35,9 +36,7 @@ class Listener:
 class Loop(Protocol):
     """What a connection needs of its server; both from any thread."""
 
-    def deliver(
-        self, connection: Connection, call: Call, frame: bytes, descriptors: Sequence[int], *, final: bool
-    ) -> None:
+    def deliver(self, call: Call, frame: bytes, descriptors: Sequence[int], *, final: bool) -> None:
         """Send an answer in its turn."""
 
     def when_drained(self, connection: Connection, callback: Callable[[], None]) -> None:
@@ -108,14 +107,6 @@ class Connection:
         self.end = End.PEER_LEFT  # the reason, once it is closed
         self.closed = False
 
-    def deliver(self, call: Call, frame: bytes, descriptors: Sequence[int], *, final: bool) -> None:
-        """Send an answer in its turn; any thread."""
-        self.loop.deliver(self, call, frame, descriptors, final=final)
-
-    def when_drained(self, callback: Callable[[], None]) -> None:
-        """Call back in the loop's thread when the peer has read everything; any thread."""
-        self.loop.when_drained(self, callback)
-
     def may_start(self) -> bool:
         """Whether the next call may be started now, rather than wait in its turn."""
         limits = self.limits
@@ -127,11 +118,8 @@ class Connection:
             and not (self.calls and self.calls[-1].more)
         )
 
-    def within_rate(self, now_s: float) -> bool:
-        """Count a call against the quota per second (a bucket that holds one second's worth)."""
-        self.tokens -= 1.0
-        if self.tokens >= 0.0:
-            return True
+    def refill(self, now_s: float) -> bool:
+        """Fill the bucket of the quota per second, which holds one second's worth; whether it covers this call."""
         rate = self.limits.calls_per_s_max
         self.tokens = min(float(rate), self.tokens + (now_s - self.tokens_at_s) * rate)
         self.tokens_at_s = now_s
@@ -231,7 +219,7 @@ class Connection:
             close_all(outgoing.descriptors)
         for call in self.calls:
             call.close_descriptors()
-            for _, descriptors, _ in call.held:
+            for _, descriptors, _ in call.held or ():
                 close_all(descriptors)
         self.out.clear()
         self.calls.clear()

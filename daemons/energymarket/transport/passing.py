@@ -42,7 +42,7 @@ def received_descriptors(ancillary: Iterable[tuple[int, int, bytes]]) -> list[in
     return found.tolist()
 
 
-def close_all(descriptors: Iterable[int]) -> None:
-    """Close each."""
-    for descriptor in descriptors:
+def close_all(descriptors: Iterable[int] | None) -> None:
+    """Close each, if there are any."""
+    for descriptor in descriptors or ():
         os.close(descriptor)

@@ -61,7 +61,7 @@ class Server:
         self._made: list[listening.Made] = []
         self._per_uid: Counter[int] = Counter()
         self._last_peer = 0
-        self._posted: deque[tuple[Connection, Call, bytes, Sequence[int], bool]] = deque()
+        self._posted: deque[tuple[Call, bytes, Sequence[int], bool]] = deque()
         self._posted_drained: deque[tuple[Connection, Callable[[], None]]] = deque()
         self._awake = False
         self._thread = 0
@@ -126,6 +126,7 @@ class Server:
             name=name,
             sock=sock,
             service=service,
+            methods=service.methods,
             handler=handler,
             limits=limits,
             ancillary_bytes=ancillary_bytes(limits.descriptors_max),
@@ -180,7 +181,10 @@ class Server:
         for fd, event in events:
             connection = find(fd)
             if connection is not None:
-                traffic.handle(connection, event)
+                if event == select.EPOLLIN and not connection.closed:
+                    traffic.read(connection, hung_up=False)
+                else:
+                    traffic.handle(connection, event)
             elif fd == self._wake_fd:
                 self._take_posted()
             elif fd in self._listeners:
@@ -192,14 +196,12 @@ class Server:
 
     # ---- for calls, from any thread
 
-    def deliver(
-        self, connection: Connection, call: Call, frame: bytes, descriptors: Sequence[int], *, final: bool
-    ) -> None:
+    def deliver(self, call: Call, frame: bytes, descriptors: Sequence[int], *, final: bool) -> None:
         """Send an answer in its turn."""
         if get_ident() == self._thread:
-            self._traffic.deliver(connection, call, frame, descriptors, final=final)
+            self._traffic.deliver(call, frame, descriptors, final=final)
             return
-        self._posted.append((connection, call, frame, descriptors, final))
+        self._posted.append((call, frame, descriptors, final))
         self._wake()
 
     def when_drained(self, connection: Connection, callback: Callable[[], None]) -> None:
@@ -220,15 +222,15 @@ class Server:
         os.eventfd_read(self._wake_fd)
         self._awake = False  # before looking, so that nothing is posted unseen
         for _ in range(len(self._posted)):
-            connection, call, frame, descriptors, final = self._posted.popleft()
-            self._traffic.deliver(connection, call, frame, descriptors, final=final)
+            call, frame, descriptors, final = self._posted.popleft()
+            self._traffic.deliver(call, frame, descriptors, final=final)
         for _ in range(len(self._posted_drained)):
             self._traffic.call_drained(*self._posted_drained.popleft())
 
     def _drop_posted(self) -> None:
         while self._posted:
             try:
-                _, call, _, descriptors, final = self._posted.popleft()
+                call, _, descriptors, final = self._posted.popleft()
             except IndexError:  # another thread was faster
                 return
             close_all(descriptors)

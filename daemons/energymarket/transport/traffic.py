@@ -17,7 +17,6 @@ from energymarket.transport.passing import RECEIVE_FLAGS, TRUNCATED, close_all, 
 from energymarket.transport.server_limits import ServerLimits
 from energymarket.wire.varlink import (
     INVALID_PARAMETER,
-    SERVICE,
     Malformed,
     Parameters,
     Refused,
@@ -72,7 +71,7 @@ class Traffic:
             self._write(connection)
         if connection.mask & select.EPOLLIN:
             if events & ~select.EPOLLOUT:
-                self._read(connection, hung_up=bool(events & select.EPOLLHUP))
+                self.read(connection, hung_up=bool(events & select.EPOLLHUP))
         elif events & (select.EPOLLHUP | select.EPOLLERR):
             self.end(connection, End.PEER_LEFT)
 
@@ -88,8 +87,8 @@ class Traffic:
             self._settle(connection)
         closed, self._closed = self._closed, []
         for connection in closed:
-            del self.connections[connection.fd]
             connection.close()
+            del self.connections[connection.fd]
             self._on_reaped(connection)
 
     def wait_s(self) -> float:
@@ -119,7 +118,8 @@ class Traffic:
 
     # ---- in
 
-    def _read(self, connection: Connection, *, hung_up: bool) -> None:
+    def read(self, connection: Connection, *, hung_up: bool) -> None:
+        """Take what came; a lone frame, the usual case, is started without being kept first."""
         listener = connection.listener
         try:
             data, ancillary, flags, _ = connection.sock.recvmsg(
@@ -139,7 +139,7 @@ class Traffic:
         elif ancillary or flags & TRUNCATED:
             self._read_descriptors(connection, data, received_descriptors(ancillary), flags)
         elif not connection.rest and data.find(0) == len(data) - 1 and connection.may_start():
-            self._start(connection, data[:-1], [])
+            self._start(connection, data[:-1], None)
             if connection.calls or connection.oneway_calls:
                 self._unsettled[connection] = None
         else:
@@ -198,7 +198,7 @@ class Traffic:
 
     # ---- calls
 
-    def _start(self, connection: Connection, frame: bytes, descriptors: list[int]) -> None:
+    def _start(self, connection: Connection, frame: bytes, descriptors: list[int] | None) -> None:
         """Turn a frame into a call and hand it on, or answer it with an error in its place."""
         listener = connection.listener
         limits = connection.limits
@@ -206,7 +206,8 @@ class Traffic:
             close_all(descriptors)
             self._condemn(connection, End.FRAME_TOO_BIG, "frame_bytes", limits.frame_bytes_max)
             return
-        if not connection.within_rate(self.now_s):
+        connection.tokens -= 1.0
+        if connection.tokens < 0.0 and not connection.refill(self.now_s):
             self._over_rate(connection, descriptors)
             return
         try:
@@ -217,12 +218,12 @@ class Traffic:
         try:
             if found.upgrade:
                 raise invalid_parameter("upgrade")
-            method = listener.service.find(found.method)
+            method = listener.methods.get(found.method) or listener.service.find(found.method)
             parameters = method.accept(found.parameters)
             call = Call(
                 connection, found.method, parameters, descriptors, more=found.more, oneway=found.oneway
             )
-            if method.interface.name == SERVICE:
+            if method.introspects:
                 parameters = listener.service.introspect(found.method, parameters)
                 _enter(connection, call)
                 call.reply(parameters)
@@ -236,7 +237,7 @@ class Traffic:
     def _refuse(
         self,
         connection: Connection,
-        descriptors: list[int],
+        descriptors: list[int] | None,
         name: str,
         parameters: Parameters,
         *,
@@ -247,13 +248,13 @@ class Traffic:
         _enter(connection, call)
         call.error(name, parameters)
 
-    def _malformed(self, connection: Connection, descriptors: list[int]) -> None:
+    def _malformed(self, connection: Connection, descriptors: list[int] | None) -> None:
         connection.malformed += 1
         self._refuse(connection, descriptors, INVALID_PARAMETER, _FRAME)
         if connection.malformed >= connection.limits.malformed_max:
             self._finish(connection, End.MALFORMED)
 
-    def _over_rate(self, connection: Connection, descriptors: list[int]) -> None:
+    def _over_rate(self, connection: Connection, descriptors: list[int] | None) -> None:
         """Say so once, then leave the connection unread for a while."""
         listener = connection.listener
         if listener.quota_error is None:
@@ -292,33 +293,38 @@ class Traffic:
 
     # ---- out
 
-    def deliver(
-        self, connection: Connection, call: Call, frame: bytes, descriptors: Sequence[int], *, final: bool
-    ) -> None:
+    def deliver(self, call: Call, frame: bytes, descriptors: Sequence[int], *, final: bool) -> None:
         """Send an answer, or keep it until all earlier calls have theirs."""
+        connection = call.connection
         if final:
             call.close_descriptors()
         if connection.closed or call.oneway:
             close_all(descriptors)
             connection.oneway_calls -= call.oneway and final
         elif connection.calls[0] is not call:
-            call.held.append((frame, descriptors, final))
-            connection.held_bytes += len(frame)
-            if connection.held_bytes > connection.limits.out_bytes_max:
-                self.end(connection, End.NOT_READING)
+            self._hold(connection, call, (frame, descriptors, final))
         else:
             self._send(connection, frame, descriptors)
             if final and not connection.closed:
-                connection.calls.pop(0)
-                self._release(connection)
+                del connection.calls[0]
+                if connection.calls:
+                    self._release(connection)
         if connection.mask != select.EPOLLIN or connection.out:
             self._unsettled[connection] = None
+
+    def _hold(self, connection: Connection, call: Call, answer: tuple[bytes, Sequence[int], bool]) -> None:
+        if call.held is None:
+            call.held = []
+        call.held.append(answer)
+        connection.held_bytes += len(answer[0])
+        if connection.held_bytes > connection.limits.out_bytes_max:
+            self.end(connection, End.NOT_READING)
 
     def _release(self, connection: Connection) -> None:
         """Send what later calls have answered before their turn."""
         while connection.calls and connection.calls[0].held:
-            held, connection.calls[0].held = connection.calls[0].held, []
-            for frame, descriptors, final in held:
+            held, connection.calls[0].held = connection.calls[0].held, None
+            for frame, descriptors, final in held or ():
                 connection.held_bytes -= len(frame)
                 self._send(connection, frame, descriptors)
                 if connection.closed:

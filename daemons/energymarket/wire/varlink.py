@@ -140,10 +140,10 @@ def encode_error(name: str, parameters: Mapping[str, Any] | None = None) -> byte
 class Method:
     """One method of a service: its name and the checks of its parameters."""
 
-    __slots__ = ("_check_answers", "_check_takes", "_optional", "interface", "name", "takes_nothing")
+    __slots__ = ("_check_answers", "_check_takes", "_optional", "introspects", "name", "takes_nothing")
 
     def __init__(self, interface: Interface, name: str, signature: Signature) -> None:
-        self.interface = interface
+        self.introspects = interface.name == SERVICE
         self.name = f"{interface.name}.{name}"
         self.takes_nothing = not signature.takes.fields
         self._check_takes = checker(interface, signature.takes)

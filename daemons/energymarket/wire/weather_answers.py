@@ -84,7 +84,7 @@ class Question:
             observed = int(values.pop("observed_utc_s"))
             scaled: dict[str, object] = {name: _whole(name, value) for name, value in values.items()}
             return Observation(observed, str(self.provider)[:SOURCE_CHARACTERS_MAX], sample_of(scaled))
-        except (KeyError, TypeError, IndexError, OverflowError) as problem:
+        except (KeyError, TypeError, AttributeError, OverflowError) as problem:
             raise AnswerError(f"the answer lacks something: {problem!r}") from None
         except WeatherFileError as problem:
             raise AnswerError(str(problem)) from None

@@ -5,10 +5,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-import pytest
-
 from energyctl.up.core import Role
-from energyctl.up.plan import Plan, commands, environment, pool_ranges
+from energyctl.up.plan import Plan, commands, environment
 
 
 def plan(**changes: object) -> Plan:
@@ -26,8 +24,8 @@ def plan(**changes: object) -> Plan:
 
 
 def test_the_default_run_is_market_weather_and_one_pool() -> None:
-    """A thousand homes on two cores: three daemons, the pool in two shards."""
-    market, weather, homes = commands(plan(slots=96, speed=900.0), processors=2)
+    """A thousand homes on two cores: three daemons; the pool decides on its shards."""
+    market, weather, homes = commands(plan(slots=96, speed=900.0))
     assert market.argv == (
         sys.executable,
         "-m",
@@ -44,30 +42,21 @@ def test_the_default_run_is_market_weather_and_one_pool() -> None:
         "96",
     )
     assert weather.role is Role.WEATHER
-    assert homes.argv[-4:] == ("--state", "/s/homes", "--shards", "2")
+    assert homes.argv[-2:] == ("--state", "/s/homes")
 
 
 def test_the_assignment_is_six_homes_and_no_pool() -> None:
     """Six single homes are six processes."""
-    found = commands(plan(homes_count=6, single_homes=(1, 2, 3, 4, 5, 6)), processors=2)
+    found = commands(plan(homes_count=6, single_homes=(1, 2, 3, 4, 5, 6)))
     assert [c.name for c in found[2:]] == [f"home-{n}" for n in range(1, 7)]
     assert found[2].argv[-2:] == ("--home", "1")
 
 
-@pytest.mark.parametrize(
-    ("count", "single", "ranges"),
-    [
-        (5, (), [(1, 5)]),
-        (5, (1,), [(2, 4)]),
-        (5, (3,), [(1, 2), (4, 2)]),
-        (3, (1, 2, 3), []),
-    ],
-)
-def test_pools_are_contiguous_ranges(
-    count: int, single: tuple[int, ...], ranges: list[tuple[int, int]]
-) -> None:
-    """Homes between two single ones are a pool of their own."""
-    assert list(pool_ranges(count, single)) == ranges
+def test_homes_beside_single_ones_are_one_pool() -> None:
+    """Homes 1 and 3 for themselves, the others in the pool, which finds out itself which they are."""
+    found = commands(plan(homes_count=5, single_homes=(1, 3), shards=2))
+    assert [c.name for c in found[2:]] == ["homes", "home-1", "home-3"]
+    assert found[2].argv[-2:] == ("--shards", "2")
 
 
 def test_daemons_do_not_inherit_our_supervisor() -> None:

@@ -80,8 +80,15 @@ def cpu_s(words: list[str]) -> float:
 
 
 def test_price_costs_little_more_than_an_empty_application() -> None:
-    """At most 1.3 times the processor time of a typer application that does nothing (best of 9 each)."""
-    cpu_s(["-c", RUN, "price"])
-    pairs = [(cpu_s(["-c", EMPTY]), cpu_s(["-c", RUN, "--run", "/nonexistent", "price"])) for _ in range(9)]
-    empty, ours = (min(column) for column in zip(*pairs, strict=True))
-    assert ours <= 1.3 * empty, f"{ours * 1000:.0f} ms against {empty * 1000:.0f} ms"
+    """At most 1.3 times the processor time of a typer application that does nothing.
+
+    The best of nine each; a busy machine gets three rounds, because noise only ever adds.
+    """
+    ours_s, empty_s = [], []
+    for _ in range(3):
+        for _ in range(9):
+            empty_s.append(cpu_s(["-c", EMPTY]))
+            ours_s.append(cpu_s(["-c", RUN, "--run", "/nonexistent", "price"]))
+        if min(ours_s) <= 1.3 * min(empty_s):
+            return
+    raise AssertionError(f"{min(ours_s) * 1000:.0f} ms against {min(empty_s) * 1000:.0f} ms")

@@ -23,6 +23,11 @@ slots = 96
 [weather]
 source = "constant"
 temperature_c = 5
+[price]
+half_life_h = 6
+[[price.factor]]
+name = "base"
+alpha = 0.2
 """
 
 
@@ -87,7 +92,7 @@ scale_w = 1000
 
 
 def test_the_shares_of_a_group_are_exact(tmp_path: Path) -> None:
-    """Of 200 homes: 30 % give, 30 % sell, 40 % both; 25 % have a roof plant, half a battery, 10 % answer the price."""
+    """Of 200 homes: 60, 60, 80 by policy; 50 have a roof plant, 100 a battery, 20 answer the price."""
     compiled = compiled_of(
         """
 [[homes]]
@@ -170,7 +175,7 @@ annual_kwh = 100000
 
 
 def test_a_heat_pump_takes_heat_over_cop(tmp_path: Path) -> None:
-    """At 5 °C all year: 10 K below 15 °C; 8,760 kWh of heat are 1 kW; COP 3.6 - 2 × 0.08 = 3.44; per K 29.07 W."""
+    """At 5 °C all year, 10 K below 15 °C, 8,760 kWh are 1 kW of heat; the COP is 3.6 - 2 × 0.08 = 3.44."""
     compiled = compiled_of(
         """
 [[homes]]
@@ -188,8 +193,11 @@ heat_kwh = 8760
 
 def test_two_u_curves_in_one_scenario_are_refused(tmp_path: Path) -> None:
     """The curve is one for all homes: a second one is refused with the keys' names."""
-    home = '\n[[home]]\nname = "h"\n[home.load]\nkind = "u_curve"\npower_w = 400\ncurvature = {curvature}\n'
-    scenario = scenario_of(home.format(curvature=0.002) + home.format(curvature=0.003), tmp_path)
+    homes = [
+        f'[[home]]\nname = "h{curvature}"\n[home.load]\nkind = "u_curve"\ncurvature = {curvature}\n'
+        for curvature in (0.002, 0.003)
+    ]
+    scenario = scenario_of("\n".join(homes), tmp_path)
     with pytest.raises(CompileError, match="curvature"):
         compile_into(tmp_path, scenario)
 
@@ -202,6 +210,7 @@ def test_a_tariff_by_the_slot_becomes_a_table(tmp_path: Path) -> None:
 import_prices = [0.36, 0.24]
 [[home]]
 name = "h"
+consumption_w = 100
 """,
         tmp_path,
     )
@@ -216,7 +225,9 @@ name = "h"
 
 def test_the_number_of_homes_can_be_set(tmp_path: Path) -> None:
     """Groups of 30 and 10 become 75 and 25 with one home by hand kept: 101 in all."""
-    text = '[[home]]\nname = "h"\n[[homes]]\nname = "a"\ncount = 30\n[[homes]]\nname = "b"\ncount = 10\n'
+    text = '[[home]]\nname = "h"\nconsumption_w = 1\n'
+    load = '[homes.load]\nkind = "constant"\n'
+    text += f'[[homes]]\nname = "a"\ncount = 30\n{load}[[homes]]\nname = "b"\ncount = 10\n{load}'
     scenario = scenario_of(text, tmp_path)
     more = with_overrides(scenario, 101, 9)
     assert [group.count for group in more.groups] == [75, 25]

@@ -1,0 +1,113 @@
+"""The registers that homes keep for themselves: state files, read while their owners may be writing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+import numpy as np
+
+from energymarket.audit.findings import Findings, Kind
+from energymarket.core.state import STATE_COLUMNS, State
+from energymarket.wire.fault import WireError
+from energymarket.wire.state_file import (
+    HEADER_BYTES,
+    HEADER_STEP,
+    NO_SLOT,
+    Header,
+    checksum,
+)
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from energymarket.core.units import I64
+
+READS_MAX: Final = 5
+"""A generation that changes while it is read is read again; a home writes it once per slot."""
+
+Generation: TypeAlias = tuple[Header, State | None] | str
+"""Header and state (None while it is written), or what is wrong with it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Registers:
+    """The state of a range of homes at the end of a slot."""
+
+    path: Path
+    first: int  # home id
+    slot: int
+    settled: bool  # the receipt of the slot is in the registers of gifts
+    state: State
+
+    @property
+    def home(self) -> I64:
+        """Ids of the homes."""
+        return np.arange(self.first, self.first + self.state.count, dtype=np.int64)
+
+
+def read_all(directory: Path, findings: Findings, scenario_hash: str | None) -> list[Registers]:
+    """Every generation of every state file, the older of a file first."""
+    found: list[Registers] = []
+    for pattern in ("shard-*.state", "home-*.state"):
+        for path in sorted(directory.glob(pattern)):
+            found += _read(path, findings, scenario_hash)
+    return found
+
+
+def _read(path: Path, findings: Findings, scenario_hash: str | None) -> list[Registers]:
+    generations: list[Generation] = []
+    for _ in range(READS_MAX):
+        try:
+            data = path.read_bytes()
+        except FileNotFoundError:
+            return []  # moved away between listing and reading
+        generations = [_generation(data, number) for number in (0, 1)]
+        if not any(isinstance(each, str) for each in generations):
+            break
+    for each in generations:
+        if isinstance(each, str):
+            findings.add(Kind.REGISTERS_DAMAGED, f"{path.name}: {each}")
+    good = [each for each in generations if isinstance(each, tuple)]
+    if scenario_hash is not None:
+        for header, _ in good[:1]:
+            findings.same(
+                Kind.REGISTERS_FOREIGN,
+                f"{path.name} is of another scenario",
+                scenario_hash,
+                header.shape.identity.hex(),
+                slot=None,
+                account="identity",
+            )
+    held = sorted(
+        (each for each in good if each[0].slot != NO_SLOT), key=lambda each: (each[0].slot, each[0].edition)
+    )
+    return [
+        Registers(path, header.shape.first, header.slot, bool(header.edition), state)
+        for header, state in held
+        if state is not None
+    ]
+
+
+def _generation(data: bytes, number: int) -> Generation:
+    """Header and state of a generation, or what is wrong with it."""
+    at = number * HEADER_STEP
+    try:
+        header = Header.unpack(data[at : at + HEADER_BYTES])
+    except WireError as error:
+        return f"generation {number}: {error}"
+    shape = header.shape
+    if len(data) != shape.file_bytes or shape.payload_bytes != State.size_bytes(shape.count):
+        return f"generation {number}: {len(data)} bytes, not {shape.file_bytes} for {shape.count} homes"
+    if header.slot == NO_SLOT:
+        return header, None
+    area = memoryview(data)[shape.area_at(number) : shape.area_at(number) + shape.area_bytes]
+    if checksum(area) != header.checksum:
+        return f"generation {number}: the state of slot {header.slot} does not match its checksum"
+    return header, State(area, shape.count)
+
+
+def columns_of(state: State) -> dict[str, I64]:
+    """The whole numbers of a state, as int64."""
+    names = [name for name, dtype in STATE_COLUMNS if dtype.kind == "i"]
+    return {name: state.column(name).astype(np.int64) for name in names}
