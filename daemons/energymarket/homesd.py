@@ -81,7 +81,7 @@ class Pool:
             self._socket.bind(str(path))
             self._own_pidfd = os.pidfd_open(os.getpid())
             stack.callback(os.close, self._own_pidfd)
-            self._socket.setblocking(False)  # noqa: FBT003 - the standard library's signature
+            self._socket.setblocking(False)
             stack.callback(self._end)
             for first, count in self._ranges:
                 self._shards.append(Shard(first, count, *self._spawn(first, count, path)))
@@ -100,7 +100,7 @@ class Pool:
         environment = {k: v for k, v in os.environ.items() if not k.startswith(("WATCHDOG_", "LISTEN_"))}
         environment["NOTIFY_SOCKET"] = str(notify)
         environment["ENERGY_POOL_PIDFD"] = str(self._own_pidfd)
-        process = subprocess.Popen(words, env=environment, pass_fds=(self._own_pidfd,))  # noqa: S603 - our own program
+        process = subprocess.Popen(words, env=environment, pass_fds=(self._own_pidfd,))
         return process, os.pidfd_open(process.pid)
 
     def _wait(self) -> None:

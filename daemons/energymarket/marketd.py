@@ -85,7 +85,9 @@ class MarketDaemon:
             _lock(stack, self.words.state)
             store = self._open_store(stack)
             ipc = resources.ensure(self.words.run)
-            self.owner = self._owner(stack, store, ipc)
+            offers = OfferQueue(ipc)
+            offers.limit(self.service.get("queue_bytes_max", resources.QUEUE_BYTES))
+            self.owner = self._owner(stack, store, ipc, offers)
             pool = TransactionPool(self.service.get("transactions_max", 16))
             trade = TradeDesk(self.owner, pool, TRADE_SOCKET, self.service.get("orders_per_slot_max", 1000))
             reloader = Reloader(self.compiled, self.words.config or self.compiled.directory / "scenario.toml")
@@ -111,7 +113,7 @@ class MarketDaemon:
         stack.callback(store.close)
         return store
 
-    def _owner(self, stack: ExitStack, store: LedgerStore, ipc: Ipc) -> Owner:
+    def _owner(self, stack: ExitStack, store: LedgerStore, ipc: Ipc, offers: OfferQueue) -> Owner:
         compiled, period = self.compiled, self.compiled.period
         rules = Rules(compiled.price, compiled.tariff, compiled.homes_count, compiled.import_export_at)
         try:
@@ -136,7 +138,7 @@ class MarketDaemon:
             course=self._course(store, timetable),
             page=stack.enter_context(ClockWriter(ipc)),
             board=stack.enter_context(BoardReader(ipc)),
-            offers=OfferQueue(ipc),
+            offers=offers,
             policies=compiled.homes["policy"],
             generation=generation,
             pid=os.getpid(),
@@ -225,7 +227,7 @@ class MarketDaemon:
                 self.notifier.status(status)
 
     def _status(self) -> str:
-        shown, joined = self.owner.control.shown, self.owner.trade.leases.joined()
+        shown, joined = self.owner.control.shown, self.owner.trade.leases.joined
         phase, slot = shown.get("phase", "starting"), shown.get("open_slot", shown.get("slot", "-"))
         return f"{phase}, slot {slot}, {self.owner.prices().price / 1e6:.4f} €/kWh, {joined} homes"
 
@@ -256,9 +258,7 @@ def _words(arguments: Sequence[str] | None) -> argparse.Namespace:
 def main() -> int:
     """Run the daemon; the answer is an exit code."""
     words = _words(None)
-    return service.run(
-        "energy-marketd", lambda stop: MarketDaemon(words, open_scenario(words), stop).run()
-    )
+    return service.run("energy-marketd", lambda stop: MarketDaemon(words, open_scenario(words), stop).run())
 
 
 if __name__ == "__main__":

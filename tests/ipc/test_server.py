@@ -458,6 +458,28 @@ def test_stop_sends_what_was_answered(run_dir: Path) -> None:
         assert sock.recv(1) == b""
 
 
+def test_answers_that_race_with_the_stop_are_sent_or_dropped(run_dir: Path) -> None:
+    """Threads that answer, with descriptors, while the server stops: no error, nothing left open."""
+    before = open_descriptors()
+    for _ in range(20):
+        with StandIn(run_dir / "trade") as market, raw(market.path) as sock:
+            sock.sendall(b"".join(encode_call(f"{T}.Sell", order(n, f"hold{n}")) for n in range(64)))
+            until(lambda market=market: len(market.calls) == 64)
+            calls = iter(market.calls)
+
+            def work(calls: Iterator[Any] = calls) -> None:
+                for call in calls:
+                    call.reply({}, (memory_file(b"x"),))
+
+            threads = [threading.Thread(target=work) for _ in range(2)]
+            for thread in threads:
+                thread.start()
+            market.server.stop()
+        for thread in threads:
+            thread.join()
+    assert open_descriptors() == before
+
+
 def test_a_reader_that_never_reads_does_not_hold_up_the_stop(run_dir: Path) -> None:
     """Stop ends within its bound though answers wait."""
     limits = replace(TRADE_LIMITS, flush_s_max=0.2)

@@ -31,6 +31,7 @@ class Plan:
     state: Path
     homes_count: int
     single_homes: tuple[int, ...]
+    live_weather: bool
     shards: int | None
     speed: float | None
     slots: int | None
@@ -48,6 +49,10 @@ def commands(plan: Plan) -> list[Command]:
         _python("market", Role.MARKET, "marketd", market),
         _python("weather", Role.WEATHER, "weatherd", [*common, "--state", str(plan.state / "weather")]),
     ]
+    if plan.live_weather:
+        # It asks the provider, so that the weather daemon needs no network.
+        fetch = ("--compiled", str(plan.compiled), "--state", str(plan.state / "weather"))
+        found.append(_python("fetch", Role.WEATHER, "weather_fetch", fetch))
     homes_state = ("--state", str(plan.state / "homes"))
     # The pool finds its own homes: all that are no process of their own.
     if len(plan.single_homes) < plan.homes_count:

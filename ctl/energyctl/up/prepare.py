@@ -32,6 +32,7 @@ class Compiled:
     title: str
     homes_count: int
     single_homes: tuple[int, ...]
+    live_weather: bool
 
 
 def compile_scenario(name: str, homes: int | None, seed: int | None, *, as_json: bool) -> Path:
@@ -66,6 +67,7 @@ def read_compiled(directory: Path) -> Compiled:
         homes_count = int(data["homes_count"])
         # One byte per home at the file's end (NumPy's format, type u1): no NumPy needed to read it.
         flags = (directory / "homes.single.npy").read_bytes()[-homes_count:]
+        live_weather = data["settings"]["weather"]["source"] == "live"
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ProblemError(
             Exit.CONFIGURATION,
@@ -75,7 +77,7 @@ def read_compiled(directory: Path) -> Compiled:
             "energyctl scenario compile makes it again",
         ) from error
     singles = tuple(home for home, flag in enumerate(flags, start=1) if flag)
-    return Compiled(directory, str(data["name"]), str(data["title"]), homes_count, singles)
+    return Compiled(directory, str(data["name"]), str(data["title"]), homes_count, singles, live_weather)
 
 
 def hold_state(state: Path, scenario: str, *, fresh: bool) -> int:

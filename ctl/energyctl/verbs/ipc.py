@@ -29,9 +29,9 @@ def list_objects(ctx: typer.Context) -> int:
     return run_program("anchor", ["list", *_where(session(ctx))])
 
 
-def clean(ctx: typer.Context) -> Answer | int:
+def clean(ctx: typer.Context) -> Answer:
     """Remove what a crash has left: processes, IPC objects, sockets. A live market is left alone."""
-    from energyctl.up import record
+    from energyctl.up import prepare, record
 
     here = session(ctx)
     run = here.run_dir
@@ -42,9 +42,8 @@ def clean(ctx: typer.Context) -> Answer | int:
     try:
         removed = record.kill_leftovers(run)
         if (run / "ipc.json").exists():
-            code = run_program("anchor", ["remove", "--run", str(run)])
-            if code:
-                return code
+            prepare.anchor(run, "remove")
+            removed.append("IPC objects")
         removed += [name for name in record.clear(run, keep=(record.LOCK,)) if name != record.LOCK]
     finally:
         hold.release()

@@ -54,9 +54,9 @@ def show(
     for name, value in reply.items():
         if isinstance(value, list) and value and all(isinstance(row, dict) for row in value):
             blocks += [f"{name}:", _rows(value)]
-        elif isinstance(value, dict):
+        elif isinstance(value, dict) and name != "meta":  # who handed in: for programs
             blocks.append(f"{name}: " + ", ".join(f"{_label(n)} {_cell(n, v)}" for n, v in value.items()))
-        elif name not in {"slot", "time"} and not isinstance(value, list):
+        elif name not in {"slot", "time", "meta"} and not isinstance(value, list):
             blocks.append(f"{_label(name)}: {_cell(name, value)}")
     return Answer(with_eur(reply, "ledger"), tuple(blocks))
 

@@ -103,7 +103,15 @@ def _order(
     stack.callback(os.close, state_fd)
     compiled = prepare.read_compiled(prepare.compile_scenario(scenario, homes, seed, as_json=here.as_json))
     plan = Plan(
-        compiled.directory, run, state_dir, compiled.homes_count, compiled.single_homes, shards, speed, slots
+        compiled=compiled.directory,
+        run=run,
+        state=state_dir,
+        homes_count=compiled.homes_count,
+        single_homes=compiled.single_homes,
+        live_weather=compiled.live_weather,
+        shards=shards,
+        speed=speed,
+        slots=slots,
     )
     title = f"{compiled.name}: {compiled.homes_count} homes, {compiled.title}"
     return Order(plan, compiled.name, title, hold, state_fd)
@@ -112,5 +120,5 @@ def _order(
 def _report(order: Order, directory: Path) -> int:
     plan = order.plan
     return run_program(
-        "report", ["--compiled", str(plan.compiled), "--state", str(plan.state), "--out", str(directory)]
+        "report", ["--state", str(plan.state), "--compiled", str(plan.compiled), "--out", str(directory)]
     )

@@ -148,7 +148,8 @@ class Findings:
         self._rest(kind, len(found))
 
     def _rest(self, kind: Kind, bad: int) -> None:
-        self.counts[kind] += max(0, bad - HOMES_SHOWN_MAX)
+        if bad > HOMES_SHOWN_MAX:
+            self.counts[kind] += bad - HOMES_SHOWN_MAX
 
     def take_fresh(self) -> list[Finding]:
         """What has been found since this was last asked."""

@@ -50,7 +50,7 @@ class Handed:
 class Keeper:
     """Runs one range of homes; a single home trades its orders one by one."""
 
-    def __init__(  # noqa: PLR0913 - what a home touches
+    def __init__(
         self,
         compiled: Compiled,
         fleet: Fleet,
@@ -74,9 +74,7 @@ class Keeper:
         self._notifier = notifier
         self._stop = stop
         self._single = single
-        self._scenes = Scenes.of(
-            compiled.settings, fleet.first, fleet.count, compiled.period.first_slot
-        )
+        self._scenes = Scenes.of(compiled.settings, fleet.first, fleet.count, compiled.period.first_slot)
         self._handed: Handed | None = None
         self._done = -1  # last slot that was lived with the market
         self._gated = -1  # last slot whose gate closed without us
@@ -230,9 +228,7 @@ class Keeper:
 
     # the batch
 
-    def _pack(
-        self, columns: dict[str, npt.NDArray[np.int64]], bargain: Bargain, page: ClockPage
-    ) -> Handed:
+    def _pack(self, columns: dict[str, npt.NDArray[np.int64]], bargain: Bargain, page: ClockPage) -> Handed:
         state = self._books.present
         full: dict[str, npt.NDArray[Any]] = {
             "production_wh": state.production_wh,

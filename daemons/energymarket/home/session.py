@@ -119,7 +119,6 @@ class Session:
             raise Lost from error
         return latest
 
-
     def submit(
         self, data: bytes | bytearray, batch_id: str, slot: int, epoch: int, *, shed: int, wait_s: float
     ) -> dict[str, Any] | Refused:

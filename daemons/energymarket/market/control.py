@@ -103,14 +103,11 @@ class ControlDesk:
             "snapshot": self.shown,
             "weather_stale": owner.outside.weather_stale,
             "homes": owner.market.rules.homes,
-            "homes_joined": owner.trade.leases.joined(),
+            "homes_joined": owner.trade.leases.joined,
             "leases": len(owner.trade.leases.by_first),
             "queue": {"messages": messages, "bytes": size},
             "transactions": owner.trade.pool.describe(),
-            "counts": {
-                name: getattr(owner.counts, name)
-                for name in COUNTS_SHOWN
-            },
+            "counts": {name: getattr(owner.counts, name) for name in COUNTS_SHOWN},
             "notes": notes,
         }
 
@@ -349,4 +346,3 @@ def _may_change(uid: int, gid: int) -> bool:
         return gid == grp.getgrnam(OPERATORS_GROUP).gr_gid
     except KeyError:
         return False
-

@@ -33,6 +33,7 @@ class Leases:
 
     homes: int
     by_first: dict[int, Lease] = field(default_factory=dict)
+    joined: int = 0  # homes that are leased; a whole number, so that any thread may read it
 
     def __iter__(self) -> Iterator[Lease]:
         return iter(self.by_first.values())
@@ -52,12 +53,14 @@ class Leases:
             if not apart:
                 del self.by_first[other.first]
         self.by_first[lease.first] = lease
+        self._count()
 
     def release(self, peer: int) -> list[Lease]:
         """End every lease of a connection that is gone; the answer is what it held."""
         gone = [lease for lease in self if lease.peer == peer]
         for lease in gone:
             del self.by_first[lease.first]
+        self._count()
         return gone
 
     def of_home(self, home: int, peer: int) -> Lease | None:
@@ -72,6 +75,5 @@ class Leases:
         lease = self.by_first.get(first)
         return lease is not None and lease.count == count and lease.peer == peer
 
-    def joined(self) -> int:
-        """How many homes are leased."""
-        return sum(lease.count for lease in self)
+    def _count(self) -> None:
+        self.joined = sum(lease.count for lease in self)

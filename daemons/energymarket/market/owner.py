@@ -65,7 +65,7 @@ class Course:
 class Owner:
     """The market, slot after slot."""
 
-    def __init__(  # noqa: PLR0913 - it is the place where everything meets
+    def __init__(
         self,
         *,
         market: Market,
@@ -221,7 +221,7 @@ class Owner:
         slot = self.next_slot()
         reading = self.board.sample(slot, boottime_ns())
         heard = reading.sample is not None and not reading.stale and self._reported_slot >= slot
-        return heard and self.trade.leases.joined() >= self.market.rules.homes
+        return heard and self.trade.leases.joined >= self.market.rules.homes
 
     def _next(self, now_ns: int) -> None:
         """Open the next slot, if there is one."""

@@ -270,7 +270,7 @@ class TradeDesk:
     def _note(self, batch: Batch, reason: str, detail: str) -> None:
         """Keep a refusal with the slot, and say it in the journal."""
         refusals = self.owner.counts.refusals
-        if len(refusals) < 100:  # noqa: PLR2004 - a slot's row stays readable whatever a hostile client does
+        if len(refusals) < 100:
             refusals.append({"first": batch.first, "count": batch.count, "reason": reason, "detail": detail})
             log.warning("batch %s of homes %d+%d refused: %s", batch.id, batch.first, batch.count, reason)
 

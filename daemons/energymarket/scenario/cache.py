@@ -12,7 +12,7 @@ from typing import Final
 
 from energymarket.scenario.schema import Scenario
 
-COMPILER: Final = 3
+COMPILER: Final = 4
 """Raised whenever the compiler would make other arrays of the same file: older ones are made anew."""
 
 _NAME_HEX: Final = 32  # 128 bits of the hash: as a name, enough

@@ -37,6 +37,13 @@ class LocalYear:
     days: int
     timezone: str
 
+    @property
+    def common_year(self) -> int:
+        """A year of 365 days that begins with the same weekday: demandlib's tables end after 365 days."""
+        first = datetime(self.year, 1, 1, tzinfo=UTC).weekday()
+        years = (year for year in range(2001, 2029) if year % 4)
+        return next(year for year in years if datetime(year, 1, 1, tzinfo=UTC).weekday() == first)
+
     def seconds_of(self, period: Period) -> F64:
         """Where each slot begins, in seconds of the year's own clock.
 
@@ -76,8 +83,8 @@ def house_days(year: LocalYear, sky: Sky, region: int) -> HouseDays:
     """
     temperature_c, cloud = _daily(year, sky)
     climate = vdi.Climate(
-        temperature=pd.Series(temperature_c),
-        cloud_coverage=pd.Series(np.where(cloud >= 5 / 8, "B", "H")),
+        temperature=pd.Series(temperature_c[:365]),
+        cloud_coverage=pd.Series(np.where(cloud[:365] >= 5 / 8, "B", "H")),
         energy_factors=_energy_factors(region),
     )
     houses = [
@@ -90,13 +97,14 @@ def house_days(year: LocalYear, sky: Sky, region: int) -> HouseDays:
     ]  # fmt: skip
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # pandas' future, and days that the norm sets to the mean
-        curves = vdi.Region(year.year, climate, houses=houses).get_load_curve_houses()
+        curves = vdi.Region(year.common_year, climate, houses=houses).get_load_curve_houses()
     minutes = year.days * MINUTES_PER_DAY
     electricity = {}
     for persons in range(1, PERSONS_MAX + 1):
         column = curves[str(persons), "EFH", "W_TT"].to_numpy(dtype=np.float64)[:minutes]
-        if len(column) < minutes:  # demandlib's leap years have 365 days: the last day comes twice
-            column = np.concatenate([column, column[len(column) - (minutes - len(column)) :]])
+        if len(column) < minutes:  # the 366th day is that of a week before
+            week, day = 7 * MINUTES_PER_DAY, minutes - len(column)
+            column = np.concatenate([column, column[len(column) - week :][:day]])
         electricity[persons] = column * (ANNUAL_KWH * WH_PER_KWH / column.sum())
     return HouseDays(electricity, _heat_of_day())
 

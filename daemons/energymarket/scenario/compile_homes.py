@@ -104,7 +104,8 @@ class HomesCompiler:
     def _group(self, group: Group, homes: I64) -> None:
         self._policies(group.policy, homes)
         self._put("elasticity_class", self._some(group.elastic_share, 2, homes), 1)
-        self._load(group.load, homes, consumption=None, production=None)
+        production = self._given(None, group.production_w)
+        self._load(group.load, homes, consumption=None, production=production)
         self._plants(homes, group.pv, group.wind, group.battery, group.heat_pump)
 
     def _policies(self, shares: PolicyShares, homes: I64) -> None:

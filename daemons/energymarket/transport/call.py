@@ -43,7 +43,7 @@ class Call:
         "parameters",
     )
 
-    def __init__(  # the members of a call as they come
+    def __init__(
         self,
         connection: Connection,
         method: str,

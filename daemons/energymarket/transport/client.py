@@ -83,7 +83,7 @@ class Connection:
             # A non-blocking connect fails at once when the backlog is full; this one waits for its place.
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _timeval(self.timeout_s))
             sock.connect(self.path)
-            sock.setblocking(False)  # the standard library's signature
+            sock.setblocking(False)
         except BlockingIOError as error:
             sock.close()
             message = f"{self.path}: did not accept within {self.timeout_s:g} s"

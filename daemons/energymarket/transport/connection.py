@@ -119,7 +119,7 @@ class Connection:
         )
 
     def refill(self, now_s: float) -> bool:
-        """Fill the bucket of the quota per second, which holds one second's worth; whether it covers this call."""
+        """Fill the quota's bucket, which holds one second's worth; whether it covers this call."""
         rate = self.limits.calls_per_s_max
         self.tokens = min(float(rate), self.tokens + (now_s - self.tokens_at_s) * rate)
         self.tokens_at_s = now_s

@@ -120,13 +120,13 @@ def inherited(environ: MutableMapping[str, str], pid: int) -> dict[str, socket.s
     found: dict[str, socket.socket] = {}
     for place in range(int(count)):
         descriptor = FIRST_INHERITED + place
-        os.set_inheritable(descriptor, False)  # the standard library's signature
+        os.set_inheritable(descriptor, False)
         if not stat.S_ISSOCK(os.fstat(descriptor).st_mode):
             continue  # the descriptor store passes other things the same way
         adopted = socket.socket(fileno=descriptor)
         if not adopted.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
             adopted.detach()
             continue
-        adopted.setblocking(False)  # the standard library's signature
+        adopted.setblocking(False)
         found[names[place] if place < len(names) else str(place)] = adopted
     return found

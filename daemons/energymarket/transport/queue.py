@@ -158,6 +158,13 @@ class OfferQueue:
         except QueueFrozen:
             return 0
 
+    def limit(self, bytes_max: int) -> None:
+        """Make the queue smaller than the kernel's default; only its owner may."""
+        try:
+            self._queue.max_size = min(int(self._queue.max_size), bytes_max)
+        except sysv_ipc.PermissionsError as error:
+            raise ResourceError(f"may not set the size of the offer queue as uid {os.geteuid()}") from error
+
     def reset(self) -> None:
         """Empty the queue and free the semaphore, whoever holds it: for a slot that is taken back."""
         self.drain()

@@ -13,7 +13,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from threading import get_ident
+from threading import Lock, get_ident
 from typing import Final
 
 from energymarket.runtime.clock import monotonic_s
@@ -64,6 +64,7 @@ class Server:
         self._posted: deque[tuple[Call, bytes, Sequence[int], bool]] = deque()
         self._posted_drained: deque[tuple[Connection, Callable[[], None]]] = deque()
         self._awake = False
+        self._wake_lock = Lock()
         self._thread = 0
         self._stopping = False
         self._closed = True
@@ -121,7 +122,7 @@ class Server:
         """Serve a listening socket that somebody else made (`listening.inherited`) and whose file stays."""
         limits = limits or self.limits
         service = Service(self._maker, texts)
-        sock.setblocking(False)  # the standard library's signature
+        sock.setblocking(False)
         self._listeners[sock.fileno()] = Listener(
             name=name,
             sock=sock,
@@ -162,10 +163,11 @@ class Server:
         for connection in list(self._traffic.connections.values()):
             self._traffic.end(connection, End.STOPPED)
         self._traffic.turn_over()
-        self._closed = True
+        with self._wake_lock:
+            self._closed = True
+            os.close(self._wake_fd)
         self._drop_posted()
         self._epoll.close()
-        os.close(self._wake_fd)
         if self._reserve_fd >= 0:
             os.close(self._reserve_fd)
 
@@ -211,12 +213,14 @@ class Server:
 
     def _wake(self) -> None:
         """After something was posted. Whoever finds the flag up knows that the loop will look again."""
-        if self._closed:
-            self._drop_posted()
-        elif not self._awake:
-            self._awake = True
-            with suppress(OSError):  # closed in this moment: what was posted is dropped there
+        if self._awake and not self._closed:
+            return
+        with self._wake_lock:  # a closed descriptor's number may be somebody else's a moment later
+            if not self._closed:
+                self._awake = True
                 os.eventfd_write(self._wake_fd, 1)
+                return
+        self._drop_posted()
 
     def _take_posted(self) -> None:
         os.eventfd_read(self._wake_fd)
@@ -262,7 +266,7 @@ class Server:
         self._last_peer += 1
         self._per_uid[uid] += 1
         peer = Peer(id=self._last_peer, pid=pid, uid=uid, gid=gid, socket=listener.name)
-        sock.setblocking(False)  # the standard library's signature
+        sock.setblocking(False)
         self._traffic.add(Connection(sock, listener, peer, self))
         if self._on_open:
             self._on_open(peer)

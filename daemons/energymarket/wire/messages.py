@@ -212,6 +212,7 @@ method Stop() -> (slot: ?int)
 # A snapshot now, and one at every commit.
 method Watch() -> (snapshot: object)
 
+error QuotaExceeded (what: string, limit: int)
 error NoSuchSlot (slot: int, first: ?int, last: ?int)
 error EventRefused (reason: string)
 error NoSuchKind (kind: string, kinds: []string)

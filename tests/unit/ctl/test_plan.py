@@ -16,6 +16,7 @@ def plan(**changes: object) -> Plan:
         "state": Path("/s"),
         "homes_count": 1000,
         "single_homes": (),
+        "live_weather": False,
         "shards": None,
         "speed": None,
         "slots": None,
@@ -64,3 +65,11 @@ def test_daemons_do_not_inherit_our_supervisor() -> None:
     found = environment({"PATH": "/bin", "WATCHDOG_USEC": "1", "NOTIFY_SOCKET": "/n", "LISTEN_FDS": "2"})
     assert set(found) & {"WATCHDOG_USEC", "NOTIFY_SOCKET", "LISTEN_FDS"} == set()
     assert found["OPENBLAS_NUM_THREADS"] == "1"
+
+
+def test_live_weather_is_fetched_by_a_program_of_its_own() -> None:
+    """A scenario with live weather has a fetcher that leaves its file where the weather daemon looks."""
+    found = {command.name: command.argv for command in commands(plan(live_weather=True))}
+    state = found["weather"][found["weather"].index("--state") + 1]
+    assert found["fetch"][2] == "energymarket.weather_fetch"
+    assert found["fetch"][found["fetch"].index("--state") + 1] == state

@@ -189,7 +189,7 @@ def test_the_program_compiles_and_says_where(capsys: pytest.CaptureFixture[str])
 
 def test_the_program_refuses_with_78(capsys: pytest.CaptureFixture[str]) -> None:
     """An unknown scenario, and homes that a scenario cannot have, are errors of configuration."""
-    assert program.main(["compile", "defualt"]) == 78
+    assert program.main(["compile", "defolt"]) == 78
     assert "default" in capsys.readouterr().err
     assert program.main(["compile", "pencil-gift", "--homes", "7", "--json"]) == 78
     assert json.loads(capsys.readouterr().err)["code"] == 78

@@ -151,6 +151,16 @@ def test_winter_days_take_more_than_summer_days(shapes: Archetypes) -> None:
     assert 1.05 < january / july < 1.8
 
 
+def test_a_leap_year_has_all_its_days(sky: Sky) -> None:
+    """2024 has 366 days of load that sum to the annual energy, and the last repeats the same weekday's."""
+    period = Period(900, 1_704_063_600 // 900, 366 * 96, 900.0, "Europe/Berlin")
+    year = local_year(period)
+    minutes = house_days(year, sky, 12).electricity_wh[3].reshape(-1, 1440)
+    assert (year.days, len(minutes)) == (366, 366)
+    assert float(minutes.sum()) == pytest.approx(1e6)
+    assert np.array_equal(minutes[365], minutes[358])
+
+
 def test_archetypes_follow_the_seed(sky: Sky) -> None:
     """The same seed makes the same houses, another seed others."""
     year, model = local_year(PERIOD), LoadModel(archetypes=2)

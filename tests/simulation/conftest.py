@@ -1,0 +1,25 @@
+"""A place for real daemons, which are gone after the test whatever it does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.simulation.market_place import Place
+
+
+@pytest.fixture(scope="session")
+def compiled_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Scenarios are compiled once per worker."""
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture
+def place(tmp_path: Path, run_dir: Path, compiled_cache: Path, no_ipc_left: None) -> Iterator[Place]:
+    """Directories of their own, no IPC object left behind, no process left running."""
+    del no_ipc_left
+    made = Place(tmp_path, run_dir / "run", compiled_cache)
+    yield made
+    made.end()

@@ -1,0 +1,90 @@
+"""The pencil scenes through the real processes: the ledger on the disk is the one computed by hand."""
+
+from __future__ import annotations
+
+import pytest
+
+from energymarket.core.records import SLOT_COLUMNS
+from energymarket.scenario import toml
+from tests.simulation.market_place import LedgerSlot, Place, differing
+from tests.unit.scenario import pencil_ledger
+from tests.unit.scenario.pencil_ledger import PencilSlot
+
+PENCILS = [name for name in toml.shipped() if name.startswith("pencil-")]
+
+SLOTS_S = (0.45, 2.0)
+"""How long a slot lasts; the second where the machine was too busy for the first and said so."""
+
+
+def _too_late(ledger: dict[int, LedgerSlot], scenario: toml.Scenario) -> bool:
+    """Whether batches came after the gate, or offers were shed, that the scene did not plan."""
+    planned = sum(len(home.scene.late_slots) for home in scenario.homes)
+    late = sum(slot.notes["late_batches"] for slot in ledger.values())
+    return late != planned or any(slot.notes["shed_offers"] for slot in ledger.values())
+
+
+def _play(place: Place, scenario: toml.Scenario) -> dict[int, LedgerSlot]:
+    """Run the scene; on a busy machine a second time, slower: live mode promises no more than that."""
+    period = scenario.market.period
+    played: dict[int, LedgerSlot] = {}
+    for slot_s in SLOTS_S:
+        done = place.up(scenario.name, period.slots, period.slot_s / slot_s)
+        assert done.returncode == 0, done.stderr
+        played = place.ledger()
+        if not _too_late(played, scenario):
+            break
+    return played
+
+
+def _wrong(slot: LedgerSlot, wanted: PencilSlot) -> list[str]:
+    """What of a slot is not as computed by hand."""
+    zeros = dict.fromkeys(SLOT_COLUMNS[1:], 0)
+    found = [
+        f"home {home}: {differing(slot.homes.get(home, {}), zeros | row)}"
+        for home, row in wanted.homes.items()
+        if slot.homes.get(home) != zeros | row
+    ]
+    found += [f"home {home} has a row" for home in wanted.absent & set(slot.homes)]
+    facts = {name: getattr(slot.head, name) for name in wanted.market}
+    facts = {name: int(value) for name, value in facts.items()}
+    found += [f"{name}: {it}" for name, it in differing(facts, wanted.market).items()]
+    return found + [f"total {name}: {it}" for name, it in differing(slot.totals, wanted.total).items()]
+
+
+@pytest.mark.parametrize("name", PENCILS)
+def test_a_pencil_scene_through_the_real_processes_ends_as_computed_by_hand(place: Place, name: str) -> None:
+    """Every row, sum and price of the file's comment is in the ledger; the checker finds nothing wrong."""
+    scenario, _ = toml.read(name)
+    assert scenario is not None
+    wanted, first = pencil_ledger.read(scenario.text), scenario.market.period.first_slot
+    played = _play(place, scenario)
+    assert sorted(played) == [first + k for k in sorted(wanted)] != []
+    assert {k: _wrong(played[first + k], slot) for k, slot in wanted.items()} == {k: [] for k in wanted}
+    place.compile(name)
+    checked = place.check()
+    assert checked.returncode == 0, checked.stdout
+    assert place.processes() == []
+    assert not place.run.exists()
+
+
+def test_the_claim_without_an_offer_is_void_and_says_why(place: Place) -> None:
+    """The scene's slot 0 keeps one void claim: giver 1, 200 Wh, taker 2, OfferUnknown."""
+    scenario, _ = toml.read("pencil-phantom-claim")
+    assert scenario is not None
+    played = _play(place, scenario)
+    first = scenario.market.period.first_slot
+    assert [(v["giver"], v["taker"], v["energy_wh"], v["reason"]) for v in played[first].notes["voids"]] == [
+        (1, 2, 200, "OfferUnknown")
+    ]
+    assert played[first].head.void_claims == 1
+    assert played[first + 1].head.void_claims == 0
+
+
+def test_the_late_batch_is_refused_by_name_and_counted_in_its_slot(place: Place) -> None:
+    """Slot 1 of the scene: one late batch, of home 1, GateClosed; none in the slots beside it."""
+    scenario, _ = toml.read("pencil-late")
+    assert scenario is not None
+    played = _play(place, scenario)
+    assert [slot.notes["late_batches"] for slot in played.values()] == [0, 1, 0]
+    (refusal,) = played[scenario.market.period.first_slot + 1].notes["refusals"]
+    assert (refusal["first"], refusal["count"], refusal["reason"]) == (1, 1, "GateClosed")
