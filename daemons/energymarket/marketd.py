@@ -7,6 +7,7 @@ import fcntl
 import logging
 import os
 import select
+import signal
 import sys
 import threading
 from contextlib import ExitStack
@@ -21,7 +22,7 @@ from energymarket.exits import ConfigError, Exit, Failure, SecondInstance
 from energymarket.market import recovery
 from energymarket.market.bookkeeping import Bookkeeper
 from energymarket.market.control import ControlDesk
-from energymarket.market.messages import Heard, Left, StopAsked
+from energymarket.market.messages import Heard, Left, ReloadAsked, StopAsked
 from energymarket.market.owner import Course, Owner
 from energymarket.market.parenting import Parent
 from energymarket.market.reload import Reloader
@@ -74,6 +75,7 @@ class MarketDaemon:
         self.owner: Owner
         self.parent: Parent
         self.doorbell: Doorbell
+        self.hangup: service.Flag
         self.server: Server
         self.failure: BaseException | None = None
 
@@ -82,6 +84,8 @@ class MarketDaemon:
         with ExitStack() as stack:
             memory.keep_freed_memory()
             self.doorbell = stack.enter_context(Doorbell())
+            self.hangup = stack.enter_context(service.Flag())
+            service.install(stack, signal.SIGHUP, self.hangup)
             _lock(stack, self.words.state)
             store = self._open_store(stack)
             ipc = resources.ensure(self.words.run)
@@ -149,16 +153,23 @@ class MarketDaemon:
         return owner
 
     def _course(self, store: LedgerStore, timetable: Timetable) -> Course:
-        """From the scenario's first slot, in real time from the slot of the first start."""
-        known = store.meta("first_slot")
-        first = self.compiled.period.first_slot
-        if known is not None:
-            first = int(known)
-        elif timetable.real_time:
-            first = timetable.slot_at(wall_ns())
+        """From the scenario's first slot, in real time from the slot of the first start.
+
+        A run that has a name and a length begins where the ledger is when its name is first heard; a
+        restart within the run finds it there, so that it ends where it would have ended.
+        """
+        present = timetable.slot_at(wall_ns()) if timetable.real_time else None
+        first = int(store.meta("first_slot") or (present or self.compiled.period.first_slot))
+        last = store.last_slot()
+        begin = first
+        if self.words.course:
+            name, _, begun = (store.meta("course") or "").rpartition(" ")
+            following = first if last is None else max(last + 1, present or 0)
+            begin = int(begun) if name == self.words.course else following
+            store.put_state({"course": f"{self.words.course} {begin}"})
         store.put_state({"first_slot": str(first)})
         wait_s = self.service.get("start_wait_s", 10.0)
-        return Course(first_slot=first, slots=self.words.slots, start_wait_ns=round(wait_s * 1e9))
+        return Course(first, begin, self.words.slots, round(wait_s * 1e9))
 
     def _server(self, stack: ExitStack, trade: TradeDesk, control: ControlDesk) -> Server:
         limits = ServerLimits(connections_max=self.service.get("connections_max", 4096))
@@ -211,9 +222,11 @@ class MarketDaemon:
         while not self.stop.is_set() and owner_thread.is_alive():
             due_ns = min(self.parent.tend(self.doorbell), boottime_ns() + STATUS_NS)
             poll = select.poll()
-            for fd in (event_fd, pipe_fd, self.stop.fileno(), *self.parent.descriptors):
+            for fd in (event_fd, pipe_fd, self.hangup.fileno(), self.stop.fileno(), *self.parent.descriptors):
                 poll.register(fd, select.POLLIN)
             poll.poll(max(0, (due_ns - boottime_ns()) // 1_000_000 + 1))
+            if self.hangup.clear():
+                self.owner.inbox.put(ReloadAsked())
             records = self.doorbell.drain()
             if records:
                 self.parent.heard()
@@ -252,6 +265,9 @@ def _words(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--state", type=Path, required=True, metavar="DIR", help="the ledger's directory")
     parser.add_argument("--speed", type=float, help="market seconds per real second")
     parser.add_argument("--slots", type=int, help="end after so many slots of the scenario")
+    parser.add_argument(
+        "--course", metavar="NAME", help="count --slots from where this run was first heard of"
+    )
     return parser.parse_args(arguments)
 
 

@@ -1,4 +1,4 @@
-"""A place where the suite's real daemons run: under `energyctl up`, or one by one under a test's own hands."""
+"""A place where the real daemons run: under `energyctl up`, or one by one under a test's own hands."""
 
 from __future__ import annotations
 

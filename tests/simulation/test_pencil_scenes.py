@@ -80,11 +80,11 @@ def test_the_claim_without_an_offer_is_void_and_says_why(place: Place) -> None:
     assert played[first + 1].head.void_claims == 0
 
 
-def test_the_late_batch_is_refused_by_name_and_counted_in_its_slot(place: Place) -> None:
-    """Slot 1 of the scene: one late batch, of home 1, GateClosed; none in the slots beside it."""
+def test_the_late_batch_is_refused_by_name_and_told_with_the_next_slot(place: Place) -> None:
+    """The batch of slot 1 comes after the commit: slot 2 tells of one late batch, home 1, GateClosed."""
     scenario, _ = toml.read("pencil-late")
     assert scenario is not None
-    played = _play(place, scenario)
-    assert [slot.notes["late_batches"] for slot in played.values()] == [0, 1, 0]
-    (refusal,) = played[scenario.market.period.first_slot + 1].notes["refusals"]
-    assert (refusal["first"], refusal["count"], refusal["reason"]) == (1, 1, "GateClosed")
+    played, first = _play(place, scenario), scenario.market.period.first_slot
+    assert [slot.notes["late_batches"] for slot in played.values()] == [0, 0, 1]
+    (refusal,) = played[first + 2].notes["refusals"]
+    assert refusal == {"first": 1, "count": 1, "reason": "GateClosed", "detail": f"slot {first + 1}"}

@@ -32,19 +32,21 @@ class Plan:
     homes_count: int
     single_homes: tuple[int, ...]
     live_weather: bool
+    source: Path  # the scenario's file: a reload reads its coefficients again
     shards: int | None
     speed: float | None
     slots: int | None
+    course: str = ""  # the name of this run: its slots are counted from where it begins
 
 
 def commands(plan: Plan) -> list[Command]:
     """The programs of a run. They are started together: every order works."""
     common = ("--compiled", str(plan.compiled), "--run", str(plan.run))
-    market = [*common, "--state", str(plan.state / "market")]
+    market = [*common, "--state", str(plan.state / "market"), "--config", str(plan.source)]
     if plan.speed is not None:
         market += ["--speed", f"{plan.speed:g}"]
     if plan.slots is not None:
-        market += ["--slots", str(plan.slots)]
+        market += ["--slots", str(plan.slots), "--course", plan.course]
     found = [
         _python("market", Role.MARKET, "marketd", market),
         _python("weather", Role.WEATHER, "weatherd", [*common, "--state", str(plan.state / "weather")]),

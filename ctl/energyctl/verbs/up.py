@@ -89,6 +89,7 @@ def _order(
     from energyctl.up.plan import Plan
     from energyctl.up.run import Order
     from energyctl.verbs.config import good_scenario
+    from energymarket.runtime.clock import boottime_ns
 
     checked = good_scenario(scenario)
     slots = duration_slots(lasting, checked.market.period.slot_s) if lasting is not None else None
@@ -109,9 +110,11 @@ def _order(
         homes_count=compiled.homes_count,
         single_homes=compiled.single_homes,
         live_weather=compiled.live_weather,
+        source=Path(checked.path).absolute(),
         shards=shards,
         speed=speed,
         slots=slots,
+        course=f"{boottime_ns()}-{os.getpid()}",
     )
     title = f"{compiled.name}: {compiled.homes_count} homes, {compiled.title}"
     return Order(plan, compiled.name, title, hold, state_fd)

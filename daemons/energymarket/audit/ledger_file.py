@@ -47,10 +47,18 @@ _FREE_SHARE: Final = 2  # the copy may take at most half of what is free
 
 
 def copied(stack: ExitStack, path: Path) -> LedgerFile:
-    """A copy of a ledger, to be read. Raises Failure if there is none, or a market has it open."""
+    """A copy of a ledger, open to be read until the stack is closed. Raises Failure, LedgerDamagedError."""
+    directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="energy-market-audit-"))
+    found = LedgerFile(copy_into(Path(directory), path), path)
+    stack.callback(found.close)
+    found.open()
+    return found
+
+
+def copy_into(directory: Path, path: Path) -> Path:
+    """Copy a ledger with its write-ahead log. Raises Failure if there is none, or a market has it open."""
     if not path.is_file():
         raise NoSuchObject(f"{path}: no ledger here", "--ledger names the file, --state its state")
-    directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="energy-market-audit-")))
     size = path.stat().st_size
     if size * _FREE_SHARE > shutil.disk_usage(directory).free:
         raise Failure(f"no room for a copy of {path} ({size} bytes)", "set TMPDIR", Exit.IO_ERROR)
@@ -62,10 +70,7 @@ def copied(stack: ExitStack, path: Path) -> LedgerFile:
     finally:
         if lock is not None:
             os.close(lock)
-    found = LedgerFile(directory / path.name, path)
-    stack.callback(found.close)
-    found.open()
-    return found
+    return directory / path.name
 
 
 def _locked_out(path: Path) -> int | None:

@@ -50,7 +50,12 @@ def open_ledger(stack: ExitStack, words: argparse.Namespace) -> LedgerFile | Liv
     """The ledger that the words name, open until the stack is closed."""
     if words.run is None:
         return copied(stack, ledger_path(words))
-    live = LiveLedger(words.run)
+    return open_live(stack, words.run)
+
+
+def open_live(stack: ExitStack, run_dir: Path) -> LiveLedger:
+    """The ledger of a market that runs. Raises NotRunning."""
+    live = LiveLedger(run_dir)
     stack.callback(live.close)
     live.open()
     return live

@@ -5,8 +5,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 
 class Take(StrEnum):
@@ -71,6 +73,15 @@ class PriceModel:
     events: tuple[EventKind, ...]
     floor_ueur_per_kwh: int
     cap_ueur_per_kwh: int
+
+
+def price_model_from(plain: Mapping[str, Any]) -> PriceModel:
+    """The model of `dataclasses.asdict`; TypeError or KeyError if it is none."""
+    parts = {
+        "factors": tuple(Factor(**factor) for factor in plain["factors"]),
+        "events": tuple(EventKind(**kind) for kind in plain["events"]),
+    }
+    return PriceModel(**{**plain, **parts})
 
 
 @dataclass(frozen=True, slots=True)

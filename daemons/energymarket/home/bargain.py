@@ -8,7 +8,7 @@ this process dies in the middle, the ledger still knows whose the energy is.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -29,7 +29,11 @@ if TYPE_CHECKING:
     from energymarket.transport.queue import OfferQueue
 
 LOCK_WAIT_S = 0.5
-"""How long the queue's semaphore is waited for; a frozen holder costs this once, then gifts are skipped."""
+"""How long the queue's semaphore is waited for at most, and never beyond half of the time from the
+exchange's end to the gate: a frozen holder costs gifts, not the batch."""
+
+GIVEN_BACK: Final = 1 << 30
+"""A message whose type has this bit holds what takers gave back: its giver's alone, never offered again."""
 
 BELL_WAIT_S = 1.0
 """One wait for the bell: a stop that comes between looking and waiting is seen after this at the latest."""
@@ -65,6 +69,7 @@ class Exchange:
     slot: int
     epoch: int
     deadline_ns: int
+    gate_ns: int
     offers: npt.NDArray[np.void]
     taker_ids: npt.NDArray[np.uint32]
     need_wh: npt.NDArray[np.int64]
@@ -89,17 +94,25 @@ class Exchange:
     def run(self) -> Bargain:
         """Bargain until the deadline; then take back what nobody took."""
         try:
-            while boottime_ns() < self.deadline_ns and not self.stop.is_set():
-                moved = self._turn()
-                if moved:
-                    self.queue.ring()
-                if not moved or not self._wanting():
-                    self._rest()
+            self._bargain()
             self._take_back()
         except QueueFrozen:
             self.result.degraded = True
         self._shed()
         return self.result
+
+    def _bargain(self) -> None:
+        while (left_s := (self.deadline_ns - boottime_ns()) / 1e9) > 0 and not self.stop.is_set():
+            try:
+                moved = self._turn(min(LOCK_WAIT_S, left_s))
+            except QueueFrozen:
+                if left_s < LOCK_WAIT_S:
+                    return  # the exchange is over; taking back finds out whether the holder is frozen
+                raise
+            if moved:
+                self.queue.ring()
+            if not moved or not self._wanting():
+                self._rest()
 
     def _shed(self) -> None:
         """What never found room is with its givers still: it goes to the market at once."""
@@ -120,10 +133,10 @@ class Exchange:
         if left_s > 0:
             self.queue.wait(min(left_s, BELL_WAIT_S))
 
-    def _turn(self) -> bool:
+    def _turn(self, wait_s: float) -> bool:
         """One hold of the semaphore: put what fits, then take one turn. True if anything moved."""
-        moved = False
-        with self.queue.locked(LOCK_WAIT_S):
+        with self.queue.locked(wait_s):
+            moved = self._collect(GIVEN_BACK)
             moved = self._put() or moved
             if self.sharing.turn is Turn.FAIR:
                 moved = self._take_one() or moved
@@ -144,7 +157,7 @@ class Exchange:
         """Take the oldest message and serve the takers from it; what they leave goes back to its place."""
         if not (self.need_wh > 0).any():
             return False
-        got = self.queue.take()
+        got = self._next_on_offer()
         if got is None:
             return False
         kind, data = got
@@ -154,9 +167,21 @@ class Exchange:
         turns = 1 if self.sharing.turn is Turn.FAIR else None
         served = exchange.serve(offers, self.taker_ids, self.need_wh, self.sharing, turns=turns)
         self._book(served)
+        # Without room for either, the market sells the rest at the gate or feeds it in.
         if len(served.rests):
             self.queue.put_first(kind, offer_message.pack(served.rests, slot=self.slot, epoch=self.epoch))
+        if len(back := served.neutral_rest):
+            self.queue.put(kind | GIVEN_BACK, offer_message.pack(back, slot=self.slot, epoch=self.epoch))
         return len(served.claims) > 0
+
+    def _next_on_offer(self) -> tuple[int, bytes] | None:
+        """The oldest message with something on offer; what was given back stays for its givers."""
+        aside = []
+        while (got := self.queue.take()) is not None and got[0] & GIVEN_BACK:
+            aside.append(got)
+        for kind, data in aside:
+            self.queue.put(kind, data)
+        return got
 
     def _offers_of(self, data: bytes) -> npt.NDArray[np.void] | None:
         """The offers of this slot in a message; None for one of another slot or of nobody we know."""
@@ -179,12 +204,21 @@ class Exchange:
 
     def _take_back(self) -> None:
         """Every message that still lies there under a type of ours, whoever split it meanwhile."""
-        with self.queue.locked(LOCK_WAIT_S):
-            for kind in sorted(self.put_types):
-                while (got := self.queue.take(kind)) is not None:
-                    offers = self._offers_of(got[1])
-                    if offers is not None:
-                        self.result.returned.append(offers)
+        left_s = (self.gate_ns - boottime_ns()) / 2e9
+        with self.queue.locked(min(LOCK_WAIT_S, max(0.0, left_s))):
+            self._collect(0)
+            self._collect(GIVEN_BACK)
+
+    def _collect(self, which: int) -> bool:
+        """Take what lies there under our types, as offered (0) or given back; True if there was any."""
+        found = False
+        for kind in sorted(self.put_types):
+            while (got := self.queue.take(kind | which)) is not None:
+                found = True
+                offers = self._offers_of(got[1])
+                if offers is not None:
+                    self.result.returned.append(offers)
+        return found
 
 
 def _parts(offers: npt.NDArray[np.void]) -> Sequence[npt.NDArray[np.void]]:

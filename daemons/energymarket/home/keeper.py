@@ -79,6 +79,7 @@ class Keeper:
         self._done = -1  # last slot that was lived with the market
         self._gated = -1  # last slot whose gate closed without us
         self._degraded = False
+        self._bill_ueur = 0  # since this process started; the ledger has it from the beginning
 
     def run(self) -> None:
         """Serve until asked to stop."""
@@ -175,6 +176,7 @@ class Keeper:
             slot=page.slot,
             epoch=page.epoch,
             deadline_ns=page.exchange_ns,
+            gate_ns=page.gate_ns,
             offers=exchange.make_offers(fleet.ids, up_wh, positions),
             taker_ids=fleet.ids[takers],
             need_wh=net.need_wh[takers],
@@ -256,4 +258,17 @@ class Keeper:
             log.warning("batch of slot %d refused: %s %s", handed.slot, answer.name, answer.parameters)
             return
         self._books.settle(handed.slot, answer)
-        self._notifier.status(self._status(f"slot {handed.slot} settled"))
+        self._bill_ueur += int(answer["money_ueur"].sum())
+        self._notifier.status(self._status(self._account(handed.slot, answer)))
+
+    def _account(self, slot: int, receipt: dict[str, npt.NDArray[np.integer]]) -> str:
+        """What the slot came to, in one line for people."""
+        given, received, imbalance = (
+            int(receipt[name].sum()) / 1e3 for name in ("given_wh", "received_wh", "imbalance_wh")
+        )
+        money = int(receipt["money_ueur"].sum()) / 1e6
+        off = f", imbalance {imbalance:+.3f} kWh" if imbalance else ""
+        return (
+            f"slot {slot}: given {given:.3f} kWh, received {received:.3f} kWh{off}, "
+            f"{money:+.4f} €, since the start {self._bill_ueur / 1e6:+.4f} €"
+        )

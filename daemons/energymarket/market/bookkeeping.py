@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from energymarket.core.market import Closed, Market
+    from energymarket.core.parameters import PriceModel
     from energymarket.market.retention import Retention
     from energymarket.transport.store import LedgerStore
 
@@ -129,6 +130,15 @@ class Bookkeeper:
         """Make the book of events durable now: an operator's word is not lost with us."""
         try:
             self.store.put_state({"events": json.dumps(self._market.book.to_dict())})
+        except StoreError as error:
+            self._trouble(str(error))
+            return False
+        return True
+
+    def save_price(self, model: PriceModel) -> bool:
+        """Make reloaded coefficients durable: a restart goes on with them."""
+        try:
+            self.store.put_state({"price": json.dumps(asdict(model))})
         except StoreError as error:
             self._trouble(str(error))
             return False

@@ -5,12 +5,14 @@ from __future__ import annotations
 import grp
 import logging
 import os
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from energymarket.core.events import EventAnswer, Origin
 from energymarket.core.records import Phase
 from energymarket.market import history, snapshot
 from energymarket.market.messages import Asked, Continue, StopAsked
+from energymarket.market.reload import Reading
 from energymarket.runtime.clock import boottime_ns
 from energymarket.transport import memory_fd, resources
 from energymarket.wire.messages import CONTROL
@@ -168,7 +170,7 @@ class ControlDesk:
         weather = None
         if reading.sample is not None:
             weather = snapshot.weather_of(reading.sample, stale=head.weather_stale)
-        done = closed.slot - course.first_slot + 1
+        done = closed.slot - course.begin_slot + 1
         return {
             "type": "slot",
             "slot": closed.slot,
@@ -195,7 +197,7 @@ class ControlDesk:
             "speed": owner.timetable.speed,
             "slots_done": done if course.slots is not None else counts.slots_done,
             "slots_total": course.slots,
-            "end_slot": None if course.slots is None else course.first_slot + course.slots - 1,
+            "end_slot": None if course.slots is None else course.end_slot,
         } | snapshot.times_of(closed.slot, self.period)
 
     def _watch(self, call: Call) -> None:
@@ -328,14 +330,24 @@ class ControlDesk:
         self.owner.inbox.put(Continue(step))
 
     def _reload(self, call: Call) -> None:
-        text = call.parameters.get("text")
-        problems, changed, needs_restart = self.reloader.reload(self.owner.market, text)
-        if problems:
-            call.error(f"{CONTROL}.ReloadRefused", {"problems": problems})
+        reading = self.reload(call.parameters.get("text"))
+        if reading.problems:
+            call.error(f"{CONTROL}.ReloadRefused", {"problems": list(reading.problems)})
             return
-        for name in changed:
+        call.reply({"changed": list(reading.changed), "needs_restart": list(reading.needs_restart)})
+
+    def reload(self, text: str | None = None) -> Reading:
+        """Read the coefficients again; from the next slot on the new ones count, also after a restart."""
+        rules = self.owner.market.rules
+        reading = self.reloader.read(rules.price, text)
+        if not reading.problems and not self.owner.books.save_price(reading.model):
+            reading = Reading(rules.price, ("the ledger cannot be written: nothing was changed",))
+        for problem in reading.problems:
+            log.error("reload refused: %s", problem)
+        for name in reading.changed:
             log.warning("reloaded: %s", name)
-        call.reply({"changed": changed, "needs_restart": needs_restart})
+        self.owner.market.rules = replace(rules, price=reading.model)
+        return reading
 
 
 def _may_change(uid: int, gid: int) -> bool:

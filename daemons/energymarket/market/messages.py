@@ -62,4 +62,9 @@ class Continue:
     step: Callable[[], bool]
 
 
-Message: TypeAlias = Asked | OrderAsked | Heard | Left | StopAsked | Continue
+@dataclass(frozen=True, slots=True)
+class ReloadAsked:
+    """SIGHUP: read the coefficients of the price again."""
+
+
+Message: TypeAlias = Asked | OrderAsked | Heard | Left | StopAsked | Continue | ReloadAsked

@@ -17,7 +17,7 @@ from energymarket.core.market import Outside
 from energymarket.core.records import Phase
 from energymarket.core.settlement import Prices
 from energymarket.market import snapshot
-from energymarket.market.messages import Asked, Continue, Heard, Left, OrderAsked, StopAsked
+from energymarket.market.messages import Asked, Continue, Heard, Left, OrderAsked, ReloadAsked, StopAsked
 from energymarket.runtime.clock import boottime_ns, wall_ns
 from energymarket.runtime.inbox import Inbox
 from energymarket.wire.clock_page import NO_END, ClockPage, Flag
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from energymarket.core.market import Closed, Market, Order
+    from energymarket.core.market import Closed, Market, Opening, Order
     from energymarket.market.bookkeeping import Bookkeeper
     from energymarket.market.control import ControlDesk
     from energymarket.market.messages import Message
@@ -45,6 +45,9 @@ log = logging.getLogger(__name__)
 STOP_WAIT_NS: Final = 3_000_000_000
 """Stopping waits for the open slot's gate at most so long; else it closes the gate at once."""
 
+DRAIN_WAIT_PART: Final = 0.02
+"""Of a slot: how long the gate waits for the queue's semaphore; its holder may be frozen."""
+
 TRADING: Final = frozenset({Phase.EXCHANGE, Phase.TRADE})
 
 
@@ -52,14 +55,15 @@ TRADING: Final = frozenset({Phase.EXCHANGE, Phase.TRADE})
 class Course:
     """Which slots the market runs through."""
 
-    first_slot: int
-    slots: int | None  # end after so many; None: until stopped
+    first_slot: int  # of a fresh ledger
+    begin_slot: int  # of this run
+    slots: int | None  # end after so many of this run; None: until stopped
     start_wait_ns: int  # the first slot waits this long for homes, weather and external
 
     @property
     def end_slot(self) -> int:
         """The last slot, or NO_END."""
-        return NO_END if self.slots is None else self.first_slot + self.slots - 1
+        return NO_END if self.slots is None else self.begin_slot + self.slots - 1
 
 
 class Owner:
@@ -135,6 +139,8 @@ class Owner:
                 case Continue(step):
                     if step():
                         self.inbox.put(message)
+                case ReloadAsked():
+                    self.control.reload()
                 case StopAsked():
                     self._stop(message)
         self._commit_orders(orders)
@@ -248,9 +254,10 @@ class Owner:
             self.market.slot = present - 1
         while self.market.slot + 1 < present:
             slot = self.market.slot + 1
-            self.market.open_slot(slot, self._look_outside(slot), epoch=self.epoch, gap=True)
+            self._open_as_it_was(slot, gap=True)
             if not self._commit(self.market.close_slot()):
                 return
+            self.counts.start_anew()
 
     def _look_outside(self, slot: int) -> Outside:
         reading = self.board.sample(slot, boottime_ns())
@@ -268,17 +275,22 @@ class Owner:
         return self.outside
 
     def _open(self, slot: int, open_ns: int) -> None:
+        opening = self._open_as_it_was(slot)
+        self._prices = opening.prices
+        self.moments = self.timetable.moments(open_ns)
+        self.counts.open(max(0, (boottime_ns() - open_ns) // 1000))
+        self._set_phase(Phase.EXCHANGE)
+
+    def _open_as_it_was(self, slot: int, *, gap: bool = False) -> Opening:
+        """Open a slot; one with acknowledged orders at its price, with them, also if it is closed late."""
         orders = self.books.orders_of(slot)
         as_it_was = self.books.outside_as_it_was(slot) if orders else None
         if as_it_was is not None:
             self.outside = as_it_was
         outside = as_it_was or self._look_outside(slot)
-        opening = self.market.open_slot(slot, outside, epoch=self.epoch)
+        opening = self.market.open_slot(slot, outside, epoch=self.epoch, gap=gap)
         self.market.restore_orders(orders)
-        self._prices = opening.prices
-        self.moments = self.timetable.moments(open_ns)
-        self.counts.open(max(0, (boottime_ns() - open_ns) // 1000))
-        self._set_phase(Phase.EXCHANGE)
+        return opening
 
     # orders
 
@@ -310,11 +322,12 @@ class Owner:
     def _close(self) -> None:
         """The gate: match, settle, make durable, answer."""
         # Hints of this slot that nobody took or took back are worth nothing any more.
-        self.counts.drained += self.offers.drain_unless_frozen()
+        self.counts.drained += self.offers.drain_unless_frozen(self.timetable.slot_ns * DRAIN_WAIT_PART / 1e9)
         if not self._commit(self.market.close_slot()):
             return
         self._set_phase(Phase.CLEARING)
         self.control.publish_commit()
+        self.counts.start_anew()
         self.books.tidy()
 
     def _commit(self, closed: Closed) -> bool:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from energymarket.core import ledger
 from energymarket.core.events import EventBook, book_from_dict
 from energymarket.core.market import Accounts, Market, Order
+from energymarket.core.parameters import price_model_from
 
 if TYPE_CHECKING:
     from energymarket.core.market import Rules
@@ -40,6 +42,9 @@ def restore(store: LedgerStore, rules: Rules, genesis: bytes) -> Market:
             accounts.apply(row.slot, columns)
     events = store.meta("events")
     book = book_from_dict(json.loads(events)) if events else EventBook(len(rules.price.events))
+    reloaded = store.meta("price")
+    if reloaded is not None:
+        rules = replace(rules, price=price_model_from(json.loads(reloaded)))
     market = Market(
         rules=rules,
         accounts=accounts,

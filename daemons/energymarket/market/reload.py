@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from energymarket.scenario import toml
@@ -10,45 +10,50 @@ from energymarket.scenario import toml
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from energymarket.core.market import Market
+    from energymarket.core.parameters import PriceModel
     from energymarket.scenario.compiled import Compiled
     from energymarket.scenario.schema import Scenario
 
 _LIVE = ("gamma", "factors", "events", "floor_ueur_per_kwh", "cap_ueur_per_kwh")
 
 
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a reload found: problems and the old model, or what changes and the new one."""
+
+    model: PriceModel
+    problems: tuple[str, ...] = ()
+    changed: tuple[str, ...] = ()
+    needs_restart: tuple[str, ...] = ()  # differs from what runs, and stays as it runs
+
+
 class Reloader:
-    """Reads the scenario's file (or a text) again and exchanges the coefficients."""
+    """Reads the scenario's file, or a text in its place, again."""
 
     def __init__(self, compiled: Compiled, source: Path) -> None:
         self._compiled = compiled
         self._source = source
 
-    def reload(self, market: Market, text: str | None) -> tuple[list[str], list[str], list[str]]:
-        """(problems, changed, needs restart). With problems nothing has changed."""
+    def read(self, old: PriceModel, text: str | None = None) -> Reading:
+        """The coefficients as they stand there now. Nothing is changed here."""
         if text is None:
             try:
                 text = self._source.read_text(encoding="utf-8")
-            except OSError as error:
-                return [f"{self._source}: {error.strerror}"], [], []
+            except (OSError, UnicodeDecodeError) as error:
+                return Reading(old, (f"{self._source}: {error}",))
         scenario, problems = toml.parse(text, str(self._source))
         if scenario is None:
-            return [str(problem) for problem in problems], [], []
-        old, new = market.rules.price, scenario.market.price
+            return Reading(old, tuple(str(problem) for problem in problems))
+        new = replace(scenario.market.price, initial_ueur_per_kwh=old.initial_ueur_per_kwh)
         if [kind.name for kind in old.events] != [kind.name for kind in new.events]:
-            return ["price.events: the kinds of events cannot change while the market runs"], [], []
-        changed = [f"price.{name}" for name in _LIVE if getattr(old, name) != getattr(new, name)]
-        market.rules = replace(
-            market.rules, price=replace(new, initial_ueur_per_kwh=old.initial_ueur_per_kwh)
-        )
-        return [], changed, self._needs_restart(scenario)
+            return Reading(old, ("price.events: the kinds of events cannot change while the market runs",))
+        changed = tuple(f"price.{name}" for name in _LIVE if getattr(old, name) != getattr(new, name))
+        return Reading(new, (), changed, self._needs_restart(scenario))
 
-    def _needs_restart(self, scenario: Scenario) -> list[str]:
+    def _needs_restart(self, scenario: Scenario) -> tuple[str, ...]:
         facts = {
             "sharing": (scenario.market.sharing, self._compiled.sharing),
             "tariff": (scenario.market.tariff, self._compiled.tariff),
-            "time": (scenario.market.period.slot_s, self._compiled.period.slot_s),
-            "seed": (scenario.market.seed, self._compiled.seed),
-            "homes": (scenario.homes_count, self._compiled.homes_count),
+            "time.slot": (scenario.market.period.slot_s, self._compiled.period.slot_s),
         }
-        return [name for name, (new, old) in facts.items() if new != old]
+        return tuple(name for name, (new, old) in facts.items() if new != old)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Counts:
-    """What happened in the open slot and since the start, beside energy and money."""
+    """What happened since the last commit and since the start, beside energy and money."""
 
     slots_done: int = 0
     orders: int = 0
@@ -27,21 +27,24 @@ class Counts:
     degraded_shards: int = 0
     drained: int = 0  # messages of the slot that nobody took back
     lateness_us: int = 0  # of the opening of the present slot
-    refusals: list[dict[str, Any]] = field(default_factory=list)  # of the open slot
+    refusals: list[dict[str, Any]] = field(default_factory=list)  # since the last commit
     slot_late: int = 0
     slot_shed: int = 0
 
     def open(self, lateness_us: int) -> None:
-        """A slot opens: what is counted per slot starts anew."""
+        """A slot opens."""
         self.lateness_us = lateness_us
-        self.refusals = []
-        self.slot_late = 0
-        self.slot_shed = 0
 
     def commit(self, closed: Closed) -> None:
         """A slot is durable."""
         self.slots_done += 1
         self.void_claims += closed.settlement.void_claims
+
+    def start_anew(self) -> None:
+        """A slot is told to everybody: what comes now, also before the next one opens, is the next one's."""
+        self.refusals = []
+        self.slot_late = 0
+        self.slot_shed = 0
 
 
 def totals_of(closed: Closed) -> dict[str, int]:
@@ -54,6 +57,8 @@ def meta_of(closed: Closed, counts: Counts, market: Market) -> dict[str, Any]:
     return {
         "batches": [list(batch) for batch in closed.batches],
         "gamma": market.rules.price.gamma,
+        "floor_ueur_per_kwh": market.rules.price.floor_ueur_per_kwh,
+        "cap_ueur_per_kwh": market.rules.price.cap_ueur_per_kwh,
         "contributions": list(market.contributions),
         "refusals": counts.refusals,
         "late_batches": counts.slot_late,

@@ -13,15 +13,14 @@ import numpy as np
 import numpy.typing as npt
 
 from energymarket.core.parameters import (
-    EventKind,
     Excess,
-    Factor,
     Period,
     PriceModel,
     Sharing,
     Take,
     Tariff,
     Turn,
+    price_model_from,
 )
 from energymarket.core.weather import WEATHER, Samples, impossible
 
@@ -179,13 +178,7 @@ def _assembled(directory: Path, data: dict[str, Any], arrays: dict[str, Array]) 
         hash=data["hash"],
         homes_count=data["homes_count"],
         sharing=Sharing(Take(sharing["take"]), Turn(sharing["turn"]), Excess(sharing["excess"])),
-        price=PriceModel(
-            **{
-                **price,
-                "factors": tuple(Factor(**factor) for factor in price["factors"]),
-                "events": tuple(EventKind(**kind) for kind in price["events"]),
-            }
-        ),
+        price=price_model_from(price),
         tariff=Tariff(**data["tariff"]),
         period=Period(**data["period"]),
         settings=data["settings"],

@@ -17,9 +17,11 @@ def plan(**changes: object) -> Plan:
         "homes_count": 1000,
         "single_homes": (),
         "live_weather": False,
+        "source": Path("/f.toml"),
         "shards": None,
         "speed": None,
         "slots": None,
+        "course": "a run",
     }
     return Plan(**{**given, **changes})  # type: ignore[arg-type]
 
@@ -37,10 +39,14 @@ def test_the_default_run_is_market_weather_and_one_pool() -> None:
         "/r",
         "--state",
         "/s/market",
+        "--config",
+        "/f.toml",
         "--speed",
         "900",
         "--slots",
         "96",
+        "--course",
+        "a run",
     )
     assert weather.role is Role.WEATHER
     assert homes.argv[-2:] == ("--state", "/s/homes")
