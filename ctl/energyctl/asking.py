@@ -156,6 +156,8 @@ def _down(session: Session) -> ProblemError:
         hint = "sudo systemctl start energy-market.target; systemctl status energy-market"
     else:
         hint = "energyctl up starts one; --run DIR asks in another place"
+    if kept is not None and not kept.up.alive():
+        hint = "a killed run has left something: energyctl ipc clean removes it, energyctl up goes on"
     return ProblemError(
         Exit.NOT_RUNNING,
         "not_running",

@@ -36,6 +36,13 @@ def local_time(snapshot: Mapping[str, Any]) -> str:
     return clock(str(snapshot.get("local_time") or snapshot.get("time") or ""))
 
 
+def spoken(name: str, line: str) -> str:
+    """A daemon's words under the name that the run has for it; its own is left out."""
+    program, colon, words = line.partition(": ")
+    is_own = colon and program.startswith("energy-") and program.endswith("d")
+    return f"{name}: {words if is_own else line}"
+
+
 def notes(snapshot: Mapping[str, Any]) -> list[str]:
     """What was not as it should be in a slot."""
     found = ["gap"] if snapshot.get("gap") else []
@@ -68,7 +75,9 @@ def equation(explained: Mapping[str, Any]) -> str:
 
 def explanation(explained: Mapping[str, Any]) -> list[str]:
     """The equation of a slot, then what is left of past events, then the active ones."""
-    lines = [f"slot {explained.get('slot')} ({clock(str(explained.get('time', '')))})  {equation(explained)}"]
+    lines = [
+        f"slot {explained.get('slot')} ({clock(str(explained.get('time', '')))} UTC)  {equation(explained)}"
+    ]
     rests = [
         f"{price(number(term, 'value_ueur_per_kwh'))} {term.get('name', '?')}"
         for term in explained.get("inertia_of_events") or ()

@@ -53,11 +53,11 @@ def check_once(words: argparse.Namespace) -> int:
     """One check; the answer goes to standard output."""
     with ExitStack() as stack:
         compiled = opening.open_compiled(words)
-        homes = opening.homes_directory(words)
         try:
             ledger = opening.open_ledger(stack, words)
         except LedgerDamagedError as error:
             return _unreadable(words, error)
+        homes = None if words.chain_only else opening.homes_directory(words)
         result = Check(ledger, homes, compiled, chain_only=words.chain_only).run().result()
     if words.json:
         sys.stdout.write(json.dumps(result.document()) + "\n")

@@ -22,7 +22,7 @@ import numpy as np
 from energymarket.exits import ConfigError, Exit, Failure
 from energymarket.home import household, ranges
 from energymarket.runtime import service
-from energymarket.runtime.child import die_with_parent
+from energymarket.runtime.child import die_with_parent, signal_name
 from energymarket.runtime.clock import boottime_ns
 from energymarket.runtime.notify import Notifier
 from energymarket.scenario.opening import open_scenario
@@ -162,7 +162,7 @@ class Pool:
 
 
 def _how(code: int) -> str:
-    return f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit {code}"
+    return f"killed by {signal_name(-code)}" if code < 0 else f"exit {code}"
 
 
 def _words(arguments: Sequence[str] | None) -> argparse.Namespace:

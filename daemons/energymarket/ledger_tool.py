@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sqlite3
 import sys
 import tempfile
 from contextlib import ExitStack
@@ -74,25 +75,33 @@ def _verify_file(stack: ExitStack, path: Path) -> dict[str, Any]:
     stack.callback(store.close)
     try:
         store.open_read_only()
-        first, last = store.first_slot(), store.last_slot()
-        audit = ChainAudit(store, first or 0)
-        if first is not None and last is not None:
-            with Progress(disable=not sys.stderr.isatty(), transient=True) as progress:
-                for row in progress.track(
-                    store.slots(first, last), last - first + 1, description="verifying"
-                ):
-                    audit.hear(row)
+        audit = ChainAudit(store, store.first_slot() or 0)
+        damage = _hear_all(store, audit)
     except (StoreError, ForeignLedgerError) as error:
         raise Failure(str(error), code=Exit.IO_ERROR) from error
     return {
-        "ok": audit.problem is None,
+        "ok": (audit.problem or damage) is None,
         "slots": audit.slots,
         "compacted": audit.compacted,
         "first_slot": audit.first,
         "last_slot": audit.last,
         "hash": audit.hash.hex(),
-        "problem": audit.problem,
+        "problem": audit.problem or damage,
     }
+
+
+def _hear_all(store: LedgerStore, audit: ChainAudit) -> str | None:
+    """Every slot, with a progress bar on a terminal; the answer is what the database says against it."""
+    first, last = store.first_slot(), store.last_slot()
+    if first is None or last is None:
+        return None
+    try:
+        with Progress(disable=not sys.stderr.isatty(), transient=True) as progress:
+            for row in progress.track(store.slots(first, last), last - first + 1, description="verifying"):
+                audit.hear(row)
+    except (sqlite3.DatabaseError, TypeError, ValueError, OverflowError) as error:
+        return f"after slot {audit.last}: {error}"
+    return None
 
 
 def export(given: argparse.Namespace) -> int:

@@ -30,7 +30,7 @@ from energymarket.market.retention import Retention
 from energymarket.market.timetable import Timetable
 from energymarket.market.trade import TradeDesk
 from energymarket.market.transactions import TransactionPool
-from energymarket.runtime import memory, service
+from energymarket.runtime import descriptors, memory, service
 from energymarket.runtime.clock import boottime_ns, wall_ns
 from energymarket.runtime.notify import Notifier
 from energymarket.scenario.opening import open_scenario
@@ -61,6 +61,8 @@ log = logging.getLogger(__name__)
 
 MAKER = Maker("energy-market", "energy-market", __version__, "")
 STATUS_NS = 1_000_000_000
+DESCRIPTORS_SPARE = 1_024
+"""Beside connections: the ledger, pipes, pages, and memory files on their way in and out."""
 
 
 class MarketDaemon:
@@ -173,6 +175,9 @@ class MarketDaemon:
 
     def _server(self, stack: ExitStack, trade: TradeDesk, control: ControlDesk) -> Server:
         limits = ServerLimits(connections_max=self.service.get("connections_max", 4096))
+        allowed = descriptors.allow(limits.connections_max + DESCRIPTORS_SPARE)
+        if allowed < limits.connections_max + DESCRIPTORS_SPARE:
+            log.warning("only %d descriptors are allowed: fewer connections than configured", allowed)
         trade_limits = replace(TRADE_LIMITS, calls_per_s_max=self.service.get("requests_per_s_max", 2000))
         inbox = self.owner.inbox
         server = Server(MAKER, limits, on_close=lambda peer: inbox.put(Left(peer.id))).open()
@@ -192,20 +197,22 @@ class MarketDaemon:
         threading.excepthook = self._thread_failed
         owner_thread = threading.Thread(target=self.owner.run, name="owner")
         server_thread = threading.Thread(target=self.server.run, name="server")
-        pool.start(trade.carry_out)
-        owner_thread.start()
-        server_thread.start()
-        self.notifier.ready("serving; waiting for homes and weather")
         try:
+            pool.start(trade.carry_out)
+            owner_thread.start()
+            server_thread.start()
+            self.notifier.ready("serving; waiting for homes and weather")
             self._watch_over(owner_thread)
         finally:
-            self.owner.inbox.put(StopAsked(lambda _slot: None))
             self.notifier.stopping("closing the gate")
-            owner_thread.join()
+            if owner_thread.ident is not None:
+                self.owner.inbox.put(StopAsked(lambda _slot: None))
+                owner_thread.join()
             self.parent.stop()
             pool.stop(1.0)
-            self.server.stop()
-            server_thread.join()
+            if server_thread.ident is not None:
+                self.server.stop()
+                server_thread.join()
         if self.failure is not None:
             raise self.failure
 

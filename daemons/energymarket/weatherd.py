@@ -141,7 +141,7 @@ class Poster:
 def wait_until_ns(page: ClockPage | None, now_ns: int) -> int:
     """When to look again: at the next opening, soon if the page is late, at the latest for the beat."""
     if page is None:
-        return now_ns + LATE_NS  # a market that starts may open its first slots at any moment
+        return now_ns + 5 * LATE_NS  # a market that starts may open its first slots at any moment
     latest = now_ns + BEAT_NS
     late = now_ns + max(1_000_000, min(LATE_NS, page.slot_ns // 10))
     return min(latest, max(page.next_open_ns, late))

@@ -5,7 +5,8 @@
 `energyctl up default --fresh` is run as a user runs it, its own process included. Between the slots
 WARM_UP and the last but one, CPU time is taken from the kernel's scheduler (nanoseconds of every
 thread, not clock ticks); what the kernel does in threads of its own (the file system's journal) is
-not in it. With several --homes the growth of memory per home is told as well.
+not in it. With several --homes the growth of memory per home is told as well. With a --scenario whose
+`retention.disk_max` is small, the largest the state directory got shows whether the limit is kept.
 """
 
 from __future__ import annotations
@@ -66,6 +67,7 @@ class Run:
     slots: int = 0
     ledger_bytes_per_slot: float = 0.0
     registers_bytes: int = 0
+    disk_bytes_max: int = 0  # of ledger, write-ahead log and registers together
     others_percent: float = 0.0  # of one core: what else the machine did meanwhile
 
     @property
@@ -145,16 +147,17 @@ def look(root: int) -> tuple[int, dict[int, Sight], int]:
 # ---------------------------------------------------------------- one run
 
 
-def run_suite(homes: int, slots: int, slots_per_s: float, where: Path) -> Run:
+def run_suite(scenario: str, homes: int, slots: int, slots_per_s: float, where: Path) -> Run:
     """Run the suite once from a fresh state."""
-    words = [sys.executable, "-m", "energyctl", "--run", str(where / "run"), "--json", "up", "default"]
+    words = [sys.executable, "-m", "energyctl", "--run", str(where / "run"), "--json", "up", scenario]
     words += ["--homes", str(homes), "--speed", str(SLOT_S * slots_per_s), "--for", str(slots), "--fresh"]
     words += ["--state", str(where / "state")]
+    run = None
     with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as suite:
         try:
-            run = _measure(suite, slots)
+            run = _measure(suite, slots, where / "state")
         finally:
-            if suite.poll() is None and not isinstance(sys.exc_info()[1], type(None)):
+            if run is None:
                 suite.send_signal(signal.SIGTERM)
     if suite.returncode != 0:
         raise SystemExit(f"energyctl up ended with {suite.returncode}; see {where}/run/up.log")
@@ -165,7 +168,16 @@ def run_suite(homes: int, slots: int, slots_per_s: float, where: Path) -> Run:
     return run
 
 
-def _measure(suite: subprocess.Popen[str], slots: int) -> Run:
+def disk_bytes(state: Path) -> int:
+    """What a state directory takes, in blocks of the file system."""
+    total = 0
+    for path in state.rglob("*"):
+        with contextlib.suppress(OSError):
+            total += path.stat().st_blocks * 512
+    return total
+
+
+def _measure(suite: subprocess.Popen[str], slots: int, state: Path) -> Run:
     run = Run()
     before: tuple[int, dict[int, Sight], int] | None = None
     for snapshot in _slots_of(suite):
@@ -173,6 +185,7 @@ def _measure(suite: subprocess.Popen[str], slots: int) -> Run:
         run.late += snapshot["late_batches"]
         run.shed += snapshot["shed_offers"]
         run.void += snapshot["void_claims"]
+        run.disk_bytes_max = max(run.disk_bytes_max, disk_bytes(state))
         if run.slots > WARM_UP:
             run.lateness_us.append(snapshot["lateness_us"])
         if run.slots == WARM_UP:
@@ -222,8 +235,10 @@ def spread(values: list[float], places: int = 2) -> str:
 
 def show(homes: int, runs: list[Run], slots_per_s: float) -> None:
     """Print what the runs with so many homes came to."""
-    print(f"\n{homes} homes, {slots_per_s:g} slots/s, {len(runs)} runs of {runs[0].slots} slots: mean (least..most)")
-    print(f"{'process':22}{'% of a core':>22}{'wakes/s':>9}{'RSS MiB':>9}{'PSS MiB':>9}{'peak':>7}{'written kB/slot':>17}")
+    what = f"{len(runs)} runs of {runs[0].slots} slots"
+    print(f"\n{homes} homes, {slots_per_s:g} slots/s, {what}: mean (least..most)")
+    heads = (("% of a core", 22), ("wakes/s", 9), ("RSS MiB", 9), ("PSS MiB", 9), ("peak", 7))
+    print(f"{'process':22}{''.join(f'{head:>{width}}' for head, width in heads)}{'written kB/slot':>17}")
     for name in runs[0].last:
         here = [run for run in runs if name in run.last]
         last = here[-1].last[name]
@@ -248,7 +263,8 @@ def show(homes: int, runs: list[Run], slots_per_s: float) -> None:
     )
     print(
         f"disk: ledger {spread([run.ledger_bytes_per_slot / 1000 for run in runs], 1)} kB per slot, "
-        f"registers {runs[-1].registers_bytes / homes:.0f} B per home in all"
+        f"registers {runs[-1].registers_bytes / homes:.0f} B per home in all, "
+        f"at most {max(run.disk_bytes_max for run in runs) / KIB / KIB:.1f} MiB at once"
     )
     print(f"others on the machine meanwhile: {spread([run.others_percent for run in runs], 0)} % of a core")
     met = "met" if max(total) < TARGET_PERCENT else "missed"
@@ -272,6 +288,7 @@ def main() -> int:
     """Measure; the exit code says whether the target was met with the first number of homes."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--homes", type=int, nargs="+", default=[10_000])
+    parser.add_argument("--scenario", default="default", help="of slots of a quarter of an hour")
     parser.add_argument("--slots", type=int, default=60)
     parser.add_argument("--slots-per-s", type=float, default=1.0)
     parser.add_argument("--repeat", type=int, default=3)
@@ -285,7 +302,8 @@ def main() -> int:
         for homes in words.homes:
             where = words.keep or Path(tempfile.mkdtemp(prefix="em-bench-", dir="/tmp"))
             try:
-                found[homes].append(run_suite(homes, words.slots, words.slots_per_s, where))
+                run = run_suite(words.scenario, homes, words.slots, words.slots_per_s, where)
+                found[homes].append(run)
             finally:
                 if words.keep is None:
                     shutil.rmtree(where, ignore_errors=True)

@@ -60,11 +60,11 @@ def clock_page(slot: int) -> ClockPage:
 
 
 def sample(slot: int) -> weather.Sample:
-    """A sample in which every field follows from the slot."""
+    """A sample in which every field follows from the slot, and is possible."""
     made = np.zeros(1, weather.WEATHER)
     made["slot"] = slot
-    for name in weather.WEATHER.names[1:] if weather.WEATHER.names else ():
-        made[name] = slot % 1_000_003
+    for name, (_, high) in weather.LIMITS.items():
+        made[name] = slot % (high + 1)
     found: weather.Sample = made[0]
     return found
 
@@ -264,3 +264,25 @@ def test_a_closed_page_is_an_error_not_a_crash(ipc: Ipc) -> None:
     reader.close()
     with pytest.raises(ValueError, match="released"):
         reader.read()
+
+
+@pytest.mark.parametrize("name", weather.LIMITS)
+def test_weather_that_cannot_be_is_not_believed(ipc: Ipc, name: str) -> None:
+    """A sealed sample outside what is possible on Earth counts as missing: the one before holds, stale."""
+    low, high = weather.LIMITS[name]
+    with BoardWriter(ipc) as writer, BoardReader(ipc) as reader:
+        writer.post(weather.sample_of({name: high}, 7), S)
+        assert reader.sample(7, S) == (weather.sample_of({name: high}, 7), False)
+        for value in (high + 1, low - 1):
+            if value < 0 and not np.issubdtype(weather.WEATHER[name], np.signedinteger):
+                continue
+            writer.post(weather.sample_of({name: value}, 8), S)
+            assert reader.sample(8, S) == (weather.sample_of({name: high}, 7), True)
+
+
+def test_a_heartbeat_from_the_future_is_stale(ipc: Ipc) -> None:
+    """A writer whose heartbeat lies further ahead than one may lie behind is not fresh for ever."""
+    with BoardWriter(ipc) as writer, BoardReader(ipc) as reader:
+        writer.post(weather.standard(7), 1_000 * S)
+        assert reader.sample(7, S).stale
+        assert not reader.sample(7, 999 * S).stale

@@ -18,7 +18,7 @@ from energyctl.up.process import die_with_parent
 from energymarket.core import ledger
 from energymarket.core.records import SLOT_COLUMNS
 from energymarket.runtime import clock
-from energymarket.transport.client import Connection
+from energymarket.transport.client import Connection, Disconnected
 from energymarket.wire.messages import CONTROL, CONTROL_SOCKET
 
 ROOT = Path(__file__).parents[2]
@@ -176,24 +176,28 @@ class Place:
         return dead
 
     def stop(self) -> None:
-        """End all in order: homes, market, weather; each of its own will. Then the IPC objects go."""
+        """End all in order: the market settles, homes, market, weather end; then the IPC objects go."""
+        self.control("Stop")
         for group in (("home",), ("market",), ("weather",)):
-            ending = [process for name, process in self.daemons.items() if name.startswith(group)]
-            for process in ending:
+            ending = {name: each for name, each in self.daemons.items() if name.startswith(group)}
+            for process in ending.values():
                 process.terminate()
-            for process in ending:
-                assert process.wait(20) == 0, self.log.read_text()
+            codes = {name: process.wait(20) for name, process in ending.items()}
+            # A daemon that was on its way out already may fall to the signal itself.
+            assert set(codes.values()) <= {0, -signal.SIGTERM}, f"{codes}\n{self.log.read_text()}"
         self.daemons.clear()
         assert self.program("energymarket.anchor", "remove", "--run", str(self.run)).returncode == 0
 
     def end(self) -> None:
-        """Whatever the test has left running is killed."""
+        """Whatever a failed test has left is killed and removed."""
         for process in self.daemons.values():
             process.kill()
             process.wait()
         for pid in self.processes():
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
+        if self.daemons:
+            self.program("energymarket.anchor", "remove", "--run", str(self.run))
 
     # looking
 
@@ -209,11 +213,20 @@ class Place:
                         found.append(int(entry.name))
         return sorted(found)
 
+    def status(self) -> dict[str, Any]:
+        """The market's status; empty while nobody answers."""
+        try:
+            return dict(self.control("Status")["status"])
+        except Disconnected:
+            return {}
+
+    def ended(self) -> bool:
+        """Whether the market is through with its slots."""
+        return self.status().get("state") == "ended"
+
     def committed(self) -> int:
-        """The last committed slot, -1 before the first and while nobody answers."""
-        with suppress(Exception):
-            return int(self.control("Status")["status"]["snapshot"].get("slot", -1))
-        return -1
+        """The last slot that this market has committed, -1 before its first and while nobody answers."""
+        return int(self.status().get("snapshot", {}).get("slot", -1))
 
 
 def soon(holds: Callable[[], bool], within_s: float, what: str, tell: Callable[[], str] = str) -> float:

@@ -48,7 +48,7 @@ TEMPERATURE_MC = 20_000  # too warm for heating degrees: the term is 0
 OUTSIDE = Outside(TEMPERATURE_MC, raining=False, weather_stale=False)
 CHECKPOINT_AT = 3  # slot of a run, counted from 0, that gets a checkpoint
 START = -(-FIRST_SLOT // CHECKPOINT_SLOTS) * CHECKPOINT_SLOTS - CHECKPOINT_AT
-KEPT_SLOTS = 192
+KEPT_SLOTS = 3 * CHECKPOINT_SLOTS  # with so many, the oldest day may be compacted
 
 Tamper = Callable[[Batch], Batch]
 
@@ -108,7 +108,9 @@ class SmallMarket:
         rules = Rules(self.model, TARIFF, 4, self.compiled.import_export_at)
         accounts = Accounts.fresh(4)
         self.market = Market(rules, accounts, genesis, 200_000, EventBook(len(self.model.events)))
-        self.bookkeeper = Bookkeeper(self.store, self.market, Retention(disk_max_bytes=1 << 40, slots_per_day=16))
+        self.bookkeeper = Bookkeeper(
+            self.store, self.market, Retention(disk_max_bytes=1 << 40, slots_per_day=16)
+        )
         self.books = [self._books(first, count) for first, count in SHARDS]
         self.slot = self.first_slot - 1
 
@@ -191,7 +193,7 @@ class SmallMarket:
             for at, (home, energy_wh) in enumerate(orders)
         ]
         if heard:
-            assert self.bookkeeper.append(heard, OUTSIDE)
+            assert self.bookkeeper.append(heard)
 
     def commit(self, closed: Closed) -> None:
         """As the owner of a market does it."""
@@ -200,4 +202,4 @@ class SmallMarket:
 
     def compact(self) -> None:
         """Let the retention rule compact what is old enough, as if the disk were full."""
-        Retention(disk_max_bytes=1, slots_per_day=16).tend(self.store, self.slot)
+        Retention(disk_max_bytes=1, slots_per_day=16).tend(self.store)

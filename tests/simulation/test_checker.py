@@ -1,4 +1,4 @@
-"""Whole small markets: clean ledgers are found clean, and each planted fault is found where it was planted."""
+"""Whole small markets: clean ledgers are found clean, and each planted fault where it was planted."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from energymarket.audit.reading import Check
 from energymarket.core.parameters import Factor
 from energymarket.core.records import CLAIM
 from energymarket.core.settlement import Batch
-from tests.simulation.small_market import KEPT_SLOTS, MODEL, SmallMarket
+from tests.simulation.small_market import KEPT_SLOTS, MODEL, OUTSIDE, SmallMarket
 from tests.unit.core.made_fleet import FIRST_SLOT
 
 
@@ -59,7 +59,7 @@ def with_column(batch: Batch, name: str, at: int, more: int) -> Batch:
 
 
 def test_a_clean_ledger_is_found_clean_and_as_a_pencil_has_it(tmp_path: Path) -> None:
-    """8 slots: 8 · 800 Wh produced, 8 · 750 consumed; given 450 while the battery lasts (5 slots), then 550."""
+    """8 slots of 800 Wh produced, 750 consumed; given 450 while the battery lasts (5 slots), then 550."""
     market = SmallMarket(tmp_path)
     market.play(8)
     market.close()
@@ -126,7 +126,7 @@ def test_homes_that_died_before_the_receipt_are_no_finding(tmp_path: Path) -> No
 
 def test_a_compacted_ledger_is_found_clean(tmp_path: Path) -> None:
     """Detail of old slots is gone; sums per home, totals and registers still hold together."""
-    market = SmallMarket(tmp_path, slots=8, first_slot=FIRST_SLOT - FIRST_SLOT % 16 + 1)
+    market = SmallMarket(tmp_path, slots=8, first_slot=FIRST_SLOT - FIRST_SLOT % 16)
     market.play(KEPT_SLOTS + 16, late=())
     market.compact()
     market.play(16)
@@ -135,6 +135,20 @@ def test_a_compacted_ledger_is_found_clean(tmp_path: Path) -> None:
     result = check(market).result()
     assert result.ok, result.findings
     assert (result.compacted, result.slots, result.homes_compared) == (32, KEPT_SLOTS + 32, 4)
+
+
+def test_reloaded_coefficients_are_no_finding(tmp_path: Path) -> None:
+    """A reload is written down, and the slots after it are priced by what was reloaded."""
+    market = SmallMarket(tmp_path)
+    market.play(3)
+    fresh = replace(MODEL, gamma=0.6, factors=(Factor("base", 90_000), *MODEL.factors[1:]))
+    market.market.open_slot(market.slot + 1, OUTSIDE)
+    market.market.rules = replace(market.market.rules, price=fresh)
+    assert market.bookkeeper.save_price(fresh)
+    market.play(4)
+    market.close()
+    result = check(market).result()
+    assert result.ok, result.findings
 
 
 # planted through the core itself, so that every sum, hash and seal of the ledger agrees
@@ -179,7 +193,7 @@ def test_a_lost_reading_is_found_in_its_slot_by_who_watches(tmp_path: Path) -> N
 
 
 def test_a_reading_of_one_register_is_found_in_its_slot_without_registers(tmp_path: Path) -> None:
-    """A home without battery consumes what it imports; the ledger alone shows 100 Wh missing, in slot and home."""
+    """A home without battery consumes what it imports; the ledger alone shows where 100 Wh are missing."""
     market = SmallMarket(tmp_path)
     market.play(3)
     market.play(tamper=in_batch_of(2, lambda batch, at: with_column(batch, "import_wh", at, -100)))
@@ -239,12 +253,14 @@ def test_a_lost_gift_is_found(tmp_path: Path) -> None:
     [
         (replace(MODEL, factors=(Factor("base", 101_000), *MODEL.factors[1:])), "base"),
         (replace(MODEL, factors=(*MODEL.factors[:2], Factor("imbalance", 21_000))), "imbalance"),
-        (replace(MODEL, cap_ueur_per_kwh=199_000), "price_ueur_per_kwh"),
+        (replace(MODEL, cap_ueur_per_kwh=199_000), "cap_ueur_per_kwh"),
         (replace(MODEL, initial_ueur_per_kwh=200_000, factors=MODEL.factors[::-1]), "terms"),
     ],
 )
-def test_a_wrong_price_is_found_though_all_else_follows_from_it(tmp_path: Path, wrong: object, account: str) -> None:
-    """Bills, totals, inertia and hashes agree with the price; only who computes it anew sees that it is wrong."""
+def test_a_wrong_price_is_found_though_all_else_follows_from_it(
+    tmp_path: Path, wrong: object, account: str
+) -> None:
+    """Bills, totals, inertia and hashes agree with the price; only who computes it anew sees it."""
     market = SmallMarket(tmp_path, model=wrong)  # type: ignore[arg-type]
     market.play(4)
     market.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Mapping
+from signal import SIGTERM
 from typing import Any, Final
 
 from rich.console import Console, Group, RenderableType
@@ -15,7 +16,7 @@ from rich.text import Text
 
 from energyctl.quantities import event, kwh, money, price, span
 from energyctl.render import clean, number
-from energyctl.slotline import equation, local_time, notes, sparkline
+from energyctl.slotline import equation, local_time, notes, sparkline, spoken
 from energyctl.up import core
 from energyctl.up.proc import stat_field
 from energyctl.up.process import Child
@@ -24,6 +25,11 @@ from energymarket.runtime import clock
 _PRICES_KEPT: Final = 400  # as wide as a terminal gets
 _SLOTS_SHOWN: Final = 5
 _WORDS_SHOWN: Final = 4
+_WORDS_SHOWN_MIN: Final = 2
+_BORDER_LINES: Final = 3  # above, below, and the line where the cursor rests
+_BORDER_COLUMNS: Final = 4
+_HEADING_LINES: Final = 1  # of the table of slots
+_ROOMY_COLUMNS: Final = 100
 _DAEMONS_SHOWN: Final = 12  # then they are counted: a hundred single homes do not fit a screen
 _FRAME_S_MIN: Final = 0.2  # faster than one reads; a fast market sends hundreds of slots a second
 _STATE_STYLES: Final = {
@@ -75,7 +81,7 @@ class Display:
 
     def said(self, name: str, line: str) -> None:
         """A daemon's own words, at the foot of the screen."""
-        self._words.append(Text(clean(f"{name}: {line}"), style="dim", no_wrap=True, overflow="ellipsis"))
+        self._words.append(Text(clean(spoken(name, line)), style="dim", no_wrap=True, overflow="ellipsis"))
 
     def note(self, text: str) -> None:
         """The supervisor's words, at the foot of the screen."""
@@ -115,60 +121,81 @@ class Display:
             self._lost = True
 
     def _frame(self, suite: core.Suite, children: Mapping[str, Child]) -> RenderableType:
-        parts: list[RenderableType] = []
+        head: list[RenderableType] = []
         if self._snapshot:
-            parts += [self._price(), self._flows(), *self._alerts(), self._history()]
-        parts.append(_daemons(suite, children))
-        parts += self._words
-        if self._snapshot.get("slots_total"):
-            parts.append(self._progress())
-        head = suite.phase.value if suite.cause is None else f"{suite.phase.value}: {suite.cause.value}"
+            head += [self._price(), self._flows(), *self._alerts()]
+        foot: list[RenderableType] = [_daemons(suite, children)]
+        progress = [self._progress()] if self._snapshot.get("slots_total") else []
+        # On a small terminal the past gives way, so that the health of the daemons is always in sight.
+        free = self._console.height - self._height([*head, *foot, *progress]) - _BORDER_LINES
+        slots = max(1, min(_SLOTS_SHOWN, free - _HEADING_LINES - _WORDS_SHOWN_MIN))
+        words = max(1, min(_WORDS_SHOWN, free - _HEADING_LINES - slots))
+        if self._snapshot:
+            head.append(self._history(slots))
+        foot += list(self._words)[-words:]
+        running = suite.cause is None
+        phase = f"{suite.phase.value}{self._speed()}" if running else f"{suite.phase.value}: {_why(suite)}"
         ran = span(clock.monotonic_s() - self._began_s)
         return Panel(
-            Group(*parts),
+            Group(*head, *foot, *progress),
             title=Text(f" {self._title} "),
             title_align="left",
-            subtitle=Text(f" {head}, {ran}{'; Ctrl-C stops' if suite.cause is None else ''} "),
+            subtitle=Text(f" {phase}, {ran}{'; Ctrl-C stops' if running else ''} "),
             subtitle_align="right",
             border_style="green" if suite.phase is core.Phase.RUNNING else "yellow",
         )
 
+    def _height(self, parts: list[RenderableType]) -> int:
+        """How many lines the parts need inside the border."""
+        inside = self._console.options.update_width(self._inner_width)
+        return len(self._console.render_lines(Group(*parts), inside, pad=False))
+
+    @property
+    def _inner_width(self) -> int:
+        return max(10, self._console.width - _BORDER_COLUMNS)
+
+    def _speed(self) -> str:
+        speed = self._snapshot.get("speed")
+        return f" at {speed:g}× real time" if isinstance(speed, (int, float)) and speed > 0 else ""
+
     def _price(self) -> RenderableType:
         now = self._snapshot
+        # A factor that adds nothing just now would only cost a line; `price --explain` has them all.
+        worth = [row for row in now.get("terms") or () if number(row, "value_ueur_per_kwh")]
         terms = {
             "price_ueur_per_kwh": now.get("price_ueur_per_kwh"),
-            "terms": now.get("terms"),
+            "terms": worth,
             "unclipped_ueur_per_kwh": now.get("unclipped_ueur_per_kwh"),
         }
-        speed = now.get("speed")
-        head = Text(f"{local_time(now)}   slot {now.get('slot', '?')}   ", style="bold")
+        head = Text(f"{local_time(now)}  slot {now.get('slot', '?')}  ", style="bold", no_wrap=True)
         head.append(f"{price(number(now, 'price_ueur_per_kwh'))} €/kWh", style="bold cyan")
-        head.append(f"   import {price(number(now, 'import_ueur_per_kwh'))}")
-        head.append(f"   export {price(number(now, 'export_ueur_per_kwh'))}")
-        if isinstance(speed, (int, float)):
-            head.append(f"   {speed:g}× speed", style="dim")
-        width = max(10, self._console.width - 6)
+        head.append(f"  import {_short_price(number(now, 'import_ueur_per_kwh'))}")
+        head.append(f"  export {_short_price(number(now, 'export_ueur_per_kwh'))}")
         return Group(
             head,
-            Text(sparkline(self._prices, width), style="cyan"),
+            Text(sparkline(self._prices, self._inner_width), style="cyan"),
             Text(clean(equation(terms)), style="dim"),
         )
 
     def _flows(self) -> RenderableType:
         totals = self._snapshot.get("totals") or {}
         weather = self._snapshot.get("weather") or {}
-        table = Table.grid(padding=(0, 3))
+        table = Table.grid(padding=(0, 2))
+        for _ in range(5):
+            table.add_column(no_wrap=True)
         table.add_row(
-            f"produced {kwh(number(totals, 'produced_wh'))}",
-            f"given {kwh(number(totals, 'given_wh'))}",
-            f"sold {kwh(number(totals, 'sold_wh'))}",
-            f"from grid {kwh(number(totals, 'imported_wh'))}",
+            "kWh",
+            f"produced {_energy(totals, 'produced_wh')}",
+            f"given {_energy(totals, 'given_wh')}",
+            f"sold {_energy(totals, 'sold_wh')}",
+            f"meters in {_energy(totals, 'imported_wh')}",
         )
         table.add_row(
-            f"consumed {kwh(number(totals, 'consumed_wh'))}",
-            f"expired {kwh(number(totals, 'expired_wh'))}",
-            f"bought {kwh(number(totals, 'bought_wh'))}",
-            f"to grid {kwh(number(totals, 'exported_wh'))}",
+            "",
+            f"consumed {_energy(totals, 'consumed_wh')}",
+            f"expired {_energy(totals, 'expired_wh')}",
+            f"bought {_energy(totals, 'bought_wh')}",
+            f"meters out {_energy(totals, 'exported_wh')}",
         )
         sky = (
             f"{weather.get('temperature_c', 0):.1f} °C   wind {weather.get('wind_m_per_s', 0):.1f} m/s   "
@@ -178,7 +205,7 @@ class Display:
         )
         homes = f"homes {self._snapshot.get('homes_in', '?')} of {self._snapshot.get('homes', '?')} in"
         bill = f"homes' balance {money(number(totals, 'homes_money_ueur'))}"
-        return Group(table, Text(f"{homes}   {bill}   {sky}"))
+        return Group(table, Text(f"{homes}   {bill}", no_wrap=True), Text(sky, no_wrap=True))
 
     def _alerts(self) -> Iterator[Text]:
         for row in self._snapshot.get("events") or ():
@@ -187,27 +214,20 @@ class Display:
         if said:
             yield Text(f"! {', '.join(said)}", style="yellow")
 
-    def _history(self) -> RenderableType:
-        table = Table(box=None, padding=(0, 2), header_style="bold dim")
-        for heading in (
-            "last slots",
-            "price",
-            "given",
-            "sold",
-            "bought",
-            "from grid",
-            "to grid",
-            "homes' money",
-        ):
-            table.add_column(heading, justify="left" if heading == "last slots" else "right")
-        for row in reversed(self._slots):
+    def _history(self, slots: int) -> RenderableType:
+        roomy = self._console.width >= _ROOMY_COLUMNS
+        table = Table(box=None, padding=(0, 3 if roomy else 1, 0, 0), pad_edge=False, header_style="bold dim")
+        table.add_column("time", no_wrap=True)
+        for heading in ("€/kWh", "given kWh", "sold kWh", "bought kWh", "meters in", "meters out", "homes €"):
+            table.add_column(heading, justify="right", no_wrap=True)
+        for row in list(reversed(self._slots))[:slots]:
             totals = row.get("totals") or {}
             energies = ("given_wh", "sold_wh", "bought_wh", "imported_wh", "exported_wh")
             table.add_row(
-                local_time(row),
+                local_time(row).rpartition(" ")[2],
                 price(number(row, "price_ueur_per_kwh")),
-                *(kwh(number(totals, name)) for name in energies),
-                money(number(totals, "homes_money_ueur")),
+                *(_energy(totals, name) for name in energies),
+                money(number(totals, "homes_money_ueur")).removesuffix(" €"),
             )
         return table
 
@@ -220,20 +240,42 @@ class Display:
         return table
 
 
+def _why(suite: core.Suite) -> str:
+    return suite.cause.value if suite.cause is not None else ""
+
+
+def _energy(totals: Mapping[str, Any], name: str) -> str:
+    return kwh(number(totals, name)).removesuffix(" kWh")
+
+
+def _short_price(price_ueur_per_kwh: int) -> str:
+    """0.330000 -> `0.33`: a tariff has few digits."""
+    whole, _, decimals = price(price_ueur_per_kwh).partition(".")
+    return f"{whole}.{decimals.rstrip('0'):0<2}"
+
+
 def _daemons(suite: core.Suite, children: Mapping[str, Child]) -> RenderableType:
-    table = Table(box=None, padding=(0, 2), header_style="bold dim")
-    for heading in ("daemon", "pid", "state", "memory", "says"):
-        table.add_column(heading, no_wrap=True, overflow="ellipsis")
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold dim", expand=True)
+    for heading in ("daemon", "pid", "state", "memory"):
+        table.add_column(heading, no_wrap=True)
+    # What a daemon says takes the room that is left, and no more: the columns before it stay.
+    table.add_column("says", no_wrap=True, overflow="ellipsis", ratio=1)
     shown = list(suite.daemons.values())
     for daemon in shown[:_DAEMONS_SHOWN]:
         pid = children[daemon.name].pid
-        state = Text(daemon.state.value, style=_STATE_STYLES[daemon.state])
-        table.add_row(daemon.name, str(pid), state, _memory(pid), clean(daemon.status))
+        table.add_row(daemon.name, str(pid), _state(daemon), _memory(pid), clean(daemon.status))
     if len(shown) > _DAEMONS_SHOWN:
         rest = shown[_DAEMONS_SHOWN:]
         ready = sum(d.state is core.State.READY for d in rest)
         table.add_row(f"{len(rest)} more", "", f"{ready} ready", "", "")
     return table
+
+
+def _state(daemon: core.Daemon) -> Text:
+    """A daemon that went in order has ended; only one that did not is dead."""
+    if daemon.state is core.State.DEAD and (daemon.code == 0 or (daemon.told and daemon.code == -SIGTERM)):
+        return Text("ended", style="dim")
+    return Text(daemon.state.value, style=_STATE_STYLES[daemon.state])
 
 
 def _memory(pid: int) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any, TextIO
 
 from energyctl.render import RED, YELLOW, clean, paint, to_json, wants_colour
-from energyctl.slotline import slot_line, with_eur
+from energyctl.slotline import slot_line, spoken, with_eur
 from energyctl.up import core
 from energyctl.up.process import Child
 
@@ -59,7 +59,7 @@ class PlainLines:
 
     def said(self, name: str, line: str) -> None:
         """A daemon's own words: a person wants to see them."""
-        self._err.line(clean(f"{name}: {line}"))
+        self._err.line(clean(spoken(name, line)))
 
     def note(self, text: str) -> None:
         """The supervisor's words."""

@@ -46,7 +46,7 @@ def in_foreground(order: Order, session: Session) -> Exit:
     with ExitStack() as stack:
         stack.callback(watcher.close)
         suite = supervise(order, watcher)
-    _good_bye(suite, session)
+    _good_bye(suite, order, session)
     return suite.exit_code
 
 
@@ -77,13 +77,17 @@ def _watcher(order: Order, session: Session) -> Watcher:
     return PlainLines(order.title)
 
 
-def _good_bye(suite: core.Suite, session: Session) -> None:
+def _good_bye(suite: core.Suite, order: Order, session: Session) -> None:
     why = suite.cause.value if suite.cause else "ended"
     if session.as_json:
         text = json.dumps({"type": "stopped", "cause": why, "code": int(suite.exit_code)})
         stream = sys.stdout
     else:
         text, stream = f"stopped: {why}", sys.stderr
+        if order.hold.keep_log:
+            text += f"\nhint:  all that was said: {order.plan.run / record.LOG}"
+            if suite.was_ready:
+                text += "; started again (without --fresh), the market goes on"
     try:
         stream.write(text + "\n")
         stream.flush()

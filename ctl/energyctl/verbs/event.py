@@ -45,7 +45,9 @@ def list_events(ctx: typer.Context) -> Answer:
 def raise_event(
     ctx: typer.Context,
     kind: Annotated[str, typer.Argument(help="What happens: one of `energyctl event list`.")],
-    intensity: Annotated[float, typer.Option("--intensity", help="1 adds exactly beta to the price.")] = 1.0,
+    intensity: Annotated[
+        float, typer.Option("--intensity", help="1 is the event as the scenario has it.")
+    ] = 1.0,
     lasting: Annotated[
         str | None, typer.Option("--for", metavar="N|2h", help="Slots, or market time (rounded up to slots).")
     ] = None,

@@ -50,12 +50,12 @@ def show(
     reply: dict[str, Any] = ask(session(ctx), "Ledger", {"slot": slot, "first": first, "count": count})[
         "ledger"
     ]
-    blocks: list[Block] = [f"slot {reply.get('slot', slot)}  {clock(str(reply.get('time', '')))}".rstrip()]
+    blocks: list[Block] = [f"slot {reply.get('slot', slot)}  {clock(str(reply.get('time', '')))} UTC"]
     for name, value in reply.items():
         if isinstance(value, list) and value and all(isinstance(row, dict) for row in value):
             blocks += [f"{name}:", _rows(value)]
         elif isinstance(value, dict) and name != "meta":  # who handed in: for programs
-            blocks.append(f"{name}: " + ", ".join(f"{_label(n)} {_cell(n, v)}" for n, v in value.items()))
+            blocks.append(Table((name, ">"), [(_label(n), _cell(n, v)) for n, v in value.items()]))
         elif name not in {"slot", "time", "meta"} and not isinstance(value, list):
             blocks.append(f"{_label(name)}: {_cell(name, value)}")
     return Answer(with_eur(reply, "ledger"), tuple(blocks))
@@ -104,6 +104,7 @@ def export(
 def _where(here: Session, state: Path | None, compiled: Path | None) -> list[str]:
     """Which ledger: of the named state, of the market that runs here, or of this user's default state."""
     import os
+    import sys
 
     from energyctl.up import proc
 
@@ -113,7 +114,9 @@ def _where(here: Session, state: Path | None, compiled: Path | None) -> list[str
         state, compiled = Path(kept.state), compiled or Path(kept.compiled)
     if state is None and here.control.exists():
         return [*found, "--run", str(here.run_dir)]
-    state = state or default_state(os.environ, "default")
+    if state is None:
+        state = default_state(os.environ, "default")
+        sys.stderr.write(f"no market runs here: the ledger in {state}; --state DIR names another\n")
     live = kept is not None and kept.up.alive() and here.control.exists()
     source = ["--run", str(here.run_dir)] if live else ["--ledger", str(state / "market" / "ledger.db")]
     return [
@@ -138,7 +141,9 @@ def _label(name: str) -> str:
 
 def _cell(name: str, value: object) -> str:
     """A value by the unit that its name ends with."""
-    if not isinstance(value, int) or isinstance(value, bool):
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if not isinstance(value, int):
         return str(value)
     if name.endswith("_ueur_per_kwh"):
         return f"{price(value)} €/kWh"

@@ -51,7 +51,7 @@ def show_price(
 def _now(reply: dict[str, Any]) -> Answer:
     row = reply["current"]
     text = (
-        f"slot {row['slot']} ({clock(row['time'])})  {price(row['price_ueur_per_kwh'])} €/kWh"
+        f"slot {row['slot']} ({clock(row['time'])} UTC)  {price(row['price_ueur_per_kwh'])} €/kWh"
         f"  import {price(row['import_ueur_per_kwh'])}  export {price(row['export_ueur_per_kwh'])}"
         f"{_marks(row)}"
     )

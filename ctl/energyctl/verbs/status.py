@@ -79,8 +79,8 @@ def _market(snapshot: dict[str, Any]) -> list[Block]:
         f"  trades   given {kwh(number(totals, 'given_wh'))}   sold {kwh(number(totals, 'sold_wh'))}"
         f"   bought {kwh(number(totals, 'bought_wh'))}"
     )
-    grid = f"  grid     from {kwh(number(totals, 'imported_wh'))}   to {kwh(number(totals, 'exported_wh'))}"
-    return [prices, flows, trades, grid]
+    meters = f"  meters   in {kwh(number(totals, 'imported_wh'))}   out {kwh(number(totals, 'exported_wh'))}"
+    return [prices, flows, trades, meters]
 
 
 def _inside(found: dict[str, Any], snapshot: dict[str, Any]) -> list[Block]:

@@ -36,17 +36,25 @@ def up(
         typer.Option("--for", metavar="1d|96", help="End after so much market time, or so many slots."),
     ] = None,
     speed: Annotated[
-        float | None, typer.Option("--speed", min=0.0, help="Market seconds per second (the scenario says).")
+        float | None,
+        typer.Option(
+            "--speed", min=0.0, metavar="N", help="Market seconds per second (default: the scenario's)."
+        ),
     ] = None,
-    homes: Annotated[int | None, typer.Option("--homes", min=1, help="Number of homes.")] = None,
-    seed: Annotated[int | None, typer.Option("--seed", min=0, help="Of all chance.")] = None,
+    homes: Annotated[int | None, typer.Option("--homes", min=1, metavar="N", help="Number of homes.")] = None,
+    seed: Annotated[
+        int | None, typer.Option("--seed", min=0, metavar="N", help="The seed of all chance.")
+    ] = None,
     state: Annotated[
-        Path | None, typer.Option("--state", help="Ledger and registers (default: below $XDG_STATE_HOME).")
+        Path | None,
+        typer.Option("--state", metavar="DIR", help="Ledger and registers (default: below $XDG_STATE_HOME)."),
     ] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Begin with an empty state.")] = False,
-    shards: Annotated[int | None, typer.Option("--shards", min=1, help="Processes of the home pool.")] = None,
+    shards: Annotated[
+        int | None, typer.Option("--shards", min=1, metavar="N", help="Processes of the home pool.")
+    ] = None,
     report: Annotated[
-        Path | None, typer.Option("--report", help="At the end, write the report here.")
+        Path | None, typer.Option("--report", metavar="DIR", help="At the end, write the report here.")
     ] = None,
     detach: Annotated[bool, typer.Option("--detach", help="Return when all is ready.")] = False,
 ) -> Answer | int:

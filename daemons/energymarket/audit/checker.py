@@ -92,6 +92,7 @@ class Checker:
             for order in beside.orders:
                 self._orders.setdefault(order.slot, []).append(order)
         if beside is not None:
+            self._prices.know_reload(beside.meta.get("price"))
             self._checkpoints = {each.slot: each for each in beside.checkpoints}
 
     # the slots
@@ -230,10 +231,9 @@ class Checker:
     def end(self, beside: Beside | None) -> None:
         """What must hold once all slots have been heard."""
         last = self._chain.last
-        for slot in sorted(each for each in self._checkpoints if last is None or each <= last):
-            self.findings.add(
-                Kind.CHECKPOINT_DIFFERS, "a checkpoint of a slot that the ledger has not", slot=slot
-            )
+        for slot in sorted(self._checkpoints):
+            text = "a checkpoint of a slot that the ledger has not"
+            self.findings.add(Kind.CHECKPOINT_DIFFERS, text, slot=slot)
         for each in self._stretches.values():
             if self._chain.first is None or each.first < self._chain.first or each.last > (last or 0):
                 self.findings.add(Kind.SLOT_MISSING, "a compacted stretch beyond the ledger", slot=each.last)
@@ -282,7 +282,7 @@ class Checker:
         compared = int(np.count_nonzero(self.accounts.compared))
         with_registers = sum(self._with_registers.values())
         notes = []
-        if self.compiled is None:
+        if self.compiled is None and not self._chain_only:
             notes.append("no compiled scenario: tariff, floor, cap, factors and batteries were not checked")
         if self._prices.reloaded_from is not None:
             since = f"from slot {self._prices.reloaded_from} on"

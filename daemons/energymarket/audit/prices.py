@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 from energymarket.audit.findings import Findings, Kind
+from energymarket.core.parameters import EventKind, Factor, PriceModel
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from energymarket.audit.opened import Notes, Opened
-    from energymarket.core.parameters import Factor
     from energymarket.scenario.compiled import Compiled
     from energymarket.transport.store import SlotRow
 
@@ -23,8 +26,24 @@ class Prices:
         self._compiled = compiled
         self._previous: int | None = None if compiled is None else compiled.price.initial_ueur_per_kwh
         self._gamma: float | None = None if compiled is None else compiled.price.gamma
+        self._limits: tuple[Any, Any] = (None, None)
         self._flows: tuple[int, int] | None = (0, 0)  # consumed, produced in the slot before; None: unknown
-        self.reloaded_from: int | None = None  # since when coefficients are not the scenario's
+        self._models: tuple[PriceModel, ...] = () if compiled is None else (compiled.price,)
+        self._may_be_reloaded = True  # coefficients; a live market does not tell
+        self.reloaded_from: int | None = None  # since when they are not known
+
+    def know_reload(self, text: str | None) -> None:
+        """What the ledger's file says of reloaded coefficients: JSON of the last ones, or None if never."""
+        self._may_be_reloaded = text is not None
+        if text is None or self._compiled is None:
+            return
+        try:
+            found = json.loads(text)
+            factors = tuple(Factor(**each) for each in found.pop("factors"))
+            events = tuple(EventKind(**each) for each in found.pop("events"))
+            self._models += (PriceModel(**found, factors=factors, events=events),)
+        except (ValueError, TypeError, KeyError, AttributeError):
+            self._findings.add(Kind.STATE_DIFFERS, "reloaded coefficients cannot be read")
 
     def pass_over(self, row: SlotRow, notes: Notes | None) -> None:
         """A slot without detail: only its price and its flows are known."""
@@ -35,9 +54,10 @@ class Prices:
         """One slot."""
         self._check_sum(slot)
         self._check_chain(slot)
+        self._check_limits(slot)
         if self._compiled is not None:
             self._check_tariff(slot, self._compiled)
-            if self._is_by_scenario(slot, self._compiled):
+            if self._is_by_scenario(slot):
                 self._check_model(slot, self._compiled)
         self._previous = slot.head.price_ueur_per_kwh
         self._note_flows(slot.notes)
@@ -86,10 +106,17 @@ class Prices:
             self._same(slot, "not gamma times the price before", expected, INERTIA, inertia)
         self._gamma = gamma
 
-    def _is_by_scenario(self, slot: Opened, compiled: Compiled) -> bool:
-        """Whether the coefficients are still those of the scenario: a reload may have changed them."""
-        if self.reloaded_from is None and slot.notes.meta.get("gamma") != compiled.price.gamma:
-            self.reloaded_from = slot.slot
+    def _is_by_scenario(self, slot: Opened) -> bool:
+        """Whether the coefficients are the scenario's, or those that were reloaded last."""
+        for name in ("gamma", "floor_ueur_per_kwh", "cap_ueur_per_kwh"):
+            known = [getattr(model, name) for model in self._models]
+            found = slot.notes.meta.get(name)
+            if found in known or self.reloaded_from is not None:
+                continue
+            if self._may_be_reloaded:
+                self.reloaded_from = slot.slot
+            else:
+                self._same(slot, "not the scenario's coefficient", repr(known[0]), name, repr(found))
         return self.reloaded_from is None
 
     def _check_tariff(self, slot: Opened, compiled: Compiled) -> None:
@@ -109,41 +136,49 @@ class Prices:
                 account=account,
             )
 
+    def _check_limits(self, slot: Opened) -> None:
+        """The published price is the sum of the terms, within floor and cap; both stand in the row."""
+        head, meta = slot.head, slot.notes.meta
+        limits = (meta.get("floor_ueur_per_kwh"), meta.get("cap_ueur_per_kwh"))
+        possible = []
+        for floor, cap in (limits, self._limits):  # a reload within the slot: as with gamma
+            if isinstance(floor, int) and isinstance(cap, int):
+                possible.append(min(max(head.unclipped_ueur_per_kwh, floor), cap))
+        self._limits = limits
+        if head.price_ueur_per_kwh not in possible:
+            expected = possible[0] if possible else "floor and cap in the row"
+            text = "not the sum of the terms, within floor and cap"
+            self._same(slot, text, expected, "price_ueur_per_kwh", head.price_ueur_per_kwh)
+
     def _check_model(self, slot: Opened, compiled: Compiled) -> None:
-        """Floor and cap, and every term that can be computed without having been there."""
-        head, model = slot.head, compiled.price
-        clipped = min(max(head.unclipped_ueur_per_kwh, model.floor_ueur_per_kwh), model.cap_ueur_per_kwh)
-        self._same(
-            slot,
-            "not the sum of the terms, within floor and cap",
-            clipped,
-            "price_ueur_per_kwh",
-            head.price_ueur_per_kwh,
-        )
-        kinds = {kind.name: kind for kind in model.events}
+        """Every term that can be computed without having been there."""
+        head, model = slot.head, self._models[0]
         names = [INERTIA, *(factor.name for factor in model.factors), *(name for name, _ in head.events)]
-        self._same(
-            slot,
-            "the terms are of other causes",
-            " ".join(names),
-            "terms",
-            " ".join(n for n, _ in head.terms),
-        )
-        if [name for name, _ in head.terms] != names:
+        shown = [name for name, _ in head.terms]
+        self._same(slot, "the terms are of other causes", " ".join(names), "terms", " ".join(shown))
+        if shown != names:
             return
-        expected: list[int | None] = [_term(factor, slot, compiled, self._flows) for factor in model.factors]
-        for name, permille in head.events:
-            kind = kinds.get(name)
-            expected.append(None if kind is None else round(kind.beta_ueur_per_kwh * permille / 1000))
-        for (name, value), right in zip(head.terms[1:], expected, strict=True):
-            if right is not None:
-                self._same(slot, "not coefficient times cause", right, name, value)
+        factors = {factor.name: _value(factor, slot, compiled, self._flows) for factor in model.factors}
+        for number, (name, found) in enumerate(head.terms[1:]):
+            possible = [_term(number, name, each, factors, dict(head.events)) for each in self._models]
+            if possible[0] is not None and found not in possible:
+                self._same(slot, "not coefficient times cause", possible[0], name, found)
 
 
-def _term(factor: Factor, slot: Opened, compiled: Compiled, flows: tuple[int, int] | None) -> int | None:
-    """Coefficient times the factor's value, half even; None where only those who were there know it."""
-    value = _value(factor, slot, compiled, flows)
-    return None if value is None else round(factor.alpha_ueur_per_kwh * value)
+def _term(
+    number: int,
+    name: str,
+    model: PriceModel,
+    factors: Mapping[str, float | None],
+    events: Mapping[str, int],
+) -> int | None:
+    """Coefficient times cause, half even; None where only those who were there know the cause."""
+    if number < len(factors):
+        cause = factors[name]
+        alpha = next((each.alpha_ueur_per_kwh for each in model.factors if each.name == name), 0.0)
+        return None if cause is None else round(alpha * cause)
+    beta = next((kind.beta_ueur_per_kwh for kind in model.events if kind.name == name), 0.0)
+    return round(beta * events[name] / 1000)
 
 
 def _value(factor: Factor, slot: Opened, compiled: Compiled, flows: tuple[int, int] | None) -> float | None:

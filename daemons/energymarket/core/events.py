@@ -202,7 +202,8 @@ class EventBook:
 
     def listed(self, slot: int) -> list[Event]:
         """The events that act on a slot or will act later, oldest first."""
-        events = (event for event in self.events.values() if not event.over(slot))
+        # The market's main thread asks too, while the owner enters what `external` says.
+        events = (event for event in list(self.events.values()) if not event.over(slot))
         return sorted(events, key=lambda event: (event.slot, event.origin, event.kind, event.seq))
 
     def forget(self, slot: int) -> None:

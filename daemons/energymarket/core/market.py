@@ -19,7 +19,7 @@ from energymarket.core.settlement import Batch, Prices, Readings, Settlement
 from energymarket.core.units import money_ueur
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     import numpy.typing as npt
 
@@ -94,22 +94,27 @@ class Accounts:
 
     readings: Readings
     balance_ueur: npt.NDArray[np.int64]
-    last_slot: npt.NDArray[np.int64]  # last slot with a row of the home, NO_SLOT if none
+    last_slot: npt.NDArray[np.int64]  # last slot with a batch of the home, NO_SLOT if none
 
     @classmethod
     def fresh(cls, homes: int) -> Accounts:
         """Accounts of a ledger without a slot."""
         return cls(Readings.zero(homes), np.zeros(homes, np.int64), np.full(homes, NO_SLOT, np.int64))
 
-    def apply(self, slot: int, columns: dict[str, npt.NDArray[np.int64]]) -> None:
-        """Add a committed slot: registers, balances and the slot in which a home was last heard."""
+    def apply(
+        self, slot: int, columns: dict[str, npt.NDArray[np.int64]], batches: Iterable[tuple[int, int, str]]
+    ) -> None:
+        """Add a committed slot: registers, balances, and for the homes of its batches (first home, count,
+        id) that they were heard. A home with an order alone has a row too, but nobody has read its meter.
+        """
         rows = columns["home"] - 1
         self.readings.production_wh[rows] += columns["produced_wh"]
         self.readings.consumption_wh[rows] += columns["consumed_wh"]
         self.readings.import_wh[rows] += columns["imported_wh"]
         self.readings.export_wh[rows] += columns["exported_wh"]
         self.balance_ueur[rows] += columns["money_ueur"]
-        self.last_slot[rows] = slot
+        for first, count, _ in batches:
+            self.last_slot[first - 1 : first - 1 + count] = slot
 
     def copy(self) -> Accounts:
         """An independent copy."""
@@ -177,6 +182,13 @@ class Market:
         self.batches = {}
         self.orders = []
         return self.opening
+
+    def reopen_slot(self, opening: Opening) -> Opening:
+        """Open a slot as it was when orders were acknowledged in it, whatever has been learned since."""
+        self.opening = opening
+        self.batches = {}
+        self.orders = []
+        return opening
 
     def _prices(self, slot: int, price: int) -> Prices:
         tariff = self.rules.tariff
@@ -286,7 +298,7 @@ class Market:
     def commit_slot(self, closed: Closed) -> None:
         """Make a durable slot the state from which the next one starts."""
         opening = self._opened()
-        self.accounts.apply(closed.slot, closed.settlement.columns)
+        self.accounts.apply(closed.slot, closed.settlement.columns, closed.batches)
         self.hash = closed.hash
         self.slot = closed.slot
         self.price_ueur_per_kwh = opening.prices.price

@@ -70,12 +70,14 @@ class Exchange:
     epoch: int
     deadline_ns: int
     gate_ns: int
+    homes: int
     offers: npt.NDArray[np.void]
     taker_ids: npt.NDArray[np.uint32]
     need_wh: npt.NDArray[np.int64]
     stop: StopFlag
     packed: list[tuple[int, bytes]] = field(init=False)
     put_types: set[int] = field(init=False)
+    next_index: npt.NDArray[np.int32] = field(init=False)  # by giver: parts below it are claimed here
     result: Bargain = field(init=False)
 
     def __post_init__(self) -> None:
@@ -85,6 +87,7 @@ class Exchange:
         ]
         self.packed.reverse()  # popped from the end, so that the oldest goes first
         self.put_types = set()
+        self.next_index = np.zeros(self.homes + 1, np.int32)
         self.result = Bargain(
             received_wh=np.zeros(len(self.taker_ids), np.int64),
             excess_wh=np.zeros(len(self.taker_ids), np.int64),
@@ -94,12 +97,25 @@ class Exchange:
     def run(self) -> Bargain:
         """Bargain until the deadline; then take back what nobody took."""
         try:
+            self._forget_earlier_life()
             self._bargain()
             self._take_back()
         except QueueFrozen:
             self.result.degraded = True
         self._shed()
         return self.result
+
+    def _forget_earlier_life(self) -> None:
+        """What lies there under our types before we have put anything was put by us before we died."""
+        if self.packed:
+            with self.queue.locked(self._wait_s()):
+                for kind, _ in self.packed:
+                    while self.queue.take(kind) or self.queue.take(kind | GIVEN_BACK):
+                        pass
+
+    def _wait_s(self) -> float:
+        """How long the semaphore is waited for at most from now on."""
+        return min(LOCK_WAIT_S, max(0.0, (self.gate_ns - boottime_ns()) / 2e9))
 
     def _bargain(self) -> None:
         while (left_s := (self.deadline_ns - boottime_ns()) / 1e9) > 0 and not self.stop.is_set():
@@ -184,7 +200,10 @@ class Exchange:
         return got
 
     def _offers_of(self, data: bytes) -> npt.NDArray[np.void] | None:
-        """The offers of this slot in a message; None for one of another slot or of nobody we know."""
+        """The offers of this slot in a message; None for one of another slot or of nobody we know.
+
+        A giver that died and came back may put again what was claimed here already: that is left out.
+        """
         try:
             head, offers = offer_message.unpack(data)
         except offer_message.WireError:
@@ -192,10 +211,13 @@ class Exchange:
             return None
         if (head.slot, head.epoch) != (self.slot, self.epoch):
             return None
-        return offers
+        known = offers["giver"] <= self.homes
+        giver = np.where(known, offers["giver"], 0)
+        return offers[known & (offers["index"] >= self.next_index[giver])]
 
     def _book(self, served: exchange.Served) -> None:
         result = self.result
+        np.maximum.at(self.next_index, served.claims["giver"], served.claims["index"].astype(np.int32) + 1)
         result.claims.append(served.claims)
         result.received_wh += served.received_wh
         result.excess_wh += served.excess_wh
@@ -204,8 +226,7 @@ class Exchange:
 
     def _take_back(self) -> None:
         """Every message that still lies there under a type of ours, whoever split it meanwhile."""
-        left_s = (self.gate_ns - boottime_ns()) / 2e9
-        with self.queue.locked(min(LOCK_WAIT_S, max(0.0, left_s))):
+        with self.queue.locked(self._wait_s()):
             self._collect(0)
             self._collect(GIVEN_BACK)
 

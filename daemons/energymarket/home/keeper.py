@@ -38,13 +38,12 @@ PATIENCE_S = 5.0
 
 @dataclass(slots=True)
 class Handed:
-    """A batch that has been handed in and not answered."""
+    """What is handed in after the exchange of a slot, until it has been answered."""
 
     slot: int
     epoch: int
-    id: str
-    data: bytearray
-    shed: int
+    columns: dict[str, npt.NDArray[np.int64]]
+    bargain: Bargain
 
 
 class Keeper:
@@ -147,11 +146,8 @@ class Keeper:
             return
         if self._scenes.is_late(page.slot):
             self._stop.wait_until(page.gate_ns + page.slot_ns // 20)
-        if self._single:
-            self._trade_singly(columns, page.slot)
         books.write()
-        handed = self._pack(columns, bargain, page)
-        self._hand_in(handed, page)
+        self._hand_in(Handed(page.slot, page.epoch, columns, bargain), page)
 
     def _weather_of(self, slot: int) -> Sample:
         reading = self._board.sample(slot, boottime_ns())
@@ -177,6 +173,7 @@ class Keeper:
             epoch=page.epoch,
             deadline_ns=page.exchange_ns,
             gate_ns=page.gate_ns,
+            homes=homes,
             offers=exchange.make_offers(fleet.ids, up_wh, positions),
             taker_ids=fleet.ids[takers],
             need_wh=net.need_wh[takers],
@@ -202,12 +199,15 @@ class Keeper:
         return bargain, columns
 
     def _trade_singly(self, columns: dict[str, npt.NDArray[np.int64]], slot: int) -> None:
-        """A single home buys and sells by its own orders; the batch then has none left to state."""
+        """A single home buys and sells by its own orders; the batch then has none left to state.
+
+        An order that was not answered (Lost) is sent again under its id when its slot is open again.
+        """
         for at, home in enumerate(self._fleet.ids.tolist()):
             energy_wh = int(columns["sold_wh"][at] - columns["bought_wh"][at])
             if energy_wh == 0:
                 continue
-            answer = self._order(home, energy_wh, f"{home}-{slot}")
+            answer = self._session.order(home, energy_wh, f"{home}-{slot}")
             if isinstance(answer, Refused):
                 log.warning("order of home %d refused: %s", home, answer.name)
                 continue
@@ -218,19 +218,9 @@ class Keeper:
                 answer["price_ueur_per_kwh"] / 1e6, answer["receipt"],
             )  # fmt: skip
 
-    def _order(self, home: int, energy_wh: int, order_id: str) -> dict[str, Any] | Refused:
-        """An order, sent again under its id after a reconnect: it is booked once."""
-        while True:
-            try:
-                return self._session.order(home, energy_wh, order_id)
-            except Lost:
-                joined = self._session.join()
-                if joined is None:
-                    return Refused("Stopping", {})
-
     # the batch
 
-    def _pack(self, columns: dict[str, npt.NDArray[np.int64]], bargain: Bargain, page: ClockPage) -> Handed:
+    def _pack(self, handed: Handed) -> bytearray:
         state = self._books.present
         full: dict[str, npt.NDArray[Any]] = {
             "production_wh": state.production_wh,
@@ -239,18 +229,19 @@ class Keeper:
             "export_wh": state.export_wh,
             "policy": np.ascontiguousarray(self._fleet.policy, "u1"),
         }
-        full |= columns
-        first, count = self._fleet.first, self._fleet.count
-        data = batch_wire.pack(full, bargain.all_claims(), slot=page.slot, epoch=page.epoch, first=first)
-        batch_id = f"{first}+{count}@{page.slot}.{page.epoch}"
-        return Handed(page.slot, page.epoch, batch_id, data, bargain.shed)
+        full |= handed.columns
+        claims, first = handed.bargain.all_claims(), self._fleet.first
+        return batch_wire.pack(full, claims, slot=handed.slot, epoch=handed.epoch, first=first)
 
     def _hand_in(self, handed: Handed, page: ClockPage) -> None:
         """Send the batch and book its receipt. Without an answer it is kept, and sent again."""
         self._handed = handed
+        if self._single:
+            self._trade_singly(handed.columns, handed.slot)
+        batch_id = f"{self._fleet.first}+{self._fleet.count}@{handed.slot}.{handed.epoch}"
         wait_s = max(0, page.next_open_ns - boottime_ns()) / 1e9 + PATIENCE_S
         answer = self._session.submit(
-            handed.data, handed.id, handed.slot, handed.epoch, shed=handed.shed, wait_s=wait_s
+            self._pack(handed), batch_id, handed.slot, handed.epoch, shed=handed.bargain.shed, wait_s=wait_s
         )
         self._handed = None
         if isinstance(answer, Refused):

@@ -7,10 +7,10 @@ the seals, and the sums per home by the digest with the stretch's last hash.
 from __future__ import annotations
 
 import hashlib
-import json
 from typing import TYPE_CHECKING
 
 from energymarket.core import ledger
+from energymarket.transport.store import StoreError
 
 if TYPE_CHECKING:
     from energymarket.transport.store import LedgerStore, SlotRow
@@ -19,6 +19,14 @@ if TYPE_CHECKING:
 def stretch_digest(last_hash: bytes, body: bytes) -> bytes:
     """What ties the sums of a compacted stretch to the chain."""
     return hashlib.sha256(last_hash + body).digest()
+
+
+def sound_slot(store: LedgerStore, slot: int) -> SlotRow | None:
+    """A slot whose row is as it was written; None if there is none. Raises StoreError if it was changed."""
+    row = store.slot(slot)
+    if row is not None and row.seal_now() != row.seal:
+        raise StoreError(f"slot {slot}: the seal does not hold: a column of its row was changed")
+    return row
 
 
 class ChainAudit:
@@ -32,8 +40,8 @@ class ChainAudit:
         self.problem: str | None = None
         before = store.slot(first - 1)
         self.hash = before.hash if before is not None else bytes.fromhex(store.meta("genesis") or "")
-        self._stretches = {last: (body, digest) for _, last, body, digest in store.days()}
-        self._covered = [(first_slot, last) for first_slot, last, _, _ in store.days()]
+        self._store = store
+        self._stretch: tuple[int, int, bytes, bytes] | None = None  # that the last compacted slot lay in
 
     def hear(self, row: SlotRow) -> None:
         """Check one slot against what came before it."""
@@ -64,16 +72,16 @@ class ChainAudit:
         sealed = (head.slot, head.price_ueur_per_kwh, head.import_ueur_per_kwh, head.export_ueur_per_kwh)
         if shown != sealed:
             return f"slot {row.slot}: the row's prices {shown} are not the body's {sealed}"
-        if not isinstance(json.loads(row.totals), dict):
-            return f"slot {row.slot}: the totals are unreadable"
         return None
 
     def _compacted(self, row: SlotRow) -> str | None:
         self.compacted += 1
-        if not any(first <= row.slot <= last for first, last in self._covered):
+        if self._stretch is None or row.slot > self._stretch[1]:
+            # Looked up as it is now: the market may be compacting while it verifies.
+            self._stretch = self._store.stretch_over(row.slot)
+        if self._stretch is None:
             return f"slot {row.slot}: its body is gone, and no compacted stretch covers it"
-        if row.slot in self._stretches:
-            body, digest = self._stretches[row.slot]
-            if stretch_digest(row.hash, body) != digest:
-                return f"slot {row.slot}: the sums of the compacted stretch that ends here do not hold"
+        _, last, body, digest = self._stretch
+        if row.slot == last and stretch_digest(row.hash, body) != digest:
+            return f"slot {row.slot}: the sums of the compacted stretch that ends here do not hold"
         return None

@@ -7,8 +7,7 @@ import logging
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any, Final
 
-from energymarket.core.events import book_from_dict
-from energymarket.core.market import Order, Outside
+from energymarket.core.market import Order
 from energymarket.market import recovery, snapshot
 from energymarket.runtime.clock import boottime_ns
 from energymarket.transport.store import OrderRow, SlotRow, StoreError
@@ -16,7 +15,7 @@ from energymarket.transport.store import OrderRow, SlotRow, StoreError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from energymarket.core.market import Closed, Market
+    from energymarket.core.market import Closed, Market, Opening
     from energymarket.core.parameters import PriceModel
     from energymarket.market.retention import Retention
     from energymarket.transport.store import LedgerStore
@@ -46,27 +45,16 @@ class Bookkeeper:
         """Orders of a slot that were acknowledged before, in order of receipt."""
         return [recovery.order_of(row) for row in self.store.orders_of(slot)]
 
-    def outside_as_it_was(self, slot: int) -> Outside | None:
-        """What a slot with acknowledged orders was opened with: its price must come out again.
+    def opening_as_it_was(self, slot: int) -> Opening | None:
+        """How a slot with acknowledged orders was opened: their price is the slot's, also after a restart."""
+        opening = recovery.opening_of(self.store.meta("opening"))
+        return opening if opening is not None and opening.slot == slot else None
 
-        The book of events is set back with it.
-        """
-        saved = json.loads(self.store.meta("opening") or "{}")
-        if saved.get("slot") != slot:
-            return None
-        self._market.book = book_from_dict(saved["book"])
-        return Outside(**saved["outside"])
-
-    def append(self, orders: Sequence[Order], outside: Outside) -> bool:
-        """Make orders durable; the slot's first ones together with what the slot was opened with."""
+    def append(self, orders: Sequence[Order]) -> bool:
+        """Make orders durable; the slot's first ones together with how the slot was opened."""
         state = {}
-        if len(self._market.orders) == len(orders):
-            facts = {
-                "slot": orders[0].slot,
-                "outside": asdict(outside),
-                "book": self._market.book.to_dict(),
-            }
-            state["opening"] = json.dumps(facts)
+        if len(self._market.orders) == len(orders) and self._market.opening is not None:
+            state["opening"] = json.dumps(asdict(self._market.opening))
         try:
             self.store.append_orders([OrderRow(**asdict(order)) for order in orders], state)
         except StoreError as error:
@@ -113,14 +101,14 @@ class Bookkeeper:
         if closed.slot % CHECKPOINT_SLOTS:
             return None
         after = self._market.accounts.copy()
-        after.apply(closed.slot, closed.settlement.columns)
+        after.apply(closed.slot, closed.settlement.columns, closed.batches)
         return recovery.checkpoint_of(closed.hash, after)
 
     def tidy(self) -> None:
         """Between two slots: fold the write-ahead log back, compact detail that has grown too large."""
         try:
-            self.store.fold_wal()
-            self._retention.tend(self.store, self._market.slot)
+            self.store.fold_wal(self._retention.wal_bytes_max)
+            self._retention.tend(self.store)
         except StoreError as error:
             log.warning("tidying the ledger failed, it is tried again: %s", error)
 

@@ -8,7 +8,7 @@ import os
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
-from energymarket.core.events import EventAnswer, Origin
+from energymarket.core.events import DURATION_SLOTS_MAX, EventAnswer, Origin
 from energymarket.core.records import Phase
 from energymarket.market import history, snapshot
 from energymarket.market.messages import Asked, Continue, StopAsked
@@ -16,6 +16,7 @@ from energymarket.market.reload import Reading
 from energymarket.runtime.clock import boottime_ns
 from energymarket.transport import memory_fd, resources
 from energymarket.wire.messages import CONTROL
+from energymarket.wire.varlink import encode_reply
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -84,7 +85,7 @@ class ControlDesk:
         elif method == "Stop":
             self.owner.inbox.put(StopAsked(lambda slot: call.reply({"slot": slot})))
         else:
-            self.owner.inbox.put(Asked(call))
+            self.owner.inbox.put_later(Asked(call))
 
     def _status(self) -> dict[str, Any]:
         owner = self.owner
@@ -149,8 +150,9 @@ class ControlDesk:
         self.watchers.pop(peer, None)
 
     def _tell(self, answer: dict[str, Any]) -> None:
+        frame = encode_reply(answer, continues=True)
         for call in list(self.watchers.values()):
-            call.reply(answer, continues=True)
+            call.reply_frame(frame, continues=True)
 
     def _opening(self) -> dict[str, Any]:
         opening = self.owner.market.opening
@@ -201,15 +203,23 @@ class ControlDesk:
         } | snapshot.times_of(closed.slot, self.period)
 
     def _watch(self, call: Call) -> None:
-        self.watchers[call.peer.id] = call
-        call.reply({"snapshot": self.shown}, continues=True)
+        if call.more:
+            self.watchers[call.peer.id] = call
+        call.reply({"snapshot": self.shown}, continues=call.more)
 
     def _price(self, call: Call) -> None:
         last = min(max(call.parameters.get("last") or 0, 0), PRICES_MAX)
         owner = self.owner
-        store = owner.books.store
-        rows = history.prices(store, owner.market.slot, last, self.period) if last else []
-        call.reply({"current": history.current_price(owner, self.period), "prices": rows})
+        job = history.PriceList(owner.books.store, owner.market.slot, last, self.period)
+
+        def step() -> bool:
+            if call.gone or job.step():
+                return not call.gone
+            call.reply({"current": history.current_price(owner, self.period), "prices": job.rows})
+            return False
+
+        if step():
+            owner.inbox.put_later(Continue(step))
 
     def _explain(self, call: Call) -> None:
         slot, market = call.parameters.get("slot"), self.owner.market
@@ -228,9 +238,13 @@ class ControlDesk:
         call.error(f"{CONTROL}.NoSuchSlot", {"slot": slot, "first": first, "last": last})
 
     def _homes(self, call: Call) -> None:
-        first = max(call.parameters.get("first") or 1, 1)
-        count = min(max(call.parameters.get("count") or HOMES_PAGE, 0), HOMES_PAGE)
-        call.reply({"homes": history.homes(self.owner, first, count), "total": self.owner.market.rules.homes})
+        rows = history.homes(self.owner, *self._page(call))
+        call.reply({"homes": rows, "total": self.owner.market.rules.homes})
+
+    def _page(self, call: Call) -> tuple[int, int]:
+        """The homes that are asked for: first and count."""
+        first = min(max(call.parameters.get("first") or 1, 1), self.owner.market.rules.homes + 1)
+        return first, min(max(call.parameters.get("count") or HOMES_PAGE, 0), HOMES_PAGE)
 
     def _weather(self, call: Call) -> None:
         opening, market = self.owner.market.opening, self.owner.market
@@ -265,6 +279,9 @@ class ControlDesk:
             return
         intensity, slots = call.parameters.get("intensity_permille"), call.parameters.get("slots")
         intensity = 1000 if intensity is None else intensity
+        if slots is not None and slots > DURATION_SLOTS_MAX:
+            call.error(f"{CONTROL}.EventRefused", {"reason": f"at most {DURATION_SLOTS_MAX} slots"})
+            return
         slot, book = self._next_slot(), self.owner.market.book
         answer, number = book.raise_by_operator(kinds.index(kind), intensity, slot, slots)
         if answer is not EventAnswer.CHANGED:
@@ -284,9 +301,13 @@ class ControlDesk:
         if kind not in kinds:
             call.error(f"{CONTROL}.NoSuchKind", {"kind": kind, "kinds": kinds})
             return
-        slot = self._next_slot()
-        ended = self.owner.market.book.clear(kinds.index(kind), slot, external_too=True)
-        self.owner.books.save_events()
+        slot, book = self._next_slot(), self.owner.market.book
+        before = dict(book.events)
+        ended = book.clear(kinds.index(kind), slot, external_too=True)
+        if not self.owner.books.save_events():
+            book.events = before
+            call.error(f"{CONTROL}.EventRefused", {"reason": "the ledger cannot be written"})
+            return
         log.warning("operator cleared %s: %d events end with slot %d", kind, ended, slot - 1)
         call.reply({"cleared": ended, "from_slot": slot})
 
@@ -295,9 +316,7 @@ class ControlDesk:
     def _ledger(self, call: Call) -> None:
         slot = call.parameters.get("slot")
         slot = self.owner.market.slot if slot is None else slot
-        first = max(call.parameters.get("first") or 1, 1)
-        count = min(max(call.parameters.get("count") or HOMES_PAGE, 0), HOMES_PAGE)
-        found = history.ledger_page(self.owner.books.store, slot, first, count)
+        found = history.ledger_page(self.owner.books.store, slot, *self._page(call))
         if found is None:
             self._no_such_slot(call, slot)
             return
@@ -309,25 +328,33 @@ class ControlDesk:
         first = store.first_slot() if first is None else first
         last = self.owner.market.slot if last is None else last
         rows, bodies, further = history.sealed(store, -1 if first is None else first, last)
-        fd = memory_fd.seal(bodies, "slots")
-        call.reply({"slots": rows, "next": further, "descriptor": 0}, descriptors=(fd,))
+        self._reply_sealed(call, {"slots": rows, "next": further}, bodies)
 
     def _compacted(self, call: Call) -> None:
         stretches, bodies = history.compacted(self.owner.books.store)
-        fd = memory_fd.seal(bodies, "compacted")
-        call.reply({"stretches": stretches, "descriptor": 0}, descriptors=(fd,))
+        self._reply_sealed(call, {"stretches": stretches}, bodies)
+
+    def _reply_sealed(self, call: Call, answer: dict[str, Any], bodies: bytes) -> None:
+        """An answer with its bodies in a memory file; without a descriptor left the asker comes again."""
+        try:
+            fd = memory_fd.seal(bodies, "ledger")
+        except OSError as error:
+            log.warning("no memory file for an answer: %s", error)
+            call.error(f"{CONTROL}.QuotaExceeded", {"what": "memory files", "limit": 0})
+            return
+        call.reply(answer | {"descriptor": 0}, descriptors=(fd,))
 
     def _verify(self, call: Call) -> None:
         first, last = call.parameters.get("first"), call.parameters.get("last")
         job = history.Verification(self.owner.books.store, first, last)
 
         def step() -> bool:
-            if job.step():
-                return True
+            if call.gone or job.step():
+                return not call.gone
             call.reply(job.answer())
             return False
 
-        self.owner.inbox.put(Continue(step))
+        self.owner.inbox.put_later(Continue(step))
 
     def _reload(self, call: Call) -> None:
         reading = self.reload(call.parameters.get("text"))

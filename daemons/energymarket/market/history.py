@@ -9,7 +9,8 @@ import numpy as np
 
 from energymarket.core import ledger, pricing
 from energymarket.market import snapshot
-from energymarket.market.audit_chain import ChainAudit
+from energymarket.market.audit_chain import ChainAudit, sound_slot
+from energymarket.transport.store import StoreError
 
 if TYPE_CHECKING:
     from energymarket.core.parameters import Period, PriceModel
@@ -20,12 +21,26 @@ PAGE_BYTES_MAX: Final = 4 << 20
 """Bodies of one page of sealed slots; a single larger slot is a page of its own."""
 
 PAGE_SLOTS_MAX: Final = 256
+PRICES_PER_STEP: Final = 500
 VERIFY_SLOTS_PER_STEP: Final = 16
 
 
-def prices(store: LedgerStore, last_slot: int, count: int, period: Period) -> list[dict[str, Any]]:
-    """The last `count` committed slots' prices, oldest first."""
-    return [_price_row(row, period) for row in store.slots(max(last_slot - count + 1, 0), last_slot)]
+class PriceList:
+    """The last committed slots' prices, oldest first, some hundreds at a time."""
+
+    def __init__(self, store: LedgerStore, last_slot: int, count: int, period: Period) -> None:
+        self.rows: list[dict[str, Any]] = []
+        self._store = store
+        self._next = max(last_slot - count + 1, 0)
+        self._end = last_slot
+        self._period = period
+
+    def step(self) -> bool:
+        """Read some more; False when there is nothing left to do."""
+        last = min(self._next + PRICES_PER_STEP - 1, self._end)
+        self.rows += [_price_row(row, self._period) for row in self._store.heads(self._next, last)]
+        self._next = last + 1
+        return self._next <= self._end
 
 
 def _price_row(row: SlotRow, period: Period) -> dict[str, Any]:
@@ -41,9 +56,9 @@ def _price_row(row: SlotRow, period: Period) -> dict[str, Any]:
 
 
 def current_price(owner: Owner, period: Period) -> dict[str, Any]:
-    """The price of the open slot; between slots, of the last."""
+    """The price of the open slot; between slots, of the last; before the first, of the one before it."""
     opening, found = owner.market.opening, owner.prices()
-    slot = opening.slot if opening is not None else owner.market.slot
+    slot = opening.slot if opening is not None else owner.next_slot() - 1
     return {
         "slot": slot,
         "time": snapshot.times_of(slot, period)["time"],
@@ -75,7 +90,7 @@ def explain_open(owner: Owner) -> dict[str, Any] | None:
 
 def explain_slot(store: LedgerStore, model: PriceModel, slot: int) -> dict[str, Any] | None:
     """The price of a committed slot, term by term; None if there is none or its detail is gone."""
-    row = store.slot(slot)
+    row = sound_slot(store, slot)
     if row is None or row.body is None:
         return None
     head, _, _, _ = ledger.unpack(row.body)
@@ -136,7 +151,7 @@ def home_rows(columns: dict[str, Any], first: int, count: int) -> list[dict[str,
 
 def ledger_page(store: LedgerStore, slot: int, first: int, count: int) -> dict[str, Any] | None:
     """One slot of the ledger for people: totals, and rows of a range of homes with their gifts."""
-    row = store.slot(slot)
+    row = sound_slot(store, slot)
     if row is None:
         return None
     page: dict[str, Any] = {
@@ -237,8 +252,11 @@ class Verification:
         if self._next > self._end or self._audit.problem is not None:
             return False
         last = min(self._next + VERIFY_SLOTS_PER_STEP - 1, self._end)
-        for row in self._store.slots(self._next, last):
-            self._audit.hear(row)
+        try:
+            for row in self._store.slots(self._next, last):
+                self._audit.hear(row)
+        except StoreError as error:
+            self._audit.problem = f"slots {self._next} to {last} cannot be read: {error}"
         self._next = last + 1
         return self._next <= self._end and self._audit.problem is None
 

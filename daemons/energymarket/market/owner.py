@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from energymarket.core.clock import Deadlines
 from energymarket.core.events import Event, EventAnswer, Origin
+from energymarket.core.ledger import LedgerCorrupt
 from energymarket.core.market import Outside
 from energymarket.core.records import Phase
 from energymarket.core.settlement import Prices
@@ -20,6 +21,7 @@ from energymarket.market import snapshot
 from energymarket.market.messages import Asked, Continue, Heard, Left, OrderAsked, ReloadAsked, StopAsked
 from energymarket.runtime.clock import boottime_ns, wall_ns
 from energymarket.runtime.inbox import Inbox
+from energymarket.transport.store import StoreError
 from energymarket.wire.clock_page import NO_END, ClockPage, Flag
 from energymarket.wire.event_record import RecordType
 
@@ -138,7 +140,7 @@ class Owner:
                     self.control.leave(peer)
                 case Continue(step):
                     if step():
-                        self.inbox.put(message)
+                        self.inbox.put_later(message)
                 case ReloadAsked():
                     self.control.reload()
                 case StopAsked():
@@ -146,10 +148,17 @@ class Owner:
         self._commit_orders(orders)
 
     def _answer(self, call: Call) -> None:
-        if call.peer.socket == self.trade.socket:
-            self.trade.answer(call)
-        else:
-            self.control.answer(call)
+        try:
+            if call.peer.socket == self.trade.socket:
+                self.trade.answer(call)
+            elif call.gone:
+                return  # asked and left; its Left may have been heard already
+            else:
+                self.control.answer(call)
+        except (StoreError, LedgerCorrupt) as error:
+            # An old slot that the disk has lost is no reason to stop the present one.
+            log.error("%s cannot be answered from the ledger: %s", call.method, error)  # noqa: TRY400
+            call.error(f"{call.method.rpartition('.')[0]}.StoreFailed", {"reason": str(error)})
 
     def _hear_events(self, records: Iterable[EventRecord], reported_slot: int) -> None:
         """Enter what `external` says into the book; a change is logged."""
@@ -190,8 +199,10 @@ class Owner:
                 return None
 
     def _advance(self, now_ns: int) -> None:
-        if self.books.retry_ns is not None and now_ns < self.books.retry_ns:
-            return
+        if self.books.retry_ns is not None:
+            if now_ns < self.books.retry_ns:
+                return
+            self.books.retry_ns = None  # what is due is tried now; a refused order alone makes nothing due
         if self.stopping and self._may_stop(now_ns):
             self._finish()
             return
@@ -231,8 +242,8 @@ class Owner:
 
     def _next(self, now_ns: int) -> None:
         """Open the next slot, if there is one."""
-        if self.timetable.real_time:
-            self._fill_gaps()
+        if self.timetable.real_time and not self._fill_gaps():
+            return
         slot = self.next_slot()
         if self.course.slots is not None and slot > self.course.end_slot:
             self._set_phase(Phase.ENDED)
@@ -247,8 +258,11 @@ class Owner:
         late_ns = now_ns - self.moments.next_open_ns
         return now_ns if late_ns > self.timetable.slot_ns else self.moments.next_open_ns
 
-    def _fill_gaps(self) -> None:
-        """Close the slots late that real time has passed while nobody was here: no trades, flagged."""
+    def _fill_gaps(self) -> bool:
+        """Close the slots late that real time has passed while nobody was here: no trades, flagged.
+
+        False: the disk refused one; it is tried again.
+        """
         present = self.timetable.slot_at(wall_ns())
         if self.market.slot < 0:
             self.market.slot = present - 1
@@ -256,8 +270,9 @@ class Owner:
             slot = self.market.slot + 1
             self._open_as_it_was(slot, gap=True)
             if not self._commit(self.market.close_slot()):
-                return
+                return False
             self.counts.start_anew()
+        return True
 
     def _look_outside(self, slot: int) -> Outside:
         reading = self.board.sample(slot, boottime_ns())
@@ -283,12 +298,12 @@ class Owner:
 
     def _open_as_it_was(self, slot: int, *, gap: bool = False) -> Opening:
         """Open a slot; one with acknowledged orders at its price, with them, also if it is closed late."""
-        orders = self.books.orders_of(slot)
-        as_it_was = self.books.outside_as_it_was(slot) if orders else None
-        if as_it_was is not None:
-            self.outside = as_it_was
-        outside = as_it_was or self._look_outside(slot)
-        opening = self.market.open_slot(slot, outside, epoch=self.epoch, gap=gap)
+        outside, orders = self._look_outside(slot), self.books.orders_of(slot)
+        as_it_was = self.books.opening_as_it_was(slot) if orders else None
+        if as_it_was is None:
+            opening = self.market.open_slot(slot, outside, epoch=self.epoch, gap=gap)
+        else:
+            opening = self.market.reopen_slot(replace(as_it_was, epoch=self.epoch, gap=gap))
         self.market.restore_orders(orders)
         return opening
 
@@ -308,7 +323,7 @@ class Owner:
             if not known:
                 fresh.append(order)
             booked.append((message, order))
-        if fresh and not self.books.append(fresh, self.outside):
+        if fresh and not self.books.append(fresh):
             self.market.forget_orders(len(fresh))
             for message, _ in booked:
                 message.answer(("StoreFailed", {"reason": self.books.failed or ""}))

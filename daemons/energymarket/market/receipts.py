@@ -9,6 +9,7 @@ import numpy as np
 
 from energymarket.core import ledger
 from energymarket.core.records import RECEIPT_COLUMNS
+from energymarket.market.audit_chain import sound_slot
 from energymarket.wire import batch as batch_wire
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 def stands_in(store: LedgerStore, slot: int, key: tuple[int, int, str]) -> bool:
     """Whether a batch (first home, count, id) stands in a committed slot."""
-    row = store.slot(slot)
+    row = sound_slot(store, slot)
     return row is not None and list(key) in json.loads(row.meta)["batches"]
 
 

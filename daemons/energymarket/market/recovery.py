@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 
 from energymarket.core import ledger
 from energymarket.core.events import EventBook, book_from_dict
-from energymarket.core.market import Accounts, Market, Order
+from energymarket.core.market import Accounts, Market, Opening, Order
 from energymarket.core.parameters import price_model_from
+from energymarket.core.pricing import Terms
+from energymarket.core.settlement import Prices
 
 if TYPE_CHECKING:
     from energymarket.core.market import Rules
@@ -39,7 +41,7 @@ def restore(store: LedgerStore, rules: Rules, genesis: bytes) -> Market:
     if last is not None:
         for row in store.slots(after + 1, last):
             chain_hash, columns = _verified(row, chain_hash)
-            accounts.apply(row.slot, columns)
+            accounts.apply(row.slot, columns, json.loads(row.meta)["batches"])
     events = store.meta("events")
     book = book_from_dict(json.loads(events)) if events else EventBook(len(rules.price.events))
     reloaded = store.meta("price")
@@ -92,6 +94,20 @@ def _remember_orders(store: LedgerStore, market: Market) -> None:
         for row in store.orders_of(slot):
             order = order_of(row)
             market.orders_known[order.home, order.id] = order
+
+
+def opening_of(saved: str | None) -> Opening | None:
+    """The opening that was saved with a slot's first orders."""
+    if saved is None:
+        return None
+    facts = json.loads(saved)
+    terms = facts["terms"] | {"items": tuple((name, value) for name, value in facts["terms"]["items"])}
+    parts = {
+        "terms": Terms(**terms),
+        "events": tuple((kind, intensity) for kind, intensity in facts["events"]),
+        "prices": Prices(**facts["prices"]),
+    }
+    return Opening(**facts | parts)
 
 
 def order_of(row: object) -> Order:

@@ -1,22 +1,29 @@
-"""Bounded disk: beyond the limit, the oldest detail becomes sums per home and stretch of slots.
+"""Bounded disk: beyond the limit, the oldest detail becomes sums per home and day.
 
-Rule: while the ledger uses more than 80 % of `disk_max`, the oldest `slots_per_day` slots that still
-have detail (never one within the last two checkpoints) lose their bodies for one packed table of sums
-per home. When more than `STRETCHES_MAX` such tables have come together, the two oldest become one.
-Prices, totals, hashes and seals of every slot stay.
+Rule: while ledger, write-ahead log and the homes' registers together take more than 80 % of `disk_max`,
+the oldest slots that still have detail lose their bodies: what they said per home is added to one packed
+table of sums per UTC day. Slots since the checkpoint before the newest one keep their detail, whatever
+the limit. When there are more than `STRETCHES_MAX` tables, or they take more than a quarter of
+`disk_max`, the two oldest become one. Prices, totals, hashes and seals of every slot stay.
+
+It is done between two slots, a few slots at a time, and each time is a transaction: the table grows by
+the slots that lose their bodies. Nothing is remembered in between, so a market killed in the middle
+goes on where the ledger says.
 """
 
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from energymarket.core import ledger
 from energymarket.core.records import GIFT_COLUMNS, ORDER_COLUMNS, SLOT_COLUMNS
+from energymarket.core.state import STATE_BYTES_PER_HOME
 from energymarket.market.audit_chain import stretch_digest
+from energymarket.transport.store import WAL_BYTES_MAX
 
 if TYPE_CHECKING:
     from energymarket.transport.store import LedgerStore, SlotRow
@@ -24,66 +31,134 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 FULL_SHARE: Final = 0.8
-KEPT_SLOTS_MIN: Final = 192
-"""Detail of so many slots always stays: two days of quarter-hours, more than two checkpoints."""
+"""The rest is for the next slot, for a step's own pages, and for a market that is stopped on a full disk."""
 
+WAL_SHARE: Final = 1 / 8
+SUMS_SHARE: Final = 1 / 4
 STRETCHES_MAX: Final = 64
-SLOTS_PER_STEP: Final = 16
-"""Compacting is done between two slots, a few slots at a time."""
+
+STEP_BYTES: Final = 4 << 20
+"""Bodies that one step reads: some 25 ms of work. Two slots at least, or it would never catch up."""
+
+GENERATIONS: Final = 2  # of the homes' registers: see `transport.generation`
 
 
 @dataclass(slots=True)
 class Retention:
-    """The rule, and the stretch that is being summed up."""
+    """The rule, and whether it could be kept."""
 
     disk_max_bytes: int
     slots_per_day: int
+    too_small: bool = False  # detail that must stay takes more than `disk_max` allows
+    _registers_bytes: int | None = field(default=None, init=False)
 
-    def tend(self, store: LedgerStore, last_slot: int) -> None:
-        """After a commit: compact the oldest detail if the ledger has grown too large."""
-        if last_slot % SLOTS_PER_STEP or store.used_bytes() < FULL_SHARE * self.disk_max_bytes:
+    @property
+    def wal_bytes_max(self) -> int:
+        """How large the write-ahead log may get before it is folded back."""
+        return min(WAL_BYTES_MAX, round(self.disk_max_bytes * WAL_SHARE))
+
+    def taken_bytes(self, store: LedgerStore) -> int:
+        """What the state directory takes at most until the log is folded back: the homes' part by its size.
+
+        The market never reads the homes' registers; how large they are follows from their number.
+        """
+        if self._registers_bytes is None:
+            homes = int(store.meta("homes") or 0)
+            self._registers_bytes = homes * STATE_BYTES_PER_HOME * GENERATIONS
+        return store.used_bytes() + self.wal_bytes_max + self._registers_bytes
+
+    def tend(self, store: LedgerStore) -> None:
+        """After a commit: compact some of the oldest detail if too much is taken."""
+        if self.taken_bytes(store) < FULL_SHARE * self.disk_max_bytes:
+            self.too_small = False
             return
-        first = store.oldest_detailed_slot()
-        if first is None:
-            return
-        last = min(first + self.slots_per_day - 1, last_slot - KEPT_SLOTS_MIN)
-        rows = list(store.slots(first, last)) if last >= first else []
+        compacted = self._compact(store)
+        merged = self._merge(store)
+        if not compacted and not merged and not self.too_small:
+            log.warning("all that can be compacted is: disk_max (%d bytes) is too small", self.disk_max_bytes)
+        self.too_small = not compacted and not merged
+
+    def _compact(self, store: LedgerStore) -> bool:
+        """Add the oldest slots with detail to the day's sums; False if there are none that may go."""
+        stretches, kept = store.stretches(), store.older_checkpoint()
+        first = store.first_slot() if not stretches else stretches[-1][1] + 1
+        if first is None or kept is None or first > kept:
+            return False
+        last = min(kept, first - first % self.slots_per_day + self.slots_per_day - 1)
+        begin, sums = first, Sums()
+        if stretches and stretches[-1][0] // self.slots_per_day == first // self.slots_per_day:
+            begin = stretches[-1][0]
+            sums.add_bodies([row[2] for row in [store.stretch_over(begin)] if row is not None])
+        rows = _step(store, first, last)
         if not rows:
-            log.debug("the ledger is full of detail that must stay: disk_max is too small for it")
-            return
-        body = summed(rows)
-        store.compact(rows[0].slot, rows[-1].slot, body, stretch_digest(rows[-1].hash, body))
-        log.info("slots %d to %d compacted to sums per home", rows[0].slot, rows[-1].slot)
-        self._merge(store)
+            return False
+        sums.add_bodies([row.body for row in rows if row.body is not None])
+        body, end = sums.pack(begin), rows[-1]
+        store.compact(begin, end.slot, body, stretch_digest(end.hash, body))
+        if (end.slot + 1) % self.slots_per_day == 0:
+            log.info("slots %d to %d compacted to sums per home", begin, end.slot)
+        return True
 
-    def _merge(self, store: LedgerStore) -> None:
-        stretches = store.days()
-        if len(stretches) <= STRETCHES_MAX:
-            return
-        (first, _, one, _), (second, last, two, _) = stretches[:2]
-        row = store.slot(last)
-        if row is None:
-            return
-        body = _sum_bodies([one, two], first)
-        store.compact(first, last, body, stretch_digest(row.hash, body), absorbs=(second,))
+    def _merge(self, store: LedgerStore) -> bool:
+        """Join the two oldest tables if there are too many or they are too large; never the newest."""
+        stretches = store.stretches()
+        size = sum(each[2] for each in stretches)
+        if len(stretches) <= STRETCHES_MAX and size <= SUMS_SHARE * self.disk_max_bytes:
+            return False
+        if len(stretches) <= 2:
+            return False
+        found = [store.stretch_over(first) for first, _, _ in stretches[:2]]
+        last = store.slot(stretches[1][1])
+        if last is None:
+            return False
+        sums = Sums()
+        sums.add_bodies([each[2] for each in found if each is not None])
+        first = stretches[0][0]
+        body = sums.pack(first)
+        store.compact(first, last.slot, body, stretch_digest(last.hash, body), absorbs=(stretches[1][0],))
+        return True
 
 
-def summed(rows: list[SlotRow]) -> bytes:
-    """The packed sums per home of slots with detail."""
-    return _sum_bodies([row.body for row in rows if row.body is not None], rows[0].slot)
+def _step(store: LedgerStore, first: int, last: int) -> list[SlotRow]:
+    """Slots from `first` on, as many as one step reads."""
+    rows: list[SlotRow] = []
+    size = 0
+    for row in store.slots(first, last):
+        rows.append(row)
+        size += len(row.body or b"")
+        if size >= STEP_BYTES and len(rows) >= 2:
+            break
+    return rows
 
 
-def _sum_bodies(bodies: list[bytes], slot: int) -> bytes:
-    """Add slots, or sums of slots, per home; packed as a slot is, without prices, gifts and orders."""
-    tables = [ledger.unpack(body)[1] for body in bodies]
-    homes = np.unique(np.concatenate([table["home"] for table in tables]))
-    sums: dict[str, Any] = {name: np.zeros(len(homes), np.int64) for name in SLOT_COLUMNS}
-    sums["home"] = homes
-    for table in tables:
-        at = np.searchsorted(homes, table["home"])
+class Sums:
+    """Slots added up per home, packed as a slot is: without prices, gifts and orders."""
+
+    def __init__(self) -> None:
+        self._sums = {name: np.zeros(0, np.int64) for name in SLOT_COLUMNS}
+
+    def add_bodies(self, bodies: list[bytes]) -> None:
+        """Add slots, or sums of slots, one after the other: only one is unpacked at a time."""
+        for body in bodies:
+            _, columns, _, _ = ledger.unpack(body)
+            self._add(columns)
+
+    def _add(self, columns: ledger.Columns) -> None:
+        sums = self._sums
+        if not np.array_equal(sums["home"], columns["home"]):
+            homes = np.union1d(sums["home"], columns["home"])
+            at = np.searchsorted(homes, sums["home"])
+            for name in SLOT_COLUMNS[1:]:
+                wider = np.zeros(len(homes), np.int64)
+                wider[at] = sums[name]
+                sums[name] = wider
+            sums["home"] = homes
+        rows = np.searchsorted(sums["home"], columns["home"])
         for name in SLOT_COLUMNS[1:]:
-            sums[name][at] += table[name]
-    gifts = {name: np.zeros(0, np.int64) for name in GIFT_COLUMNS}
-    orders = {name: np.zeros(0, np.int64) for name in ORDER_COLUMNS}
-    head = ledger.SlotHead(slot, 0, 0, 0, 0, 0, 0)
-    return ledger.pack(head, sums, gifts, orders)
+            sums[name][rows] += columns[name]
+
+    def pack(self, first_slot: int) -> bytes:
+        """The body of the stretch that begins with this slot."""
+        gifts = {name: np.zeros(0, np.int64) for name in GIFT_COLUMNS}
+        orders = {name: np.zeros(0, np.int64) for name in ORDER_COLUMNS}
+        return ledger.pack(ledger.SlotHead(first_slot, 0, 0, 0, 0, 0, 0), self._sums, gifts, orders)

@@ -15,12 +15,14 @@ from energymarket.core.settlement import Batch, receipt_columns
 from energymarket.market import receipts
 from energymarket.market.leases import Lease, Leases
 from energymarket.market.messages import Asked, OrderAsked
+from energymarket.market.quota import OrderQuota
 from energymarket.market.transactions import ORDER_ID_BYTES_MAX, ORDER_WH_MAX
 from energymarket.runtime.clock import boottime_ns
 from energymarket.transport import memory_fd
 from energymarket.wire import batch as batch_wire
 from energymarket.wire.fault import WireError
 from energymarket.wire.messages import TRADE
+from energymarket.wire.varlink import encode_reply
 
 if TYPE_CHECKING:
     from energymarket.core.market import Closed
@@ -35,6 +37,11 @@ INLINE_BYTES_MAX: Final = 32_768
 """A receipt up to this size is answered inline; a larger one as a sealed memory file."""
 
 BATCH_ID_BYTES_MAX: Final = 128
+NAME_CHARACTERS_MAX: Final = 64
+REFUSALS_KEPT_MAX: Final = 100
+LINES_PER_SLOT_MAX: Final = 20
+OFFERS_PER_HOME_MAX: Final = 8
+"""What a batch may say of shed offers: a home has one, and the parts that takers left of it."""
 
 ORDER_WAIT_S: Final = 30.0
 """An order that the owner has not answered by then has failed: it will never have been booked twice."""
@@ -47,11 +54,12 @@ class TradeDesk:
         self.owner = owner
         self.pool = pool
         self.socket = socket
-        self.orders_per_slot_max = orders_per_slot_max
+        self.quota = OrderQuota(orders_per_slot_max)
         self.leases = Leases(owner.market.rules.homes)
         self.watchers: dict[int, Call] = {}
         self.pending: dict[tuple[int, int], Call] = {}  # range of homes -> the Submit that waits
         self.price: dict[str, Any] = {}
+        self._told = 0  # lines about leases since the last commit
 
     # in the server's thread
 
@@ -67,7 +75,7 @@ class TradeDesk:
 
     def _price_now(self) -> dict[str, Any]:
         left_ns = max(0, self.owner.moments.gate_ns - boottime_ns())
-        return self.price | {"gate_in_ms": left_ns // 1_000_000}
+        return (self.price or self._price()) | {"gate_in_ms": left_ns // 1_000_000}
 
     # in a transaction's thread
 
@@ -106,32 +114,24 @@ class TradeDesk:
     def refuse_order(self, asked: OrderAsked) -> RefusedOrder | None:
         """Why an order cannot be booked now, or None."""
         owner, market = self.owner, self.owner.market
-        if (asked.home, asked.id) in market.orders_known:
-            known = market.orders_known[asked.home, asked.id]
+        if not 1 <= asked.home <= market.rules.homes:
+            return ("UnknownHome", {"home": asked.home, "homes": market.rules.homes})
+        if self.leases.of_home(asked.home, asked.peer) is None:
+            return ("NotJoined", {"home": asked.home})  # also to one who asks for another home's receipt
+        known = market.orders_known.get((asked.home, asked.id))
+        if known is not None:
             if known.energy_wh == asked.energy_wh:
                 return None
             detail = f"id {asked.id} was used for another order of this home"
             return ("OrderRefused", {"reason": "IdTwice", "detail": detail})
-        if not 1 <= asked.home <= market.rules.homes:
-            return ("UnknownHome", {"home": asked.home, "homes": market.rules.homes})
-        lease = self.leases.of_home(asked.home, asked.peer)
-        if lease is None:
-            return ("NotJoined", {"home": asked.home})
         if owner.phase not in {Phase.EXCHANGE, Phase.TRADE} or market.opening is None:
             if owner.stopping:
                 return ("Stopping", {})
             return ("NotOpen", {"phase": owner.phase.name.lower()})
         if boottime_ns() >= owner.moments.gate_ns:
             return ("GateClosed", {"slot": market.opening.slot, "open_slot": None})
-        return self._refuse_by_quota(lease, market.opening.slot)
-
-    def _refuse_by_quota(self, lease: Lease, slot: int) -> RefusedOrder | None:
-        if lease.slot != slot:
-            lease.slot, lease.orders = slot, 0
-        if lease.orders >= self.orders_per_slot_max:
-            return ("QuotaExceeded", {"what": "orders per slot", "limit": self.orders_per_slot_max})
-        lease.orders += 1
-        return None
+        over = self.quota.refuse(market.opening.slot, asked.peer, asked.home, market.orders)
+        return None if over is None else ("QuotaExceeded", over)
 
     def answer(self, call: Call) -> None:
         """Answer a call that only the owner can."""
@@ -141,8 +141,9 @@ class TradeDesk:
             case "Submit":
                 self._submit(call)
             case "Watch":
-                self.watchers[call.peer.id] = call
-                call.reply({"notice": self._notice()}, continues=True)
+                if call.more:
+                    self.watchers[call.peer.id] = call
+                call.reply({"notice": self._notice()}, continues=call.more)
             case other:
                 log.error("no answer for %s", other)
 
@@ -150,7 +151,7 @@ class TradeDesk:
         """A connection is gone: its leases end, what it handed in stays."""
         self.watchers.pop(peer, None)
         for lease in self.leases.release(peer):
-            log.info("homes %s have left (%s)", lease.text, lease.name)
+            self._tell("homes %s have left (%s)", lease.text, lease.name)
         for key in [key for key, call in self.pending.items() if call.peer.id == peer]:
             del self.pending[key]
 
@@ -158,19 +159,19 @@ class TradeDesk:
         first, count = call.parameters["first"], call.parameters["count"]
         homes = self.owner.market.rules.homes
         if first < 1 or count < 1 or first + count - 1 > homes:
-            call.error(f"{TRADE}.UnknownHome", {"home": first + count - 1, "homes": homes})
+            call.error(f"{TRADE}.UnknownHome", {"home": first if first < 1 else homes + 1, "homes": homes})
             return
         other = self.leases.conflict(first, count, call.peer.id)
         if other is not None:
             call.error(f"{TRADE}.HomesTaken", {"first": other.first, "count": other.count})
             return
-        name = call.parameters.get("name") or f"pid {call.peer.pid}"
+        name = (call.parameters.get("name") or f"pid {call.peer.pid}")[:NAME_CHARACTERS_MAX]
         lease = Lease(first, count, call.peer.id, call.peer.uid, name)
         self.leases.grant(lease)
-        log.info("homes %s have joined (%s)", lease.text, name)
+        self._tell("homes %s have joined (%s)", lease.text, name)
         market = self.owner.market
         heard = int(market.accounts.last_slot[first - 1 : first - 1 + count].max())
-        receipt = receipts.from_ledger(self.owner.books.store, heard, first, count) if heard >= 0 else None
+        receipt = self._receipt_of(heard, first, count) if heard >= 0 else None
         call.reply(
             {
                 "lease": lease.text,
@@ -180,6 +181,20 @@ class TradeDesk:
                 "receipt": None if receipt is None else base64.b64encode(receipt).decode(),
             }
         )
+
+    def _receipt_of(self, slot: int, first: int, count: int) -> bytes | bytearray | None:
+        """The packed receipt of a committed slot; that of the last one without reading the ledger."""
+        last = self.owner.last
+        if last is None or last.slot != slot:
+            return receipts.from_ledger(self.owner.books.store, slot, first, count)
+        columns = receipt_columns(last.settlement, first, count)
+        return batch_wire.pack_receipt(columns, slot=slot, epoch=0, first=first)
+
+    def _tell(self, text: str, *about: object) -> None:
+        """A line in the journal, of so many between two commits: a storm of joins floods no disk."""
+        self._told += 1
+        if self._told <= LINES_PER_SLOT_MAX:
+            log.info(text, *about)
 
     def _submit(self, call: Call) -> None:
         batch, slot, epoch = self._read(call)
@@ -259,7 +274,7 @@ class TradeDesk:
             self._note(batch, problems[0].value, "; ".join(problem.text for problem in problems))
             self._refuse(call, problems[0].value, "; ".join(problem.text for problem in problems))
             return
-        shed = call.parameters.get("shed") or 0
+        shed = min(max(call.parameters.get("shed") or 0, 0), OFFERS_PER_HOME_MAX * batch.count)
         self.owner.counts.shed_offers += shed
         self.owner.counts.slot_shed += shed
         before = self.pending.get((batch.first, batch.count))
@@ -270,8 +285,9 @@ class TradeDesk:
     def _note(self, batch: Batch, reason: str, detail: str) -> None:
         """Keep a refusal with the slot, and say it in the journal."""
         refusals = self.owner.counts.refusals
-        if len(refusals) < 100:
+        if len(refusals) < REFUSALS_KEPT_MAX:
             refusals.append({"first": batch.first, "count": batch.count, "reason": reason, "detail": detail})
+        if len(refusals) <= LINES_PER_SLOT_MAX:
             log.warning("batch %s of homes %d+%d refused: %s", batch.id, batch.first, batch.count, reason)
 
     def _refuse(self, call: Call, reason: str, detail: str) -> None:
@@ -286,6 +302,7 @@ class TradeDesk:
 
     def settle(self, closed: Closed) -> None:
         """The slot is durable: every batch gets its receipt."""
+        self._told = 0
         pending, self.pending = self.pending, {}
         for (first, count), call in pending.items():
             self._send_receipt(call, closed, first, count)
@@ -299,7 +316,12 @@ class TradeDesk:
         if len(receipt) <= INLINE_BYTES_MAX:
             call.reply({"slot": slot, "receipt": base64.b64encode(receipt).decode(), "descriptor": None})
             return
-        fd = memory_fd.seal(receipt, "receipt")
+        try:
+            fd = memory_fd.seal(receipt, "receipt")
+        except OSError:  # no descriptor or no memory left: it goes inline, whatever its length
+            text = base64.b64encode(receipt).decode()
+            call.reply({"slot": slot, "receipt": text, "descriptor": None})
+            return
         call.reply({"slot": slot, "receipt": None, "descriptor": 0}, descriptors=(fd,))
 
     # notices
@@ -307,9 +329,9 @@ class TradeDesk:
     def notify(self) -> None:
         """Tell every watcher where market time is."""
         self.price = self._price()
-        notice = {"notice": self._notice()}
+        frame = encode_reply({"notice": self._notice()}, continues=True)
         for call in list(self.watchers.values()):
-            call.reply(notice, continues=True)
+            call.reply_frame(frame, continues=True)
 
     def _price(self) -> dict[str, Any]:
         owner, market = self.owner, self.owner.market

@@ -1,25 +1,33 @@
-"""An inbox for the one thread that owns a state: others put messages, it waits for them or a deadline."""
+"""An inbox for the one thread that owns a state: others put messages, it waits for them or a deadline.
+
+What is urgent goes before what can wait, and neither comes in heaps: between two helpings the owner looks
+at its clock, so that no crowd of askers keeps it from its deadlines.
+"""
 
 from __future__ import annotations
 
 import os
 import select
 from collections import deque
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 from energymarket.runtime.clock import Alarm
 
 T = TypeVar("T")
 
+HELPING_MAX: Final = 128
+"""Urgent messages that are handed over at once."""
+
 
 class Inbox(Generic[T]):
-    """Messages in order of arrival, and one absolute deadline on CLOCK_BOOTTIME.
+    """Urgent messages in order of arrival, those that can wait, and one absolute deadline on CLOCK_BOOTTIME.
 
     The deadline is kept by an alarm descriptor: poll's own time-out is rounded up to a millisecond.
     """
 
     def __init__(self) -> None:
         self._messages: deque[T] = deque()
+        self._later: deque[T] = deque()
         self._bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._alarm = Alarm()
         self._poll = select.poll()
@@ -36,18 +44,23 @@ class Inbox(Generic[T]):
         self._messages.append(message)
         os.eventfd_write(self._bell, 1)
 
+    def put_later(self, message: T) -> None:
+        """Append a message that can wait until nothing urgent is there; any thread may do so."""
+        self._later.append(message)
+        os.eventfd_write(self._bell, 1)
+
     def wait(self, deadline_ns: int | None) -> list[T]:
-        """All messages there are, as soon as there is one; none when the deadline comes first."""
-        if not self._messages:
+        """The oldest urgent messages, then one that can wait; none when the deadline comes first."""
+        if not self._messages and not self._later:
             if deadline_ns is None:
                 self._alarm.clear()
             else:
                 self._alarm.set(deadline_ns)
             self._poll.poll()
         self._quieten()
-        messages: list[T] = []
-        while self._messages:
-            messages.append(self._messages.popleft())
+        messages = [self._messages.popleft() for _ in range(min(HELPING_MAX, len(self._messages)))]
+        if self._later:
+            messages.append(self._later.popleft())
         return messages
 
     def _quieten(self) -> None:

@@ -26,6 +26,8 @@ from energymarket.runtime import log as logs
 log = logging.getLogger(__name__)
 
 _STOPPING: Final = (signal.SIGTERM, signal.SIGINT)
+# Their default action is death. Who has a use for them (the doorbell) takes them over.
+_STRAY: Final = (signal.SIGUSR1, signal.SIGUSR2)
 # What an administrator can do about it differs, so these have codes of their own.
 _CODES: Final = {
     errno.EACCES: Exit.PERMISSION,
@@ -127,6 +129,8 @@ def run(program: str, serve: Callable[[StopFlag], int | None]) -> int:
     with ExitStack() as stack:
         stop = StopFlag()
         stack.callback(stop.close)
+        for number in _STRAY:
+            signal.signal(number, signal.SIG_IGN)
         for number in _STOPPING:
             install(stack, number, stop)
         try:

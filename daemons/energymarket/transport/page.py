@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
 import sysv_ipc
 
+from energymarket.core.weather import LIMITS
 from energymarket.exits import Exit
 from energymarket.transport.resources import PAGES, Ipc, Kind, ResourceError, ResourcesMissingError
 from energymarket.wire import board, cell, clock_page
@@ -218,25 +219,32 @@ class BoardReader(_Attached):
         found = self._entry(slot)
         if found is None:
             return Reading(self._latest_before(slot), stale=True)
-        return Reading(found, stale=self.age_ns(now_ns) > board.STALE_AFTER_NS)
+        # A heartbeat from the future is no better than an old one.
+        return Reading(found, stale=abs(self.age_ns(now_ns)) > board.STALE_AFTER_NS)
 
     def _entry(self, slot: int) -> Sample | None:
-        payload = self._entries[slot % board.SLOTS].read()
-        if payload is None:
-            return None
-        sample = board.unpack(payload)
-        return sample if int(sample["slot"]) == slot else None
+        sample = _sample_in(self._entries[slot % board.SLOTS])
+        return sample if sample is not None and int(sample["slot"]) == slot else None
 
     def _latest_before(self, slot: int) -> Sample | None:
         latest: Sample | None = None
         for entry in self._entries:
-            payload = entry.read()
-            if payload is None:
+            sample = _sample_in(entry)
+            if sample is None or int(sample["slot"]) >= slot:
                 continue
-            sample = board.unpack(payload)
-            if int(sample["slot"]) < slot and (latest is None or sample["slot"] > latest["slot"]):
+            if latest is None or sample["slot"] > latest["slot"]:
                 latest = sample
         return latest
+
+
+def _sample_in(entry: _Cell) -> Sample | None:
+    """What an entry holds; None also for weather that cannot be on Earth: it is not believed."""
+    payload = entry.read()
+    if payload is None:
+        return None
+    sample = board.unpack(payload)
+    possible = all(low <= int(sample[name]) <= high for name, (low, high) in LIMITS.items())
+    return sample if possible else None
 
 
 def _entries(page: _Page) -> list[_Cell]:

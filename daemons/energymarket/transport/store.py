@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 SCHEMA_VERSION: Final = 1
-WAL_PAGES_MAX: Final = 4096  # 16 MiB: then the WAL is folded back between two slots
+WAL_BYTES_MAX: Final = 16 << 20  # then the WAL is folded back between two slots
 RECEIPT_SLOTS_KEPT: Final = 96  # how long a single order's id is remembered: a day of quarter-hours
 
 _SCHEMA: Final = """
@@ -132,8 +132,9 @@ class LedgerStore:
     def open(self, *, scenario_hash: str, genesis: bytes, homes: int) -> None:
         """Open or make the ledger. Raises ForeignLedgerError if it belongs to another scenario."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._db = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False, timeout=2.0)
         try:
+            self._db = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False, timeout=2.0)
+            self._db.text_factory = _text
             self._prepare(scenario_hash, genesis, homes)
         except sqlite3.DatabaseError as error:
             raise StoreError(f"{self.path}: {error}") from error
@@ -144,6 +145,7 @@ class LedgerStore:
             raise ForeignLedgerError(f"{self.path}: no ledger here")
         try:
             self._db = sqlite3.connect(f"file:{self.path}?mode=ro", uri=True, isolation_level=None)
+            self._db.text_factory = _text
             self._check_version()
         except sqlite3.DatabaseError as error:
             raise StoreError(f"{self.path}: {error}") from error
@@ -190,9 +192,23 @@ class LedgerStore:
 
     # reading
 
+    def _rows(self, query: str, values: tuple[object, ...] = ()) -> Iterator[tuple[Any, ...]]:
+        try:
+            yield from self._connection.execute(query, values)
+        except sqlite3.DatabaseError as error:
+            raise StoreError(f"{self.path}: {error}") from error
+
+    def _row(self, query: str, values: tuple[object, ...] = ()) -> tuple[Any, ...] | None:
+        return next(self._rows(query, values), None)
+
+    def _number(self, query: str) -> int | None:
+        """The number in the first column of the first row; None where there is no row, or NULL in it."""
+        row = self._row(query)
+        return None if row is None or row[0] is None else int(row[0])
+
     def meta(self, key: str) -> str | None:
         """A fact about the whole ledger, or None."""
-        row = self._connection.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+        row = self._row("SELECT value FROM meta WHERE key = ?", (key,))
         return None if row is None else str(row[0])
 
     def cookie(self) -> int:
@@ -203,58 +219,72 @@ class LedgerStore:
 
     def last_slot(self) -> int | None:
         """The last committed slot, or None in a fresh ledger."""
-        found = self._connection.execute("SELECT max(slot) FROM slots").fetchone()[0]
-        return None if found is None else int(found)
+        return self._number("SELECT max(slot) FROM slots")
 
     def first_slot(self) -> int | None:
         """The first slot of the ledger, or None in a fresh one."""
-        found = self._connection.execute("SELECT min(slot) FROM slots").fetchone()[0]
-        return None if found is None else int(found)
-
-    def oldest_detailed_slot(self) -> int | None:
-        """The first slot whose body has not been compacted, or None."""
-        found = self._connection.execute("SELECT min(slot) FROM slots WHERE body IS NOT NULL").fetchone()[0]
-        return None if found is None else int(found)
+        return self._number("SELECT min(slot) FROM slots")
 
     def slot(self, slot: int) -> SlotRow | None:
         """One slot, or None."""
-        row = self._connection.execute("SELECT * FROM slots WHERE slot = ?", (slot,)).fetchone()
+        row = self._row("SELECT * FROM slots WHERE slot = ?", (slot,))
         return None if row is None else _slot_row(row)
 
     def slots(self, first: int, last: int) -> Iterator[SlotRow]:
         """Slots first .. last in order."""
         query = "SELECT * FROM slots WHERE slot BETWEEN ? AND ? ORDER BY slot"
-        for row in self._connection.execute(query, (first, last)):
+        for row in self._rows(query, (first, last)):
             yield _slot_row(row)
+
+    def heads(self, first: int, last: int) -> Iterator[SlotRow]:
+        """Slots first .. last in order, of each only what stands before its texts: no body is read."""
+        named = "slot, price_ueur_per_kwh, import_ueur_per_kwh, export_ueur_per_kwh, gap, weather_stale"
+        query = f"SELECT {named} FROM slots WHERE slot BETWEEN ? AND ? ORDER BY slot"  # noqa: S608
+        for row in self._rows(query, (first, last)):
+            yield _slot_row((*row, "", "", None, b"", b""))
+
+    def older_checkpoint(self) -> int | None:
+        """The slot of the checkpoint before the newest, or None."""
+        return self._number("SELECT slot FROM checkpoints ORDER BY slot DESC LIMIT 1 OFFSET 1")
 
     def latest_checkpoint(self) -> tuple[int, bytes, bytes] | None:
         """(slot, body, digest) of the newest checkpoint, or None."""
         query = "SELECT slot, body, digest FROM checkpoints ORDER BY slot DESC LIMIT 1"
-        row = self._connection.execute(query).fetchone()
+        row = self._row(query)
         return None if row is None else (int(row[0]), bytes(row[1]), bytes(row[2]))
 
     def orders_of(self, slot: int) -> list[OrderRow]:
         """Single orders of a slot in order of receipt."""
         query = "SELECT * FROM orders WHERE slot = ? ORDER BY receipt"
-        return [OrderRow(*row) for row in self._connection.execute(query, (slot,))]
+        return [OrderRow(*row) for row in self._rows(query, (slot,))]
 
     def order(self, home: int, order_id: str) -> OrderRow | None:
         """The order of a home with this id, if it is still remembered."""
         query = "SELECT * FROM orders WHERE home = ? AND id = ?"
-        row = self._connection.execute(query, (home, order_id)).fetchone()
+        row = self._row(query, (home, order_id))
         return None if row is None else OrderRow(*row)
 
     def days(self) -> list[tuple[int, int, bytes, bytes]]:
         """Compacted stretches: (first slot, last slot, body, digest)."""
-        rows = self._connection.execute("SELECT day, last_slot, body, digest FROM days ORDER BY day")
+        rows = self._rows("SELECT day, last_slot, body, digest FROM days ORDER BY day")
         return [(int(a), int(b), bytes(c), bytes(d)) for a, b, c, d in rows]
 
+    def stretches(self) -> list[tuple[int, int, int]]:
+        """Compacted stretches without their bodies: (first slot, last slot, bytes)."""
+        rows = self._rows("SELECT day, last_slot, length(body) FROM days ORDER BY day")
+        return [(int(a), int(b), int(c)) for a, b, c in rows]
+
+    def stretch_over(self, slot: int) -> tuple[int, int, bytes, bytes] | None:
+        """The compacted stretch that a slot lies in: (first slot, last slot, body, digest); or None."""
+        query = "SELECT day, last_slot, body, digest FROM days WHERE ? BETWEEN day AND last_slot"
+        row = self._row(query, (slot,))
+        return None if row is None else (int(row[0]), int(row[1]), bytes(row[2]), bytes(row[3]))
+
     def used_bytes(self) -> int:
-        """Bytes in use: pages of the file that are not free, and the WAL."""
-        db = self._connection
-        pages = int(db.execute("PRAGMA page_count").fetchone()[0])
-        free = int(db.execute("PRAGMA freelist_count").fetchone()[0])
-        page_bytes = int(db.execute("PRAGMA page_size").fetchone()[0])
+        """Bytes in use: pages of the file that are not free (freed ones are used again)."""
+        pages, free, page_bytes = (
+            self._number(f"PRAGMA {name}") or 0 for name in ("page_count", "freelist_count", "page_size")
+        )
         return (pages - free) * page_bytes
 
     # writing
@@ -296,17 +326,24 @@ class LedgerStore:
             for day in absorbs:
                 db.execute("DELETE FROM days WHERE day = ?", (day,))
             db.execute("INSERT OR REPLACE INTO days VALUES (?,?,?,?)", (first, last, body, digest))
-            db.execute("UPDATE slots SET body = NULL WHERE slot BETWEEN ? AND ?", (first, last))
+            detailed = "SELECT * FROM slots WHERE slot BETWEEN ? AND ? AND body IS NOT NULL"
+            for row in db.execute(detailed, (first, last)).fetchall():
+                # Taken out and put back: an UPDATE would leave the short row alone on its page.
+                db.execute("DELETE FROM slots WHERE slot = ?", row[:1])
+                db.execute("INSERT INTO slots VALUES (?,?,?,?,?,?,?,?,NULL,?,?)", (*row[:8], *row[9:]))
 
-    def fold_wal(self) -> None:
+    def fold_wal(self, bytes_max: int = WAL_BYTES_MAX) -> None:
         """Copy the WAL back into the file once it is large; called between slots."""
         wal = self.path.with_name(self.path.name + "-wal")
         try:
             size = wal.stat().st_size
         except FileNotFoundError:
             return
-        if size > WAL_PAGES_MAX * 4096:
-            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        if size > bytes_max:
+            try:
+                self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            except sqlite3.DatabaseError as error:
+                raise StoreError(f"{self.path}: {error}") from error
 
     def _transaction(self) -> _Transaction:
         return _Transaction(self._connection, self.path)
@@ -342,6 +379,11 @@ class _Transaction:
         # SQLite has rolled back by itself after some errors (full disk): then there is nothing to do.
         if self._db.in_transaction:
             self._db.execute("ROLLBACK")
+
+
+def _text(data: bytes) -> str:
+    """A text that is no text any more is read all the same: its seal tells."""
+    return data.decode(errors="replace")
 
 
 def _slot_row(row: tuple[Any, ...]) -> SlotRow:

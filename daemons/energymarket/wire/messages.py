@@ -218,5 +218,6 @@ error EventRefused (reason: string)
 error NoSuchKind (kind: string, kinds: []string)
 error ReloadRefused (problems: []string)
 error PermissionDenied (needs: string)
+error StoreFailed (reason: string)
 error Stopping ()
 """

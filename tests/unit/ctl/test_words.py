@@ -40,7 +40,7 @@ def test_the_statements_example_reads_as_an_equation() -> None:
     """0.99 × 0.145 + 0.001/5 + 0.01 = 0.15375, term by term."""
     (line,) = explanation(EXAMPLE)
     assert line == (
-        "slot 1234 (2026-06-15 12:00)  0.153750 = 0.143550 inertia (0.99 × 0.145000)"
+        "slot 1234 (2026-06-15 12:00 UTC)  0.153750 = 0.143550 inertia (0.99 × 0.145000)"
         " + 0.000200 inverse_temperature + 0.010000 gas_shortage"
     )
 

@@ -8,9 +8,9 @@ from zoneinfo import ZoneInfo
 import numpy as np
 
 from energymarket.core import clock
+from energymarket.daybook import causes
+from energymarket.daybook.words import spells_of
 from energymarket.exits import Exit, Failure
-from energymarket.report import causes
-from energymarket.report.words import spells_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from energymarket.audit.figures import Figures
     from energymarket.core.units import I64
-    from energymarket.report.balance import Balance
+    from energymarket.daybook.balance import Balance
     from energymarket.scenario.compiled import Compiled
 
 # Okabe and Ito's colours, which people who see fewer colours can tell apart
@@ -111,9 +111,15 @@ def _draw_price(axes: Axes, edges: list[Any], slots: Sequence[Figures]) -> None:
         end = top + np.minimum(parts[name], 0)
         if (end < top).any():
             axes.fill_between(
-                edges, _steps(end), _steps(top), step="post", facecolor="white", edgecolor=_CAUSE_COLOURS[name],
-                hatch="////", linewidth=0,
-            )  # fmt: skip
+                edges,
+                _steps(end),
+                _steps(top),
+                step="post",
+                facecolor="white",
+                edgecolor=_CAUSE_COLOURS[name],
+                hatch="////",
+                linewidth=0,
+            )
         top = end
     prices = np.array([each.price_ueur_per_kwh for each in slots]) / 1e6
     axes.step(edges, _steps(prices), where="post", color=_INK, linewidth=2, label="local price")
@@ -188,12 +194,18 @@ def _legend(axes: Axes, title: str) -> None:
 def _draw_events(axes: Axes, slots: Sequence[Figures], compiled: Compiled, *, named: bool) -> None:
     for number, (name, first, last) in enumerate(spells_of(slots)):
         begin, end = _time(first, compiled), _time(last + 1, compiled)
-        axes.axvspan(begin, end, color=_EVENT, alpha=0.10, linewidth=0)
+        axes.axvspan(begin, end, color=_EVENT, alpha=0.14, linewidth=0, zorder=0)
         if named:
             axes.annotate(
-                name.replace("_", " "), (begin, 1), xycoords=("data", "axes fraction"),
-                xytext=(3, -4 - 12 * (number % 3)), textcoords="offset points", va="top", fontsize=9, color=_EVENT,
-            )  # fmt: skip
+                name.replace("_", " "),
+                (begin, 1),
+                xycoords=("data", "axes fraction"),
+                xytext=(3, -4 - 12 * (number % 3)),
+                textcoords="offset points",
+                va="top",
+                fontsize=9,
+                color=_EVENT,
+            )
 
 
 def _finish(figure: Any, both: tuple[Axes, Axes], edges: list[Any], compiled: Compiled) -> None:  # noqa: ANN401
@@ -221,9 +233,11 @@ def _title(slots: Sequence[Figures], compiled: Compiled) -> str:
 
 
 def _figures(slots: Sequence[Figures], balance: Balance) -> str:
+    homes = max(each.of("homes") for each in slots)
     mean = sum(each.price_ueur_per_kwh for each in slots) / len(slots) / 1e6
     return (
-        f"produced {balance.produced_wh / 1e3:,.0f} kWh, consumed {balance.consumed_wh / 1e3:,.0f} kWh, "
+        f"{homes:,} homes produced {balance.produced_wh / 1e3:,.0f} kWh, "
+        f"consumed {balance.consumed_wh / 1e3:,.0f} kWh, "
         f"given {balance.given_wh / 1e3:,.0f} kWh ({balance.gifts_share:.1%} of what was exchanged), "
         f"mean price {mean:.3f} €/kWh"
     )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from energymarket.audit import telling
 from energymarket.audit.telling import eur, kwh
 from energymarket.core import clock
-from energymarket.report.balance import ACCOUNTS, Balance
+from energymarket.daybook.balance import ACCOUNTS, Balance
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

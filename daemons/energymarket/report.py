@@ -1,4 +1,4 @@
-"""The program: read and check a ledger once, then write report.txt, prices.csv, homes.csv and day.png."""
+"""energy-report: reads and checks a ledger, then writes report.txt, prices.csv, homes.csv and day.png."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from energymarket.audit import opening, tables
 from energymarket.audit.figures import Gathered
 from energymarket.audit.reading import Check
 from energymarket.audit.source import LedgerDamagedError
+from energymarket.daybook import picture, words
+from energymarket.daybook.balance import balance_of
 from energymarket.exits import Exit, Failure
-from energymarket.report import picture, words
-from energymarket.report.balance import balance_of
 from energymarket.runtime import service
 
 if TYPE_CHECKING:
@@ -50,11 +50,11 @@ def report(given: argparse.Namespace) -> int:
     """Read, check, write."""
     with ExitStack() as stack:
         compiled = opening.open_compiled(given)
-        homes = opening.homes_directory(given)
         try:
             ledger = opening.open_ledger(stack, given)
         except LedgerDamagedError as error:
             raise Failure(str(error), "energyctl ledger check tells more", Exit.IO_ERROR) from error
+        homes = opening.homes_directory(given)
         given.out.mkdir(parents=True, exist_ok=True)
         period = None if compiled is None else compiled.period
         gathered = Gathered()
@@ -129,3 +129,7 @@ def main() -> int:
     """Write the report; the answer is an exit code."""
     given = _words(None)
     return service.run(PROGRAM, lambda _stop: report(given))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

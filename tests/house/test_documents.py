@@ -1,0 +1,124 @@
+"""The documents: every file, function, test, link, command and scenario that they name is there."""
+
+from __future__ import annotations
+
+import ast
+import re
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from energyctl import verbs
+from energymarket.scenario import toml
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCUMENTS = ROOT / "packaging/doc"
+PAGES = sorted([*DOCUMENTS.glob("*.md"), ROOT / "README.md", ROOT / "CHANGELOG.md"])
+MAPPED = [DOCUMENTS / "assignment.md", DOCUMENTS / "failures.md"]
+BASES = (ROOT, ROOT / "daemons/energymarket", ROOT / "daemons")
+
+GENERATED = re.compile(r"<!-- generated: .*?<!-- end -->", re.DOTALL)
+
+
+def written(path: Path) -> str:
+    """What a person has written of a page."""
+    return GENERATED.sub("", path.read_text())
+
+
+def name_of(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+def file_of(name: str) -> Path | None:
+    """The file that a page means by a path from the top or from the package."""
+    return next((base / name for base in BASES if (base / name).is_file()), None)
+
+
+@cache
+def defined_in(path: Path) -> frozenset[str]:
+    """Names of a module's functions and classes, methods as Class.method."""
+    names = set()
+    for node in ast.parse(path.read_text()).body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            names.add(node.name)
+        if isinstance(node, ast.ClassDef):
+            names |= {f"{node.name}.{each.name}" for each in node.body if isinstance(each, ast.FunctionDef)}
+    return frozenset(names)
+
+
+def rows(path: Path) -> list[list[str]]:
+    """The cells of every row of a page's tables, heads and rules left out."""
+    lines = path.read_text().splitlines()
+    heads = {at - 1 for at, line in enumerate(lines) if line.startswith("|---")}
+    found = [line for at, line in enumerate(lines) if at not in heads and re.match(r"\|(?!---)", line)]
+    return [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in found]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_every_file_and_function_that_a_page_names_is_there(page: Path) -> None:
+    """`core/pricing.py` is a file, and `core/pricing.py:terms` a function or class in it."""
+    missing = []
+    for name, inside in re.findall(r"`([\w./-]+\.(?:py|toml))(?::([\w.]+))?`", written(page)):
+        found = file_of(name)
+        if "/" not in name and name.endswith(".toml"):
+            continue  # an example, or pyproject.toml
+        if found is None or (inside and inside not in defined_in(found)):
+            missing.append(f"{name}:{inside}")
+    assert missing == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_every_test_that_a_page_names_is_there(page: Path) -> None:
+    """`tests/unit/x.py::test_y` is a test."""
+    named = re.findall(r"`(tests/[\w./]+\.py)::(test_\w+)`", written(page))
+    missing = [
+        f"{name}::{test}"
+        for name, test in named
+        if not (ROOT / name).is_file() or test not in defined_in(ROOT / name)
+    ]
+    assert missing == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_every_link_leads_to_a_file(page: Path) -> None:
+    """Links within the tree are not broken."""
+    links = re.findall(r"\]\(([^)#:]+)\)", page.read_text())
+    assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_every_command_that_a_page_names_is_one(page: Path) -> None:
+    """`energyctl VERB` has the verb, and `energyctl up NAME` a shipped scenario or a file to be."""
+    text = written(page)
+    named = set(re.findall(r"(?:^|`)energyctl ([a-z]+)", text, re.MULTILINE))
+    assert named <= set(verbs.MODULES) | {"up"}
+    scenarios = set(re.findall(r"energyctl (?:up|config check) ([a-z][\w.-]*)", text))
+    assert {name for name in scenarios if not name.endswith(".toml")} <= set(toml.shipped())
+
+
+@pytest.mark.parametrize("page", MAPPED, ids=name_of)
+def test_every_line_has_a_file_and_a_test(page: Path) -> None:
+    """Each line of assignment and failures says what does it and what proves it."""
+    found = rows(page)
+    assert len(found) > 30
+    short = [
+        row[0]
+        for row in found
+        if not re.search(r"`tests/\S+::test_\w+`", row[-1]) or not re.search(r"`[\w/]+\.py`", row[-2])
+    ]
+    assert short == []
+
+
+def test_a_failure_has_one_name() -> None:
+    """No two failures share a name, and none is without detection and end."""
+    found = rows(DOCUMENTS / "failures.md")
+    names = [row[0] for row in found]
+    assert len(names) == len(set(names))
+    assert [row[0] for row in found if not all(row)] == []
+
+
+def test_every_document_is_reached_from_the_readme() -> None:
+    """README names each document."""
+    readme = (ROOT / "README.md").read_text()
+    assert [page.name for page in DOCUMENTS.glob("*.md") if page.name not in readme] == []

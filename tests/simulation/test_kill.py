@@ -1,0 +1,434 @@
+"""SIGKILL and SIGSTOP of the real daemons at random moments: they go on as the rules say, and nothing is lost."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from energymarket.core.chance import Purpose, draw_u64
+from energymarket.runtime.clock import boottime_ns, monotonic_s, sleep_until_boottime_ns
+from energymarket.transport import resources
+from energymarket.transport.page import ClockReader
+from energymarket.transport.queue import OfferQueue
+from tests.conftest import IN_CI, sysv_objects
+from tests.simulation.market_place import ROOT, LedgerSlot, Place, let_pass, soon
+
+pytestmark = pytest.mark.timeout(600)
+
+KILLS = int(os.environ.get("ENERGY_KILLS", "14" if IN_CI else "21"))
+CYCLES = int(os.environ.get("ENERGY_CYCLES", "50"))
+CUTS = int(os.environ.get("ENERGY_CUTS", "6" if IN_CI else "12"))
+SEED = int(os.environ.get("ENERGY_SEED", "1"))
+"""A longer storm by hand: ENERGY_KILLS=500 pytest tests/simulation/test_kill.py."""
+
+TARGETS = ("market", "weather", "homes", "shard", "external", "home-1", "all")
+
+HOMES = 62
+
+TRADER = 2
+"""The home for which the test itself buys; it never hands in a reading."""
+
+SCENE = """
+schema = 1
+title = "A neighbourhood to be killed"
+seed = 5
+[time]
+start = 2025-06-16
+timezone = "UTC"
+slots = 5000
+[weather]
+source = "constant"
+temperature_c = [20, 3, 12]
+[place]
+latitude = 49.49
+longitude = 8.47
+[tariff]
+energy = 0.15
+grid_fee = 0.1
+tax = 0.05
+export = 0.05
+gift_fee = 0.02
+[price]
+form = "raw"
+initial = 0.2
+gamma = 0.5
+floor = 0.05
+cap = 0.5
+[[price.factor]]
+name = "base"
+alpha = 0.1
+[[price.factor]]
+name = "imbalance"
+alpha = 0.02
+[price.events.strike]
+beta = 0.01
+probability_per_slot = 0.2
+duration = "1h"
+[service]
+shards = 2
+start_wait_s = 20
+[[home]]
+name = "Alone"
+policy = "give_then_sell"
+process = "single"
+production_w = [900, 0]
+consumption_w = 300
+[[home]]
+name = "Trader"
+policy = "sell"
+process = "single"
+consumption_w = 1
+[[homes]]
+name = "givers"
+count = 20
+policy = "give"
+production_w = 800
+[homes.load]
+kind = "constant"
+power_w = 250
+[[homes]]
+name = "both"
+count = 10
+policy = "give_then_sell"
+production_w = 700
+[homes.battery]
+kwh = 5
+kw = 2
+[[homes]]
+name = "takers"
+count = 30
+policy = "sell"
+[homes.load]
+kind = "constant"
+power_w = 610
+"""
+
+
+class Dice:
+    """Chance with a seed."""
+
+    def __init__(self, seed: int) -> None:
+        self._seed = seed
+        self._thrown = 0
+
+    def below(self, span: int) -> int:
+        """A number from 0 on."""
+        self._thrown += 1
+        return draw_u64(self._seed, Purpose.HOME, self._thrown) % span
+
+    def seconds(self, most_s: float) -> float:
+        """A span of time."""
+        return most_s * self.below(1_000_000) / 1e6
+
+
+@pytest.fixture
+def town(place: Place) -> Place:
+    """The neighbourhood, compiled, with slots of 0.2 s."""
+    scenario = place.path / "town.toml"
+    scenario.write_text(SCENE)
+    place.compile(str(scenario))
+    place.speed = 900 / 0.2
+    return place
+
+
+def _acknowledged(place: Place) -> Path:
+    return place.path / "acknowledged"
+
+
+@contextmanager
+def trading(place: Place) -> Iterator[subprocess.Popen[bytes]]:
+    """The trader at work; at the end its last order is answered before it leaves."""
+    words = ["tests.simulation.trader", str(place.run), str(TRADER), str(_acknowledged(place))]
+    environ = {**place.environ, "PYTHONPATH": f"{place.environ['PYTHONPATH']}:{ROOT}"}
+    with place.log.open("ab") as log, subprocess.Popen(
+        [sys.executable, "-m", *words], env=environ, stdout=log, stderr=log
+    ) as trader:
+        try:
+            yield trader
+            trader.terminate()
+            assert trader.wait(20) == 0, place.log.read_text()
+        finally:
+            trader.kill()
+
+
+def begin(place: Place, *names: str) -> None:
+    """Start the daemons and wait for the first slots."""
+    for name in names or ("market", "weather", "homes", "home-1"):
+        place.start(name)
+    soon(lambda: place.committed() >= 0, 30, "a first slot", place.log.read_text)
+
+
+def pids_of(place: Place, target: str) -> list[int]:
+    """Whom to kill."""
+    if target == "all":
+        return place.processes("energymarket.")
+    if target in place.daemons:
+        return [place.daemons[target].pid]
+    words = {"shard": "--shard ", "external": "energymarket.external"}[target]
+    return place.processes(words)[:1]
+
+
+def kill(place: Place, target: str) -> None:
+    """SIGKILL, and the supervisor's part: reap, and start again."""
+    before = place.committed()
+    found = pids_of(place, target)
+    assert found, f"no {target} to kill\n{place.log.read_text()}"
+    for pid in found:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    if target in place.daemons or target == "all":
+        names = list(place.daemons) if target == "all" else [target]
+        for name in names:
+            place.daemons[name].wait(10)
+    place.revive()
+    what = f"everybody back and two slots after the end of {target}"
+    soon(lambda: goes_on(place, before + 1), 30, what, place.log.read_text)
+
+
+def goes_on(place: Place, beyond: int) -> bool:
+    """Whether every home is back and a slot beyond that one is committed; the others must be alive."""
+    dead = {name: each.returncode for name, each in place.daemons.items() if each.poll() is not None}
+    assert not dead, f"{dead}\n{place.log.read_text()}"
+    status = place.status()
+    return status.get("homes_joined") == HOMES and status["snapshot"].get("slot", -1) > beyond
+
+
+@dataclass
+class Verdict:
+    """What the ledger says after a storm."""
+
+    slots: int
+    orders: int
+    missing_rows: int
+    late: int
+    problems: list[str] = field(default_factory=list)
+
+
+def judged(place: Place) -> Verdict:
+    """Hold the ledger against what was acknowledged; the checker's word comes on top."""
+    ledger = place.ledger()
+    lines = [json.loads(line) for line in _acknowledged(place).read_text().splitlines()]
+    found = Verdict(
+        slots=len(ledger),
+        orders=len(lines),
+        missing_rows=sum(HOMES - len(slot.homes) for slot in ledger.values()),
+        late=sum(slot.notes["late_batches"] for slot in ledger.values()),
+    )
+    slots = sorted(ledger)
+    if slots != list(range(slots[0], slots[-1] + 1)):
+        found.problems.append("the slots have holes")
+    found.problems += _unbooked(ledger, lines)
+    prices = [slot.head.price_ueur_per_kwh for slot in ledger.values()]
+    if not 50_000 <= min(prices) <= max(prices) <= 500_000:
+        found.problems.append("a price beyond floor and cap")
+    checked = place.check()
+    if checked.returncode != 0:
+        found.problems.append(checked.stdout)
+    return found
+
+
+def _unbooked(ledger: dict[int, LedgerSlot], lines: list[dict[str, dict[str, int]]]) -> list[str]:
+    """Acknowledged orders that the ledger has not exactly once, at the slot's price."""
+    problems = []
+    acknowledged: Counter[tuple[int, int]] = Counter()
+    for line in lines:
+        receipt = line["receipt"]
+        slot, energy_wh = receipt["slot"], receipt["energy_wh"]
+        acknowledged[slot, energy_wh] += 1
+        if slot not in ledger or ledger[slot].head.price_ueur_per_kwh != receipt["price_ueur_per_kwh"]:
+            problems.append(f"{line} is not at the price of its slot")
+    booked = Counter(
+        (number, -energy_wh)
+        for number, slot in ledger.items()
+        for home, energy_wh, _ in slot.orders
+        if home == TRADER
+    )
+    if booked != acknowledged:
+        problems.append(f"lost: {acknowledged - booked}; booked and not acknowledged: {booked - acknowledged}")
+    return problems
+
+
+def test_killed_at_random_moments_the_market_goes_on_and_loses_nothing(town: Place) -> None:
+    """Every daemon in turn, and all at once: orders once each, slots without holes, checker content."""
+    dice = Dice(SEED)
+    begin(town)
+    with trading(town):
+        for number in range(KILLS):
+            let_pass(dice.seconds(0.6))
+            kill(town, TARGETS[number % len(TARGETS)])
+    town.stop()
+    verdict = judged(town)
+    print(f"\n{KILLS} kills, seed {SEED}: {verdict}")
+    assert verdict.problems == []
+    assert verdict.orders > KILLS
+    assert town.processes() == []
+    assert list(town.run.iterdir()) == []
+
+
+# the gate
+
+
+@dataclass
+class Cuts:
+    """Where kills of the market fell."""
+
+    open_slot: int = 0  # the slot was open and is taken again
+    after_commit: int = 0  # the clock page still said open or at its gate, but the slot was durable
+    between: int = 0  # cleared, the next not yet open
+
+
+def _resumed_after(place: Place) -> int:
+    """The last slot that the present market found committed when it started."""
+    lines = [line for line in place.log.read_text().splitlines() if "going on after slot" in line]
+    return int(lines[-1].split("going on after slot ")[1].split(",")[0])
+
+
+def _cut(place: Place, clock: ClockReader, dice: Dice, cuts: Cuts) -> None:
+    """Kill the market within two milliseconds around a gate, and see with what it goes on."""
+    page = clock.read()
+    while page is None or page.phase not in {1, 2}:
+        page = clock.read()
+    sleep_until_boottime_ns(page.gate_ns + dice.below(3_000_000) - 500_000)
+    os.kill(place.daemons["market"].pid, signal.SIGKILL)
+    place.daemons["market"].wait(10)
+    last = clock.read() or page
+    place.revive()
+    soon(lambda: goes_on(place, last.slot), 30, "a slot after the cut", place.log.read_text)
+    resumed = _resumed_after(place)
+    assert resumed in {last.slot, last.slot - 1}
+    if resumed < last.slot:
+        cuts.open_slot += 1
+    elif last.phase in {1, 2}:
+        cuts.after_commit += 1
+    else:
+        cuts.between += 1
+
+
+def test_killed_around_the_gate_of_short_slots_no_slot_is_lost_or_booked_twice(town: Place) -> None:
+    """Slots of 50 ms, so that kills fall before, within and after commits: every slot once, orders too."""
+    town.speed, dice, cuts = 900 / 0.05, Dice(SEED), Cuts()
+    begin(town, "market", "weather", "homes", "home-1", f"home-{TRADER}")
+    with ClockReader(resources.ensure(town.run)) as clock:
+        for _ in range(CUTS):
+            _cut(town, clock, dice, cuts)
+    town.stop()
+    slots = sorted(town.ledger())
+    print(f"\n{CUTS} kills around the gate, seed {SEED}: {cuts}")
+    assert slots == list(range(slots[0], slots[-1] + 1))
+    assert town.check().returncode == 0
+    assert cuts.open_slot + cuts.after_commit + cuts.between == CUTS
+
+
+# the frozen
+
+
+def test_weather_that_stops_or_dies_is_called_stale_within_two_seconds(town: Place) -> None:
+    """SIGSTOP, then SIGKILL of weatherd: the market says stale, goes on, and says fresh when it is back."""
+    begin(town)
+    town.start(f"home-{TRADER}")
+    stale = lambda: bool(town.status().get("weather_stale"))  # noqa: E731 asked again and again
+    soon(lambda: not stale(), 10, "fresh weather", town.log.read_text)
+    for number, back in ((signal.SIGSTOP, signal.SIGCONT), (signal.SIGKILL, None)):
+        weather = town.daemons["weather"]
+        weather.send_signal(number)
+        taken_s = soon(stale, 10, f"stale after {number.name}", town.log.read_text)
+        # A heartbeat is 0 to 0.5 s old; a slot of 0.2 s may have begun just before the bound.
+        assert taken_s < 2.5
+        before = town.committed()
+        soon(lambda before=before: goes_or_weather(town, before + 2), 20, "slots", town.log.read_text)  # type: ignore[misc]
+        if back is None:
+            weather.wait(10)
+            town.start("weather")
+        else:
+            weather.send_signal(back)
+        soon(lambda: not stale(), 10, "fresh again", town.log.read_text)
+    town.stop()
+    ledger = town.ledger()
+    assert {slot.head.weather_stale for slot in ledger.values()} == {False, True}
+    assert all(50_000 <= slot.head.price_ueur_per_kwh <= 500_000 for slot in ledger.values())
+    checked = town.check()
+    assert checked.returncode == 0, checked.stdout
+
+
+def goes_or_weather(place: Place, beyond: int) -> bool:
+    """Whether slots go on, whoever is dead."""
+    return place.committed() > beyond
+
+
+def test_a_frozen_holder_of_the_queue_costs_gifts_and_nothing_else(town: Place) -> None:
+    """Somebody stops with the semaphore in hand: every home trades on without gifts, and is told so."""
+    begin(town, "market", "weather", "homes", "home-1", f"home-{TRADER}")
+    queue = OfferQueue(resources.ensure(town.run))
+    with queue.locked(5.0):
+        first = town.committed() + 2
+        soon(lambda: goes_on(town, first + 4), 30, "five slots while frozen", town.log.read_text)
+    free = town.committed() + 2
+    soon(lambda: goes_on(town, free + 3), 30, "slots after it", town.log.read_text)
+    town.stop()
+    assert "the offer queue is frozen: no gifts" in town.log.read_text()
+    assert "the offer queue is free again" in town.log.read_text()
+    ledger = town.ledger()
+    frozen = [ledger[slot] for slot in range(first, first + 4)]
+    assert [slot.totals["taken_wh"] for slot in frozen] == [0, 0, 0, 0]
+    assert [len(slot.homes) for slot in frozen] == [HOMES] * 4
+    assert all(slot.totals["bought_wh"] > 0 for slot in frozen)
+    assert all(ledger[slot].totals["taken_wh"] > 0 for slot in range(free, free + 3))
+    assert town.check().returncode == 0
+
+
+def test_a_shard_frozen_in_the_exchange_is_not_waited_for(town: Place) -> None:
+    """SIGSTOP of a shard for some slots: the others' rows are there; its next batch carries the gap."""
+    begin(town, "market", "weather", "homes", "home-1", f"home-{TRADER}")
+    (shard, _) = town.processes("--shard ")
+    os.kill(shard, signal.SIGSTOP)
+    first = town.committed() + 2
+    soon(lambda: goes_on(town, first + 3), 20, "slots without the shard", town.log.read_text)
+    os.kill(shard, signal.SIGCONT)
+    back = town.committed() + 3
+    soon(lambda: goes_on(town, back + 2), 20, "slots with the shard", town.log.read_text)
+    town.stop()
+    ledger = town.ledger()
+    assert [len(ledger[slot].homes) for slot in range(first, first + 3)] == [HOMES - 30] * 3
+    assert [len(ledger[slot].homes) for slot in range(back, back + 2)] == [HOMES] * 2
+    checked = town.check()
+    assert checked.returncode == 0, checked.stdout
+
+
+# everything under `up`
+
+
+def test_fifty_runs_begun_and_stopped_leave_nothing(place: Place) -> None:
+    """`up`, stopped as soon as it is ready: no process, file, IPC object; never another exit code than 0."""
+    before = sysv_objects()
+    descriptors = len(list(Path("/proc/self/fd").iterdir()))
+    for _ in range(CYCLES):
+        words = ("--json", "--run", str(place.run), "up", "pencil-gift", "--state", str(place.state))
+        with subprocess.Popen(
+            [sys.executable, "-m", "energyctl", *words],
+            env=place.environ,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        ) as running:
+            assert running.stdout is not None
+            documents = (json.loads(line) for line in running.stdout)
+            assert any(each["type"] == "ready" for each in documents)
+            running.terminate()
+            assert [each["code"] for each in documents if each["type"] == "stopped"] == [0]
+            assert running.wait(20) == 0
+        assert place.processes() == []
+        assert not place.run.exists()
+        assert sysv_objects() == before
+    assert len(list(Path("/proc/self/fd").iterdir())) == descriptors
+    place.compile("pencil-gift")
+    assert place.check().returncode == 0

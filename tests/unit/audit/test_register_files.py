@@ -1,0 +1,111 @@
+"""Register files: damaged, foreign or impossible ones are found; ones being written are left alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from energymarket.audit.findings import Findings, Kind
+from energymarket.audit.physics import check_pair, check_state
+from energymarket.audit.register_files import read_all
+from energymarket.core.state import State
+from energymarket.transport.generation import GenerationFile
+from energymarket.wire.state_file import HEADER_BYTES, HEADER_STEP, NO_SLOT, PAGE_BYTES, Header
+from tests.simulation.small_market import SHARDS, SmallMarket
+
+
+@pytest.fixture
+def market(tmp_path: Path) -> SmallMarket:
+    """Four slots, closed."""
+    made = SmallMarket(tmp_path)
+    made.play(4)
+    made.close()
+    return made
+
+
+def path_of(market: SmallMarket) -> Path:
+    return market.homes / "shard-{}-{}.state".format(*SHARDS[0])
+
+
+def kinds_of(market: SmallMarket) -> set[Kind]:
+    findings = Findings()
+    read_all(market.homes, findings, market.compiled.hash)
+    return set(findings.counts)
+
+
+def test_both_generations_of_each_file_are_read_the_older_first(market: SmallMarket) -> None:
+    """The last slot without its receipt, and with it: the homes were stopped after it was settled."""
+    findings = Findings()
+    found = read_all(market.homes, findings, market.compiled.hash)
+    last = market.slot
+    assert [(each.first, each.slot, each.settled) for each in found] == [
+        (1, last, False), (1, last, True), (3, last, False), (3, last, True),
+    ]  # fmt: skip
+    assert len(findings) == 0
+
+
+@pytest.mark.parametrize(
+    "at", [*range(0, HEADER_BYTES, 9), HEADER_STEP + 40, PAGE_BYTES + 3, PAGE_BYTES + 60]
+)
+def test_a_flipped_byte_of_a_register_file_is_found(market: SmallMarket, at: int) -> None:
+    """Headers carry a CRC each, states a checksum."""
+    data = bytearray(path_of(market).read_bytes())
+    data[at] ^= 4
+    path_of(market).write_bytes(data)
+    assert kinds_of(market) == {Kind.REGISTERS_DAMAGED}
+
+
+def test_a_file_cut_short_is_found(market: SmallMarket) -> None:
+    """Half a file is damaged, not a crash."""
+    path_of(market).write_bytes(path_of(market).read_bytes()[:5000])
+    assert kinds_of(market) == {Kind.REGISTERS_DAMAGED}
+
+
+def test_a_generation_that_is_being_written_is_no_finding(market: SmallMarket) -> None:
+    """Its header holds no slot until it is whole."""
+    data = bytearray(path_of(market).read_bytes())
+    header = Header.unpack(bytes(data[:HEADER_BYTES]))
+    data[:HEADER_BYTES] = Header(header.shape, 0, NO_SLOT, 0).pack()
+    path_of(market).write_bytes(data)
+    assert kinds_of(market) == set()
+
+
+def test_registers_of_another_scenario_are_found(market: SmallMarket) -> None:
+    """The file carries the hash of the scenario that it belongs to."""
+    findings = Findings()
+    read_all(market.homes, findings, "cd" * 32)
+    assert set(findings.counts) == {Kind.REGISTERS_FOREIGN}
+
+
+def rewritten(market: SmallMarket, name: str, more: int) -> Findings:
+    """Add to a register of home 2 in a fresh generation, checksum and all."""
+    identity = bytes.fromhex(market.compiled.hash)
+    with GenerationFile(path_of(market), *SHARDS[0], State.size_bytes(2), identity) as file:
+        held = bytes(file.load(market.slot)[0])
+        area = file.writable()
+        area[:] = held
+        State(area, 2).column(name)[1] += more
+        file.commit(market.slot + 1, edition=1)
+        del area
+    findings = Findings()
+    found = [each for each in read_all(market.homes, findings, market.compiled.hash) if each.first == 1]
+    check_state(found[-1], market.compiled, findings)
+    check_pair(found[0], found[-1], findings)
+    return findings
+
+
+@pytest.mark.parametrize(
+    ("name", "more", "kind"),
+    [
+        ("import_wh", 1, Kind.PHYSICS_UNBALANCED),
+        ("consumption_wh", -1, Kind.REGISTERS_BACKWARDS),
+        ("losses_wh", 1, Kind.BATTERY_IMPOSSIBLE),
+        ("battery_wh", 1, Kind.BATTERY_IMPOSSIBLE),
+    ],
+)
+def test_registers_against_physics_are_found(market: SmallMarket, name: str, more: int, kind: Kind) -> None:
+    """One Wh that comes from nowhere, at home 2."""
+    findings = rewritten(market, name, more)
+    assert kind in findings.counts
+    assert {each.home for each in findings.kept} == {2}
