@@ -99,7 +99,7 @@ def _hear_all(store: LedgerStore, audit: ChainAudit) -> str | None:
         with Progress(disable=not sys.stderr.isatty(), transient=True) as progress:
             for row in progress.track(store.slots(first, last), last - first + 1, description="verifying"):
                 audit.hear(row)
-    except (sqlite3.DatabaseError, TypeError, ValueError, OverflowError) as error:
+    except (StoreError, sqlite3.DatabaseError, TypeError, ValueError, OverflowError) as error:
         return f"after slot {audit.last}: {error}"
     return None
 

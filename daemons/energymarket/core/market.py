@@ -104,8 +104,9 @@ class Accounts:
     def apply(
         self, slot: int, columns: dict[str, npt.NDArray[np.int64]], batches: Iterable[tuple[int, int, str]]
     ) -> None:
-        """Add a committed slot: registers, balances, and for the homes of its batches (first home, count,
-        id) that they were heard. A home with an order alone has a row too, but nobody has read its meter.
+        """Add a committed slot: registers, balances, and that the homes of its batches were heard.
+
+        A batch is (first home, count, id). A home with an order alone has a row, but nobody read its meter.
         """
         rows = columns["home"] - 1
         self.readings.production_wh[rows] += columns["produced_wh"]

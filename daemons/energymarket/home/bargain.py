@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from energymarket.core import exchange
+from energymarket.core.admission import offer_key
+from energymarket.core.limits import CLAIMS_PER_HOME_MAX, ENERGY_WH_MAX
 from energymarket.core.parameters import Turn
 from energymarket.core.records import CLAIM, OFFER
 from energymarket.runtime.clock import boottime_ns
@@ -34,6 +36,9 @@ exchange's end to the gate: a frozen holder costs gifts, not the batch."""
 
 GIVEN_BACK: Final = 1 << 30
 """A message whose type has this bit holds what takers gave back: its giver's alone, never offered again."""
+
+OFFER_WH_MAX: Final = ENERGY_WH_MAX // 2
+"""A larger offer is a forgery: taken whole (greedy), it would get the taker's whole batch refused."""
 
 BELL_WAIT_S = 1.0
 """One wait for the bell: a stop that comes between looking and waiting is seen after this at the latest."""
@@ -78,6 +83,7 @@ class Exchange:
     packed: list[tuple[int, bytes]] = field(init=False)
     put_types: set[int] = field(init=False)
     next_index: npt.NDArray[np.int32] = field(init=False)  # by giver: parts below it are claimed here
+    claimed: int = field(init=False, default=0)
     result: Bargain = field(init=False)
 
     def __post_init__(self) -> None:
@@ -111,7 +117,8 @@ class Exchange:
             with self.queue.locked(self._wait_s()):
                 for kind, _ in self.packed:
                     while self.queue.take(kind) or self.queue.take(kind | GIVEN_BACK):
-                        pass
+                        if boottime_ns() >= self.deadline_ns:
+                            return  # somebody fills it faster than we empty it
 
     def _wait_s(self) -> float:
         """How long the semaphore is waited for at most from now on."""
@@ -152,12 +159,12 @@ class Exchange:
     def _turn(self, wait_s: float) -> bool:
         """One hold of the semaphore: put what fits, then take one turn. True if anything moved."""
         with self.queue.locked(wait_s):
-            moved = self._collect(GIVEN_BACK)
+            moved = self._collect(GIVEN_BACK, self.deadline_ns)
             moved = self._put() or moved
             if self.sharing.turn is Turn.FAIR:
                 moved = self._take_one() or moved
             else:
-                while (self.need_wh > 0).any() and self._take_one():
+                while boottime_ns() < self.deadline_ns and self._take_one():
                     moved = True
                     self._put()
         return moved
@@ -171,7 +178,7 @@ class Exchange:
 
     def _take_one(self) -> bool:
         """Take the oldest message and serve the takers from it; what they leave goes back to its place."""
-        if not (self.need_wh > 0).any():
+        if not (self.need_wh > 0).any() or self.claimed >= CLAIMS_PER_HOME_MAX * self.homes:
             return False
         got = self._next_on_offer()
         if got is None:
@@ -194,7 +201,11 @@ class Exchange:
         """The oldest message with something on offer; what was given back stays for its givers."""
         aside = []
         while (got := self.queue.take()) is not None and got[0] & GIVEN_BACK:
-            aside.append(got)
+            if boottime_ns() >= self.deadline_ns:
+                got = None  # somebody fills it faster than we look through it
+                break
+            if self._offers_of(got[1]) is not None:
+                aside.append(got)
         for kind, data in aside:
             self.queue.put(kind, data)
         return got
@@ -202,7 +213,8 @@ class Exchange:
     def _offers_of(self, data: bytes) -> npt.NDArray[np.void] | None:
         """The offers of this slot in a message; None for one of another slot or of nobody we know.
 
-        A giver that died and came back may put again what was claimed here already: that is left out.
+        A giver that died and came back may put again what was claimed here already: that is left out, and
+        so is what no home can offer. Else one forged message would get the whole batch refused.
         """
         try:
             head, offers = offer_message.unpack(data)
@@ -211,30 +223,46 @@ class Exchange:
             return None
         if (head.slot, head.epoch) != (self.slot, self.epoch):
             return None
-        known = offers["giver"] <= self.homes
+        known = (offers["giver"] <= self.homes) & (offers["energy_wh"] <= OFFER_WH_MAX)
         giver = np.where(known, offers["giver"], 0)
-        return offers[known & (offers["index"] >= self.next_index[giver])]
+        first = np.zeros(len(offers), np.bool_)
+        first[np.unique(offer_key(offers), return_index=True)[1]] = True
+        return offers[known & first & (offers["index"] >= self.next_index[giver])]
 
     def _book(self, served: exchange.Served) -> None:
         result = self.result
+        room = CLAIMS_PER_HOME_MAX * self.homes - self.claimed
+        self._leave_out(served, served.claims[room:])
+        self.claimed += len(served.claims[:room])
         np.maximum.at(self.next_index, served.claims["giver"], served.claims["index"].astype(np.int32) + 1)
-        result.claims.append(served.claims)
+        result.claims.append(served.claims[:room])
         result.received_wh += served.received_wh
         result.excess_wh += served.excess_wh
         self.need_wh -= served.received_wh
         np.maximum(self.need_wh, 0, out=self.need_wh)
 
+    def _leave_out(self, served: exchange.Served, claims: npt.NDArray[np.void]) -> None:
+        """Claims beyond what any exchange can come to: their takers have not received that."""
+        for taker, energy_wh in zip(claims["taker"].tolist(), claims["energy_wh"].tolist(), strict=True):
+            at = np.flatnonzero(self.taker_ids == taker)
+            served.received_wh[at] -= energy_wh
+            served.excess_wh[at] = np.maximum(served.excess_wh[at] - energy_wh, 0)
+
     def _take_back(self) -> None:
         """Every message that still lies there under a type of ours, whoever split it meanwhile."""
         with self.queue.locked(self._wait_s()):
-            self._collect(0)
-            self._collect(GIVEN_BACK)
+            until_ns = (self.gate_ns + boottime_ns()) // 2
+            self._collect(0, until_ns)
+            self._collect(GIVEN_BACK, until_ns)
 
-    def _collect(self, which: int) -> bool:
-        """Take what lies there under our types, as offered (0) or given back; True if there was any."""
+    def _collect(self, which: int, until_ns: int) -> bool:
+        """Take what lies there under our types, as offered (0) or given back; True if there was any.
+
+        Somebody who fills the queue faster than we empty it keeps us until that moment at most.
+        """
         found = False
         for kind in sorted(self.put_types):
-            while (got := self.queue.take(kind | which)) is not None:
+            while boottime_ns() < until_ns and (got := self.queue.take(kind | which)) is not None:
                 found = True
                 offers = self._offers_of(got[1])
                 if offers is not None:

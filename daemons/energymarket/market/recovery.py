@@ -54,13 +54,27 @@ def restore(store: LedgerStore, rules: Rules, genesis: bytes) -> Market:
         price_ueur_per_kwh=rules.price.initial_ueur_per_kwh,
         book=book,
     )
-    state = store.meta("state")
-    if last is not None and state is not None:
-        market.resume(state, chain_hash)
-        if market.slot != last:
-            raise LedgerBrokenError(f"the state is of slot {market.slot}, the last slot is {last}")
+    if last is not None:
+        _resume(market, store, last, chain_hash)
     _remember_orders(store, market)
     return market
+
+
+def _resume(market: Market, store: LedgerStore, last: int, chain_hash: bytes) -> None:
+    """Go on after the last slot with what was written beside it, as far as the slot itself agrees."""
+    try:
+        market.resume(store.meta("state") or "", chain_hash)
+    except (ValueError, KeyError, TypeError) as error:
+        raise LedgerBrokenError(f"the state that is to follow slot {last} is unreadable") from error
+    if market.slot != last:
+        raise LedgerBrokenError(f"the state is of slot {market.slot}, the last slot is {last}")
+    row = store.slot(last)
+    if row is None or row.seal_now() != row.seal:
+        raise LedgerBrokenError(f"slot {last}: the seal is broken")
+    totals = json.loads(row.totals)
+    sealed = (row.price_ueur_per_kwh, totals["consumed_wh"], totals["produced_wh"])
+    if sealed != (market.price_ueur_per_kwh, market.consumed_wh, market.produced_wh):
+        raise LedgerBrokenError(f"the state does not agree with slot {last} on price, use and production")
 
 
 def _from_checkpoint(store: LedgerStore, rules: Rules, genesis: bytes) -> tuple[Accounts, bytes, int]:

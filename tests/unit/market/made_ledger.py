@@ -80,12 +80,12 @@ def restored(path: Path) -> Market:
         store.close()
 
 
-def problem_of(path: Path) -> str | None:
-    """What the audit of the whole chain finds, None if it holds."""
+def problem_of(path: Path, first: int | None = None, last: int | None = None) -> str | None:
+    """What the audit of the chain, or of a part of it, finds; None if it holds."""
     store = LedgerStore(path)
     store.open_read_only()
     try:
-        first, last = store.first_slot(), store.last_slot()
+        first, last = first or store.first_slot(), last or store.last_slot()
         assert first is not None
         assert last is not None
         audit = ChainAudit(store, first)
