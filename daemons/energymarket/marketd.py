@@ -178,7 +178,11 @@ class MarketDaemon:
         allowed = descriptors.allow(limits.connections_max + DESCRIPTORS_SPARE)
         if allowed < limits.connections_max + DESCRIPTORS_SPARE:
             log.warning("only %d descriptors are allowed: fewer connections than configured", allowed)
-        trade_limits = replace(TRADE_LIMITS, calls_per_s_max=self.service.get("requests_per_s_max", 2000))
+        trade_limits = replace(
+            TRADE_LIMITS,
+            calls_per_s_max=self.service.get("requests_per_s_max", 2000),
+            frame_bytes_max=self.service.get("request_bytes_max", TRADE_LIMITS.frame_bytes_max),
+        )
         inbox = self.owner.inbox
         server = Server(MAKER, limits, on_close=lambda peer: inbox.put(Left(peer.id))).open()
         stack.callback(server.close)

@@ -20,7 +20,15 @@ from energymarket.core import exchange, ledger
 from energymarket.core.events import Event, EventBook, Origin
 from energymarket.core.fleet import Fleet, Net
 from energymarket.core.market import Accounts, Closed, Market, Outside, Rules
-from energymarket.core.parameters import EventKind, Factor, Period, PriceModel, Sharing, Tariff
+from energymarket.core.parameters import (
+    EventKind,
+    Factor,
+    Period,
+    PriceModel,
+    Sharing,
+    Tariff,
+    price_model_digest,
+)
 from energymarket.core.records import Policy
 from energymarket.core.settlement import Batch, receipt_columns
 from energymarket.home.books import Books
@@ -107,7 +115,10 @@ class SmallMarket:
         self.store.open(scenario_hash=self.compiled.hash, genesis=genesis, homes=4)
         rules = Rules(self.model, TARIFF, 4, self.compiled.import_export_at)
         accounts = Accounts.fresh(4)
-        self.market = Market(rules, accounts, genesis, 200_000, EventBook(len(self.model.events)))
+        book = EventBook(len(self.model.events))
+        # Its own coefficients count as the scenario's: a wrong model is no reload that anybody was told of.
+        name = price_model_digest(self.model)
+        self.market = Market(rules, accounts, genesis, 200_000, book, coefficients=name)
         self.bookkeeper = Bookkeeper(
             self.store, self.market, Retention(disk_max_bytes=1 << 40, slots_per_day=16)
         )

@@ -253,7 +253,7 @@ def test_a_lost_gift_is_found(tmp_path: Path) -> None:
     [
         (replace(MODEL, factors=(Factor("base", 101_000), *MODEL.factors[1:])), "base"),
         (replace(MODEL, factors=(*MODEL.factors[:2], Factor("imbalance", 21_000))), "imbalance"),
-        (replace(MODEL, cap_ueur_per_kwh=199_000), "cap_ueur_per_kwh"),
+        (replace(MODEL, cap_ueur_per_kwh=199_000), "price_ueur_per_kwh"),
         (replace(MODEL, initial_ueur_per_kwh=200_000, factors=MODEL.factors[::-1]), "terms"),
     ],
 )

@@ -1,4 +1,4 @@
-"""The assignment through the product: its example, an event raised by hand, and its six homes as processes."""
+"""The assignment through the product: its example, an event raised by hand, its six homes as processes."""
 
 from __future__ import annotations
 
@@ -155,7 +155,13 @@ def test_the_assignments_six_homes_run_as_six_processes_and_trade(place: Place) 
     assert len(place.processes("energymarket.external")) == 1
     assert len(place.processes()) == 9
     objects = place.control("Resources")["resources"]
-    assert {each["kind"] for each in objects if each["exists"]} == {"queue", "mutex", "bell", "clock", "board"}
+    assert {each["kind"] for each in objects if each["exists"]} == {
+        "queue",
+        "mutex",
+        "bell",
+        "clock",
+        "board",
+    }
     held = [line for kind in KINDS for line in Path(f"/proc/sysvipc/{kind}").read_text().splitlines()[1:]]
     assert len(held) >= 5
     place.stop()

@@ -92,7 +92,6 @@ class Checker:
             for order in beside.orders:
                 self._orders.setdefault(order.slot, []).append(order)
         if beside is not None:
-            self._prices.know_reload(beside.meta.get("price"))
             self._checkpoints = {each.slot: each for each in beside.checkpoints}
 
     # the slots
@@ -284,9 +283,6 @@ class Checker:
         notes = []
         if self.compiled is None and not self._chain_only:
             notes.append("no compiled scenario: tariff, floor, cap, factors and batteries were not checked")
-        if self._prices.reloaded_from is not None:
-            since = f"from slot {self._prices.reloaded_from} on"
-            notes.append(f"coefficients were reloaded: {since}, factors were not checked")
         if not self._with_registers and not self._chain_only:
             notes.append("no registers: nothing was held against what the homes measured")
         return Result(

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 from energymarket.audit.findings import Findings, Kind
-from energymarket.core.parameters import EventKind, Factor, PriceModel
+from energymarket.core.parameters import price_model_from
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from energymarket.audit.opened import Notes, Opened
+    from energymarket.core.parameters import Factor, PriceModel
     from energymarket.scenario.compiled import Compiled
     from energymarket.transport.store import SlotRow
 
@@ -24,43 +24,39 @@ class Prices:
     def __init__(self, findings: Findings, compiled: Compiled | None) -> None:
         self._findings = findings
         self._compiled = compiled
-        self._previous: int | None = None if compiled is None else compiled.price.initial_ueur_per_kwh
-        self._gamma: float | None = None if compiled is None else compiled.price.gamma
-        self._limits: tuple[Any, Any] = (None, None)
+        self._model: PriceModel | None = None if compiled is None else compiled.price
+        self._previous: int | None = None if self._model is None else self._model.initial_ueur_per_kwh
         self._flows: tuple[int, int] | None = (0, 0)  # consumed, produced in the slot before; None: unknown
-        self._models: tuple[PriceModel, ...] = () if compiled is None else (compiled.price,)
-        self._may_be_reloaded = True  # coefficients; a live market does not tell
-        self.reloaded_from: int | None = None  # since when they are not known
-
-    def know_reload(self, text: str | None) -> None:
-        """What the ledger's file says of reloaded coefficients: JSON of the last ones, or None if never."""
-        self._may_be_reloaded = text is not None
-        if text is None or self._compiled is None:
-            return
-        try:
-            found = json.loads(text)
-            factors = tuple(Factor(**each) for each in found.pop("factors"))
-            events = tuple(EventKind(**each) for each in found.pop("events"))
-            self._models += (PriceModel(**found, factors=factors, events=events),)
-        except (ValueError, TypeError, KeyError, AttributeError):
-            self._findings.add(Kind.STATE_DIFFERS, "reloaded coefficients cannot be read")
 
     def pass_over(self, row: SlotRow, notes: Notes | None) -> None:
-        """A slot without detail: only its price and its flows are known."""
+        """A slot without detail: only its price, its flows and a reload are known."""
         self._previous = row.price_ueur_per_kwh
+        if notes is not None:
+            self._follow_reload(row.slot, notes)
         self._note_flows(notes)
 
     def check(self, slot: Opened) -> None:
         """One slot."""
+        self._follow_reload(slot.slot, slot.notes)
         self._check_sum(slot)
         self._check_chain(slot)
-        self._check_limits(slot)
-        if self._compiled is not None:
+        if self._compiled is not None and self._model is not None:
+            self._check_limits(slot, self._model)
             self._check_tariff(slot, self._compiled)
-            if self._is_by_scenario(slot):
-                self._check_model(slot, self._compiled)
+            self._check_model(slot, self._compiled, self._model)
         self._previous = slot.head.price_ueur_per_kwh
         self._note_flows(slot.notes)
+
+    def _follow_reload(self, slot: int, notes: Notes) -> None:
+        """Where coefficients are new, the row carries them; its seal holds them."""
+        fresh = notes.meta.get("coefficients")
+        if fresh is None:
+            return
+        try:
+            self._model = price_model_from(fresh)
+        except (TypeError, KeyError) as error:
+            text = f"reloaded coefficients cannot be read ({error})"
+            self._findings.add(Kind.PRICE_WRONG, text, slot=slot, account="coefficients")
 
     def _note_flows(self, notes: Notes | None) -> None:
         totals = {} if notes is None else notes.totals
@@ -96,28 +92,10 @@ class Prices:
         if not isinstance(gamma, int | float) or not head.terms:
             self._same(slot, "the row says no gamma", "a number", "gamma", repr(gamma))
             return
-        # A reload within the slot: its price was still made with the gamma before.
-        possible = {
-            round(each * head.previous_ueur_per_kwh) for each in (gamma, self._gamma) if each is not None
-        }
-        inertia = head.terms[0][1]
-        if inertia not in possible:
-            expected = round(gamma * head.previous_ueur_per_kwh)
-            self._same(slot, "not gamma times the price before", expected, INERTIA, inertia)
-        self._gamma = gamma
-
-    def _is_by_scenario(self, slot: Opened) -> bool:
-        """Whether the coefficients are the scenario's, or those that were reloaded last."""
-        for name in ("gamma", "floor_ueur_per_kwh", "cap_ueur_per_kwh"):
-            known = [getattr(model, name) for model in self._models]
-            found = slot.notes.meta.get(name)
-            if found in known or self.reloaded_from is not None:
-                continue
-            if self._may_be_reloaded:
-                self.reloaded_from = slot.slot
-            else:
-                self._same(slot, "not the scenario's coefficient", repr(known[0]), name, repr(found))
-        return self.reloaded_from is None
+        expected = round(gamma * head.previous_ueur_per_kwh)
+        self._same(slot, "not gamma times the price before", expected, INERTIA, head.terms[0][1])
+        if self._model is not None:
+            self._same(slot, "not the coefficient that holds", repr(self._model.gamma), "gamma", repr(gamma))
 
     def _check_tariff(self, slot: Opened, compiled: Compiled) -> None:
         head, tariff = slot.head, compiled.tariff
@@ -136,23 +114,16 @@ class Prices:
                 account=account,
             )
 
-    def _check_limits(self, slot: Opened) -> None:
-        """The published price is the sum of the terms, within floor and cap; both stand in the row."""
-        head, meta = slot.head, slot.notes.meta
-        limits = (meta.get("floor_ueur_per_kwh"), meta.get("cap_ueur_per_kwh"))
-        possible = []
-        for floor, cap in (limits, self._limits):  # a reload within the slot: as with gamma
-            if isinstance(floor, int) and isinstance(cap, int):
-                possible.append(min(max(head.unclipped_ueur_per_kwh, floor), cap))
-        self._limits = limits
-        if head.price_ueur_per_kwh not in possible:
-            expected = possible[0] if possible else "floor and cap in the row"
-            text = "not the sum of the terms, within floor and cap"
-            self._same(slot, text, expected, "price_ueur_per_kwh", head.price_ueur_per_kwh)
+    def _check_limits(self, slot: Opened, model: PriceModel) -> None:
+        """The published price is the sum of the terms, within floor and cap."""
+        head = slot.head
+        expected = min(max(head.unclipped_ueur_per_kwh, model.floor_ueur_per_kwh), model.cap_ueur_per_kwh)
+        text = "not the sum of the terms, within floor and cap"
+        self._same(slot, text, expected, "price_ueur_per_kwh", head.price_ueur_per_kwh)
 
-    def _check_model(self, slot: Opened, compiled: Compiled) -> None:
+    def _check_model(self, slot: Opened, compiled: Compiled, model: PriceModel) -> None:
         """Every term that can be computed without having been there."""
-        head, model = slot.head, self._models[0]
+        head = slot.head
         names = [INERTIA, *(factor.name for factor in model.factors), *(name for name, _ in head.events)]
         shown = [name for name, _ in head.terms]
         self._same(slot, "the terms are of other causes", " ".join(names), "terms", " ".join(shown))
@@ -160,9 +131,9 @@ class Prices:
             return
         factors = {factor.name: _value(factor, slot, compiled, self._flows) for factor in model.factors}
         for number, (name, found) in enumerate(head.terms[1:]):
-            possible = [_term(number, name, each, factors, dict(head.events)) for each in self._models]
-            if possible[0] is not None and found not in possible:
-                self._same(slot, "not coefficient times cause", possible[0], name, found)
+            expected = _term(number, name, model, factors, dict(head.events))
+            if expected is not None:
+                self._same(slot, "not coefficient times cause", expected, name, found)
 
 
 def _term(

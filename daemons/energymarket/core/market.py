@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from energymarket.core import ledger, pricing, settlement
+from energymarket.core.parameters import price_model_digest
 from energymarket.core.refusals import Refusal
 from energymarket.core.settlement import Batch, Prices, Readings, Settlement
 from energymarket.core.units import money_ueur
@@ -55,6 +56,7 @@ class Opening:
     slot: int
     epoch: int
     previous_ueur_per_kwh: int
+    model: PriceModel  # that made the price; a reload meanwhile is for the next slot
     terms: pricing.Terms
     events: tuple[tuple[int, int], ...]  # kind index, intensity in thousandths
     prices: Prices
@@ -151,6 +153,7 @@ class Market:
     slot: int = NO_SLOT  # last committed
     consumed_wh: int = 0  # of the last committed slot
     produced_wh: int = 0
+    coefficients: str = ""  # digest of the model that made the last committed price, or of the scenario's
     contributions: tuple[float, ...] = ()  # what the price holds of each kind of event, and of clipping
     opening: Opening | None = None
     batches: dict[tuple[int, int], Batch] = field(default_factory=dict)
@@ -174,6 +177,7 @@ class Market:
             slot=slot,
             epoch=epoch,
             previous_ueur_per_kwh=self.price_ueur_per_kwh,
+            model=self.rules.price,
             terms=terms,
             events=events,
             prices=self._prices(slot, terms.published_ueur_per_kwh),
@@ -198,7 +202,8 @@ class Market:
         import_, export = self.rules.tariff_at(slot)
         return Prices(price, import_, export, tariff.gift_fee_ueur_per_kwh)
 
-    def _opened(self) -> Opening:
+    def opened(self) -> Opening:
+        """The open slot. RuntimeError if none is open: our mistake."""
         if self.opening is None:
             raise RuntimeError("no slot is open")
         return self.opening
@@ -210,6 +215,11 @@ class Market:
             self.orders_known[order.home, order.id] = order
 
     # hear
+
+    def reloaded_model(self) -> PriceModel | None:
+        """The model of the open slot, if the slot before had another one."""
+        model = self.opened().model
+        return None if price_model_digest(model) == self.coefficients else model
 
     def hear_batch(self, batch: Batch) -> list[Refusal]:
         """Book a batch into the open slot, or say why not. The same range again replaces what it said."""
@@ -233,7 +243,7 @@ class Market:
         known = self.orders_known.get((home, order_id))
         if known is not None:
             return known
-        opening = self._opened()
+        opening = self.opened()
         price = opening.prices.price
         total = money_ueur(abs(energy_wh), price)
         order = Order(
@@ -259,7 +269,7 @@ class Market:
 
     def close_slot(self) -> Closed:
         """Match, settle and pack the open slot. Nothing of the state changes."""
-        opening = self._opened()
+        opening = self.opened()
         batches = [self.batches[key] for key in sorted(self.batches)]
         orders = self._order_columns()
         readings, homes = self.accounts.readings, self.rules.homes
@@ -286,7 +296,7 @@ class Market:
             export_ueur_per_kwh=opening.prices.export,
             gift_fee_ueur_per_kwh=opening.prices.gift_fee,
             terms=opening.terms.items,
-            events=tuple((self.rules.price.events[kind].name, much) for kind, much in opening.events),
+            events=tuple((opening.model.events[kind].name, much) for kind, much in opening.events),
             gap=opening.gap,
             weather_stale=opening.weather_stale,
             void_claims=void_claims,
@@ -298,14 +308,15 @@ class Market:
 
     def commit_slot(self, closed: Closed) -> None:
         """Make a durable slot the state from which the next one starts."""
-        opening = self._opened()
+        opening = self.opened()
         self.accounts.apply(closed.slot, closed.settlement.columns, closed.batches)
         self.hash = closed.hash
         self.slot = closed.slot
         self.price_ueur_per_kwh = opening.prices.price
         self.consumed_wh = closed.settlement.totals.consumed_wh
         self.produced_wh = closed.settlement.totals.produced_wh
-        self.contributions = pricing.follow(self.rules.price, self.contributions, opening.terms)
+        self.contributions = pricing.follow(opening.model, self.contributions, opening.terms)
+        self.coefficients = price_model_digest(opening.model)
         self.book.forget(closed.slot)
         self.opening = None
         self.batches = {}
@@ -321,14 +332,15 @@ class Market:
 
     def state_after(self, closed: Closed) -> str:
         """What a restart after this slot needs beside the accounts, as JSON: durable with the slot."""
-        opening = self._opened()
+        opening = self.opened()
         return json.dumps(
             {
                 "slot": closed.slot,
                 "price_ueur_per_kwh": opening.prices.price,
                 "consumed_wh": closed.settlement.totals.consumed_wh,
                 "produced_wh": closed.settlement.totals.produced_wh,
-                "contributions": pricing.follow(self.rules.price, self.contributions, opening.terms),
+                "coefficients": price_model_digest(opening.model),
+                "contributions": pricing.follow(opening.model, self.contributions, opening.terms),
             }
         )
 
@@ -339,6 +351,7 @@ class Market:
         self.price_ueur_per_kwh = facts["price_ueur_per_kwh"]
         self.consumed_wh = facts["consumed_wh"]
         self.produced_wh = facts["produced_wh"]
+        self.coefficients = facts["coefficients"]
         self.contributions = tuple(facts["contributions"])
         self.hash = chain_hash
 

@@ -5,8 +5,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any
 
@@ -82,6 +84,11 @@ def price_model_from(plain: Mapping[str, Any]) -> PriceModel:
         "events": tuple(EventKind(**kind) for kind in plain["events"]),
     }
     return PriceModel(**{**plain, **parts})
+
+
+def price_model_digest(model: PriceModel) -> str:
+    """A short name of the coefficients: equal models have equal names, in every process."""
+    return hashlib.sha256(json.dumps(asdict(model), sort_keys=True).encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True, slots=True)

@@ -395,7 +395,11 @@ class Owner:
 
     def _clock_page(self) -> ClockPage:
         opening, moments, prices = self.market.opening, self.moments, self._prices
-        flags = Flag.LIVE | Flag.WEATHER_STALE if self.outside.weather_stale else Flag.LIVE
+        flags = Flag.LIVE
+        if self.outside.weather_stale:
+            flags |= Flag.WEATHER_STALE
+        if self.books.failed is not None:
+            flags |= Flag.DEGRADED
         return ClockPage(
             slot=self.next_to_open() - 1 if opening is None else opening.slot,
             epoch=self.epoch,

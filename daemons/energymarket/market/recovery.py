@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from energymarket.core import ledger
 from energymarket.core.events import EventBook, book_from_dict
 from energymarket.core.market import Accounts, Market, Opening, Order
-from energymarket.core.parameters import price_model_from
+from energymarket.core.parameters import price_model_digest, price_model_from
 from energymarket.core.pricing import Terms
 from energymarket.core.settlement import Prices
 
@@ -44,6 +44,7 @@ def restore(store: LedgerStore, rules: Rules, genesis: bytes) -> Market:
             accounts.apply(row.slot, columns, json.loads(row.meta)["batches"])
     events = store.meta("events")
     book = book_from_dict(json.loads(events)) if events else EventBook(len(rules.price.events))
+    scenario = price_model_digest(rules.price)
     reloaded = store.meta("price")
     if reloaded is not None:
         rules = replace(rules, price=price_model_from(json.loads(reloaded)))
@@ -53,6 +54,7 @@ def restore(store: LedgerStore, rules: Rules, genesis: bytes) -> Market:
         hash=chain_hash,
         price_ueur_per_kwh=rules.price.initial_ueur_per_kwh,
         book=book,
+        coefficients=scenario,
     )
     if last is not None:
         _resume(market, store, last, chain_hash)
@@ -117,6 +119,7 @@ def opening_of(saved: str | None) -> Opening | None:
     facts = json.loads(saved)
     terms = facts["terms"] | {"items": tuple((name, value) for name, value in facts["terms"]["items"])}
     parts = {
+        "model": price_model_from(facts["model"]),
         "terms": Terms(**terms),
         "events": tuple((kind, intensity) for kind, intensity in facts["events"]),
         "prices": Prices(**facts["prices"]),

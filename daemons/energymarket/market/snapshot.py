@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from energymarket.core import clock
@@ -54,11 +54,11 @@ def totals_of(closed: Closed) -> dict[str, int]:
 
 def meta_of(closed: Closed, counts: Counts, market: Market) -> dict[str, Any]:
     """What the ledger's row keeps beside the hash's input: who handed in, what was refused."""
+    reloaded = market.reloaded_model()
     return {
         "batches": [list(batch) for batch in closed.batches],
-        "gamma": market.rules.price.gamma,
-        "floor_ueur_per_kwh": market.rules.price.floor_ueur_per_kwh,
-        "cap_ueur_per_kwh": market.rules.price.cap_ueur_per_kwh,
+        "gamma": market.opened().model.gamma,
+        "coefficients": None if reloaded is None else asdict(reloaded),  # where they are new
         "contributions": list(market.contributions),
         "refusals": counts.refusals,
         "late_batches": counts.slot_late,

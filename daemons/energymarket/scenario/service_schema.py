@@ -17,9 +17,6 @@ class Retention:
     disk_max_bytes: int = key(
         kinds.size(8 << 20), "most that ledger and registers take on disk", 2 << 30, name="disk_max"
     )
-    detail_days: float = key(
-        kinds.real(0.01, 100_000, "days"), "detail per slot stays at least this long", 30.0
-    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,8 +47,10 @@ class Service:
     orders_per_slot_max: int = key(
         kinds.whole(1, 1_000_000), "single orders per slot and connection", 1_000, name="orders_per_slot"
     )
-    offers_per_slot_max: int = key(
-        kinds.whole(1, 1_000), "open offers per slot and home", 8, name="offers_per_slot"
+    request_bytes_max: int = key(
+        kinds.size(1 << 12),
+        "longest request: an inline batch has 55 bytes per home, larger ones come as memory files",
+        1 << 20,
+        name="request_bytes",
     )
-    request_bytes_max: int = key(kinds.size(1 << 10), "longest request", 1 << 16, name="request_bytes")
     retention: Retention = section(Retention, "what is kept on disk")

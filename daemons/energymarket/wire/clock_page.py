@@ -31,9 +31,8 @@ class Flag(IntFlag):
     """What else holds in this slot."""
 
     WEATHER_STALE = 1
-    GAP = 2  # the slot is closed late: no trades
-    LIVE = 4  # slots open at their time, whoever is late
-    DEGRADED = 8
+    LIVE = 2  # slots open at their time, whoever is late
+    DEGRADED = 4  # the ledger cannot be written: nothing is acknowledged
 
 
 @dataclass(frozen=True, slots=True)

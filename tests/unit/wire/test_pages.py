@@ -71,7 +71,7 @@ def test_flags_say_stale_and_live() -> None:
     """Each flag is its own bit."""
     page = ClockPage(1, 0, Phase.TRADE, int(Flag.WEATHER_STALE), *[0] * 11)
     assert (page.weather_stale, page.live) == (True, False)
-    page = ClockPage(1, 0, Phase.TRADE, int(Flag.LIVE | Flag.GAP), *[0] * 11)
+    page = ClockPage(1, 0, Phase.TRADE, int(Flag.LIVE | Flag.DEGRADED), *[0] * 11)
     assert (page.weather_stale, page.live) == (False, True)
 
 

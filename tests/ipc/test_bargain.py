@@ -1,0 +1,145 @@
+"""The live exchange over a real queue, hold by hold: lives that end, gifts given back, a frozen holder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from energymarket.core.parameters import Excess, Sharing, Take, Turn
+from energymarket.core.records import OFFER
+from energymarket.home.bargain import Exchange
+from energymarket.runtime.clock import boottime_ns
+from energymarket.runtime.service import StopFlag
+from energymarket.transport import resources
+from energymarket.transport.queue import OfferQueue
+from energymarket.transport.resources import Ipc
+from energymarket.wire import offer_message
+
+pytestmark = pytest.mark.usefixtures("no_ipc_left")
+
+EXACT = Sharing(Take.EXACT, Turn.SELFISH, Excess.NEUTRAL)
+NEUTRAL = Sharing(Take.GREEDY, Turn.SELFISH, Excess.NEUTRAL)
+HOMES, SLOT = 10, 7
+MS = 1_000_000
+
+
+@pytest.fixture
+def ipc(run_dir: Path) -> Iterator[Ipc]:
+    """The run's objects."""
+    yield resources.ensure(run_dir)
+    resources.remove(run_dir)
+
+
+def party(
+    ipc: Ipc,
+    sharing: Sharing = EXACT,
+    *,
+    offers: dict[int, int] | None = None,
+    needs: dict[int, int] | None = None,
+    ends_ms: int = 10_000,
+) -> Exchange:
+    """A range of homes in the exchange: what they offer and what they need, in Wh by home."""
+    rows = [(giver, energy_wh, 0, 0, giver - 1) for giver, energy_wh in (offers or {}).items()]
+    now = boottime_ns()
+    return Exchange(
+        queue=OfferQueue(ipc),
+        sharing=sharing,
+        slot=SLOT,
+        epoch=0,
+        deadline_ns=now + ends_ms * MS,
+        gate_ns=now + 2 * ends_ms * MS,
+        homes=HOMES,
+        offers=np.array(rows, OFFER),
+        taker_ids=np.array(list(needs or {}), np.uint32),
+        need_wh=np.array(list((needs or {}).values()), np.int64),
+        stop=StopFlag(),
+    )
+
+
+def claims_of(exchange: Exchange) -> list[tuple[int, int, int]]:
+    """(giver, index, energy) of every claim."""
+    found = exchange.result.all_claims()
+    return [(int(c["giver"]), int(c["index"]), int(c["energy_wh"])) for c in found]
+
+
+def returned_to(exchange: Exchange) -> list[tuple[int, int]]:
+    """(giver, energy) of all that came back."""
+    return [(int(o["giver"]), int(o["energy_wh"])) for o in exchange.result.all_returned()]
+
+
+def test_what_a_giver_offers_again_in_its_second_life_is_not_claimed_twice(ipc: Ipc) -> None:
+    """A taker that has claimed part 0 of an offer leaves the same part alone: its batch stays a good one."""
+    taker = party(ipc, needs={2: 400})
+    party(ipc, offers={1: 300})._turn(0.5)
+    taker._turn(0.5)
+    second_life = party(ipc, offers={1: 300})
+    second_life._forget_earlier_life()
+    second_life._turn(0.5)
+    taker._turn(0.5)
+    assert claims_of(taker) == [(1, 0, 300)]
+
+
+def test_a_second_life_removes_what_the_first_has_put(ipc: Ipc) -> None:
+    """Before it puts anything; so a taker finds each offer once. What others have put stays."""
+    party(ipc, offers={1: 300})._turn(0.5)
+    party(ipc, offers={3: 50})._turn(0.5)
+    second_life = party(ipc, offers={1: 300})
+    second_life._forget_earlier_life()
+    assert OfferQueue(ipc).depth()[0] == 1
+    second_life._turn(0.5)
+    taker = party(ipc, needs={2: 1000})
+    taker._turn(0.5)
+    assert claims_of(taker) == [(3, 0, 50), (1, 0, 300)]
+
+
+def test_a_neutral_rest_goes_back_to_its_giver_and_to_nobody_else(ipc: Ipc) -> None:
+    """500 offered, 300 needed: another taker finds nothing, the giver has 200 back."""
+    giver, taker = party(ipc, NEUTRAL, offers={1: 500}), party(ipc, NEUTRAL, needs={2: 300})
+    other = party(ipc, NEUTRAL, needs={3: 100})
+    giver._turn(0.5)
+    taker._turn(0.5)
+    assert other._turn(0.5) is False
+    assert OfferQueue(ipc).depth()[0] == 1
+    giver._take_back()
+    assert claims_of(taker) == [(1, 0, 300)]
+    assert claims_of(other) == []
+    assert returned_to(giver) == [(1, 200)]
+    assert OfferQueue(ipc).depth() == (0, 0)
+
+
+def test_what_was_given_back_does_not_hide_what_is_on_offer_behind_it(ipc: Ipc) -> None:
+    """A rest that lies in front is stepped over, and still comes back to its giver."""
+    giver, taker = party(ipc, NEUTRAL, offers={1: 500}), party(ipc, NEUTRAL, needs={2: 300})
+    giver._turn(0.5)
+    taker._turn(0.5)
+    party(ipc, NEUTRAL, offers={4: 100})._turn(0.5)
+    other = party(ipc, NEUTRAL, needs={3: 100})
+    assert other._turn(0.5) is True
+    giver._take_back()
+    assert claims_of(other) == [(4, 0, 100)]
+    assert returned_to(giver) == [(1, 200)]
+
+
+def test_an_offer_of_a_home_that_there_is_not_is_left_out(ipc: Ipc) -> None:
+    """A forged giver beyond the scenario's homes is not claimed; the good offer beside it is."""
+    queue = OfferQueue(ipc)
+    forged = np.array([(4_000_000_000, 100, 0, 0, 0), (5, 70, 0, 0, 0)], OFFER)
+    with queue.locked():
+        queue.put(1, offer_message.pack(forged, slot=SLOT, epoch=0))
+    taker = party(ipc, needs={2: 500})
+    taker._turn(0.5)
+    assert claims_of(taker) == [(5, 0, 70)]
+
+
+def test_a_frozen_holder_costs_gifts_but_not_the_batch(ipc: Ipc) -> None:
+    """Exchange 60 ms, gate at 120 ms, the semaphore held: back before the gate with all offers in hand."""
+    with OfferQueue(ipc).locked():
+        exchange = party(ipc, offers={1: 300}, needs={2: 100}, ends_ms=60)
+        result = exchange.run()
+        assert boottime_ns() < exchange.gate_ns
+    assert result.degraded
+    assert returned_to(exchange) == [(1, 300)]
+    assert result.shed == 1

@@ -1,0 +1,301 @@
+"""The ledger's store on a real disk: acknowledged is durable, refused is undone, full is not the end."""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from energymarket.transport.store import ForeignLedgerError, LedgerStore, OrderRow, SlotRow, StoreError
+from tests.ipc.processes import environment
+
+GENESIS = bytes(32)
+BODY = bytes(range(256)) * 40
+
+WRITER = """\
+import sys
+from dataclasses import replace
+from pathlib import Path
+from energymarket.transport.store import LedgerStore
+from tests.ipc.test_store import GENESIS, order_of, row_of
+store = LedgerStore(Path(sys.argv[1]))
+store.open(scenario_hash="s", genesis=GENESIS, homes=4)
+slot = 0
+while True:
+    store.append_orders([order_of(slot)], {"opening": str(slot)})
+    print("order", slot, flush=True)
+    store.commit_slot(row_of(slot), {"state": str(slot)}, (bytes(48 * 4), b"d") if slot % 4 == 0 else None)
+    print("slot", slot, flush=True)
+    if slot % 16 == 15:
+        store.compact(slot - 15, slot - 8, b"sums", b"digest")
+        print("sums", slot - 15, flush=True)
+        store.fold_wal(0)
+    slot += 1
+"""
+
+
+def row_of(slot: int) -> SlotRow:
+    """A slot with a body of ten kilobytes."""
+    row = SlotRow(slot, 1, 2, 3, False, False, "{}", "{}", BODY, slot.to_bytes(32, "big"), b"")
+    return replace(row, seal=row.seal_now())
+
+
+def order_of(slot: int) -> OrderRow:
+    """An order of home 1 in a slot."""
+    return OrderRow(1, f"o{slot}", slot, 5, 200_000, 1_000, f"{slot}-000000")
+
+
+def opened(path: Path) -> LedgerStore:
+    store = LedgerStore(path)
+    store.open(scenario_hash="s", genesis=GENESIS, homes=4)
+    return store
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[LedgerStore]:
+    made = opened(tmp_path / "ledger.db")
+    yield made
+    made.close()
+
+
+# what is written is read
+
+
+def test_a_slot_its_state_and_its_checkpoint_are_one_transaction(store: LedgerStore) -> None:
+    """Read back, all three are there; two checkpoints are kept."""
+    for slot in range(4):
+        store.commit_slot(row_of(slot), {"state": str(slot)}, (b"c%d" % slot, b"d"))
+    assert list(store.slots(1, 2)) == [row_of(1), row_of(2)]
+    assert (store.first_slot(), store.last_slot(), store.meta("state")) == (0, 3, "3")
+    assert store.latest_checkpoint() == (3, b"c3", b"d")
+    assert store.older_checkpoint() == 2
+
+
+def test_a_slot_is_committed_once(store: LedgerStore) -> None:
+    """The second time is refused as a whole: also its state and its checkpoint."""
+    store.commit_slot(row_of(7), {"state": "first"})
+    with pytest.raises(StoreError, match="UNIQUE"):
+        store.commit_slot(row_of(7), {"state": "second"}, (b"c", b"d"))
+    assert store.meta("state") == "first"
+    assert store.latest_checkpoint() is None
+    store.commit_slot(row_of(8), {"state": "third"})
+
+
+def test_orders_are_read_in_order_of_receipt_and_forgotten_after_a_day(store: LedgerStore) -> None:
+    """96 slots later they are still known, 97 slots later they are not."""
+    first = [replace(order_of(0), id=name, receipt=f"0-{at:06d}") for at, name in enumerate("zya")]
+    store.append_orders(reversed(first), {})
+    assert store.orders_of(0) == first
+    assert store.order(1, "z") == first[0]
+    store.commit_slot(row_of(96), {})
+    assert store.orders_of(0) == first
+    store.commit_slot(row_of(97), {})
+    assert store.order(1, "z") is None
+
+
+def test_a_stretch_stands_for_its_slots(store: LedgerStore) -> None:
+    """Bodies go, rows stay; a stretch that grows or takes in another replaces it."""
+    for slot in range(20):
+        store.commit_slot(row_of(slot), {})
+    store.compact(0, 3, b"one", b"d")
+    store.compact(0, 7, b"grown", b"d")
+    store.compact(8, 9, b"two", b"d")
+    assert store.stretches() == [(0, 7, 5), (8, 9, 3)]
+    store.compact(0, 9, b"both", b"e", absorbs=(8,))
+    assert store.days() == [(0, 9, b"both", b"e")]
+    assert store.stretch_over(9) == (0, 9, b"both", b"e")
+    assert store.stretch_over(10) is None
+    rows = list(store.slots(0, 19))
+    assert [row.slot for row in rows] == list(range(20))
+    assert [replace(row, body=BODY) for row in rows] == [row_of(slot) for slot in range(20)]
+    assert [row.body is None for row in rows] == [True] * 10 + [False] * 10
+
+
+def test_pages_of_compacted_slots_are_used_again(store: LedgerStore) -> None:
+    """A hundred slots of 10 kB are written in the place of a hundred that were compacted."""
+    for slot in range(100):
+        store.commit_slot(row_of(slot), {})
+    full = store.used_bytes()
+    store.compact(0, 99, b"sums", b"d")
+    assert store.used_bytes() < full / 4
+    for slot in range(100, 200):
+        store.commit_slot(row_of(slot), {})
+    store.fold_wal(0)
+    assert store.path.stat().st_size < 1.2 * full
+
+
+def test_the_log_is_folded_back_when_it_is_large(store: LedgerStore) -> None:
+    """Below the limit it is left alone, above it is empty afterwards."""
+    log = store.path.with_name("ledger.db-wal")
+    for slot in range(10):
+        store.commit_slot(row_of(slot), {})
+    size = log.stat().st_size
+    store.fold_wal(size)
+    assert log.stat().st_size == size
+    store.fold_wal(size - 1)
+    assert log.stat().st_size == 0
+    assert store.last_slot() == 9
+
+
+# whose ledger it is
+
+
+def test_the_ledger_of_another_scenario_is_refused(store: LedgerStore) -> None:
+    """By name, and without a change to it."""
+    store.close()
+    other = LedgerStore(store.path)
+    with pytest.raises(ForeignLedgerError, match="another scenario"):
+        other.open(scenario_hash="other", genesis=GENESIS, homes=4)
+    other.close()
+    store.open(scenario_hash="s", genesis=GENESIS, homes=4)
+
+
+def test_a_file_that_is_no_ledger_is_refused(tmp_path: Path) -> None:
+    """A text file, and the ledger of a version that is to come."""
+    path = tmp_path / "ledger.db"
+    path.write_text("not a database, but long enough to look at its head\n" * 40)
+    with pytest.raises(StoreError, match="not a database"):
+        opened(path)
+    later = tmp_path / "later.db"
+    store = opened(later)
+    store._connection.execute("PRAGMA user_version=99")
+    store.close()
+    with pytest.raises(ForeignLedgerError, match="version 99"):
+        opened(later)
+
+
+def test_a_damaged_page_is_a_named_failure(tmp_path: Path) -> None:
+    """Reading what lies on it raises StoreError, and so does asking for everything."""
+    path = tmp_path / "ledger.db"
+    store = opened(path)
+    for slot in range(50):
+        store.commit_slot(row_of(slot), {})
+    store.close()
+    with path.open("r+b") as file:
+        file.seek(4096 * 8)
+        file.write(b"\xa5" * (path.stat().st_size - 4096 * 8))
+    store = opened(path)
+    with pytest.raises(StoreError):
+        list(store.slots(0, 49))
+    store.close()
+
+
+# death
+
+
+@pytest.mark.parametrize("after", [1, 2, 3, 17, 18, 37, 60, 95])
+def test_what_was_acknowledged_is_there_after_sigkill(tmp_path: Path, after: int) -> None:
+    """A writer is killed after so many acknowledgements, in the middle of whatever it did next."""
+    path = tmp_path / "ledger.db"
+    root = Path(__file__).parents[2]
+    environ = environment()
+    environ["PYTHONPATH"] += os.pathsep + str(root)
+    words = [sys.executable, "-c", WRITER, str(path)]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True, env=environ) as writer:
+        assert writer.stdout is not None
+        said = [writer.stdout.readline().split() for _ in range(after)]
+        os.kill(writer.pid, signal.SIGKILL)
+        said += [line.split() for line in writer.stdout]
+    store = opened(path)
+    for what, number in said:
+        slot = int(number)
+        match what:
+            case "order":
+                assert store.order(1, f"o{slot}") == order_of(slot)
+            case "slot":
+                row = store.slot(slot)
+                assert row is not None
+                assert replace(row, body=BODY) == row_of(slot)
+            case _:
+                assert store.stretch_over(slot) is not None
+    slots = [int(number) for what, number in said if what == "slot"]
+    last = store.last_slot()
+    if slots:
+        # One more may have become durable between its commit and its acknowledgement.
+        assert last in {slots[-1], slots[-1] + 1}
+        assert store.meta("state") == str(last)
+        compacted = [row.slot for row in store.slots(0, slots[-1]) if row.body is None]
+        assert all(store.stretch_over(slot) is not None for slot in compacted)
+    store.close()
+
+
+# a disk without room
+
+
+@contextmanager
+def file_size_at_most(size: int) -> Iterator[None]:
+    """No file of this process may grow beyond it: to SQLite, a disk without room."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
+
+
+def test_a_disk_without_room_is_a_named_failure_and_not_the_end(store: LedgerStore) -> None:
+    """Nothing of the refused transactions counts; with room again the same slot is committed."""
+    for slot in range(3):
+        store.commit_slot(row_of(slot), {"state": str(slot)})
+    size = store.path.with_name("ledger.db-wal").stat().st_size
+    with file_size_at_most(size + 4_000):
+        for _ in range(3):
+            with pytest.raises(StoreError):
+                store.commit_slot(row_of(3), {"state": "3"})
+        with pytest.raises(StoreError):
+            store.append_orders([replace(order_of(3), id="x" * 9_000)], {})
+    assert (store.last_slot(), store.meta("state")) == (2, "2")
+    store.commit_slot(row_of(3), {"state": "3"})
+    assert (store.last_slot(), store.meta("state")) == (3, "3")
+
+
+@contextmanager
+def small_disk(where: Path, size: str) -> Iterator[Path]:
+    """A file system of its own with so much room."""
+    where.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "none", str(where)], check=False)
+    if mounted.returncode != 0:
+        pytest.skip("needs a root that may mount")
+    try:
+        yield where
+    finally:
+        subprocess.run(["umount", "--lazy", str(where)], check=True)
+
+
+def written_until_full(store: LedgerStore) -> int:
+    """The slot for which there was no room."""
+    for slot in range(10_000):
+        try:
+            store.commit_slot(row_of(slot), {"state": str(slot)})
+        except StoreError as error:
+            assert "full" in str(error)  # noqa: PT017 the slot counts, not only the error
+            return slot
+    raise AssertionError("a hundred megabytes fit into two")
+
+
+@pytest.mark.needs("root")
+def test_a_full_file_system_is_survived(tmp_path: Path) -> None:
+    """The ledger is written until nothing fits; what was acknowledged is there, and room helps."""
+    with small_disk(tmp_path / "disk", "2m") as disk:
+        ballast = disk / "ballast"
+        ballast.write_bytes(bytes(600_000))
+        store = opened(disk / "ledger.db")
+        slot = written_until_full(store)
+        assert (store.last_slot(), store.meta("state")) == (slot - 1, str(slot - 1))
+        ballast.unlink()
+        store.commit_slot(row_of(slot), {"state": str(slot)})
+        store.close()
+        again = opened(disk / "ledger.db")
+        assert again.last_slot() == slot
+        assert list(again.slots(0, slot)) == [row_of(number) for number in range(slot + 1)]
+        again.close()
