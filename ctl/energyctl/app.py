@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import errno
 import importlib
 import os
 import sys
@@ -114,6 +115,18 @@ def main() -> int:
         # The reader has seen enough (`energyctl watch | head`); the interpreter must not complain at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return Exit.OK
+    except OSError as error:
+        show_problem(_trouble(error), as_json=session.as_json)
+        return Exit.IO_ERROR
+
+
+def _trouble(error: OSError) -> ProblemError:
+    """A failed system call that no verb has expected: a full disk, mostly."""
+    where = f" ({error.filename})" if error.filename else ""
+    hint = (
+        "is the disk full?  df -h" if error.errno == errno.ENOSPC else "see what is there, and who may use it"
+    )
+    return ProblemError(Exit.IO_ERROR, "io_error", f"{error.strerror or error}{where}", hint=hint)
 
 
 def _usage(error: Exception, words: Sequence[str]) -> ProblemError:

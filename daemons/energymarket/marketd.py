@@ -113,7 +113,7 @@ class MarketDaemon:
                 scenario_hash=compiled.hash, genesis=ledger.genesis(compiled.hash), homes=compiled.homes_count
             )
         except ForeignLedgerError as error:
-            raise ConfigError(str(error), "choose another --state, or start fresh") from error
+            raise ConfigError(str(error), "choose another --state, or start anew with --fresh") from error
         except StoreError as error:
             raise Failure(str(error), "is the disk full, or the file damaged?", Exit.IO_ERROR) from error
         stack.callback(store.close)
@@ -199,7 +199,7 @@ class MarketDaemon:
 
     def _serve(self, pool: TransactionPool, trade: TradeDesk) -> None:
         threading.excepthook = self._thread_failed
-        owner_thread = threading.Thread(target=self.owner.run, name="owner")
+        owner_thread = threading.Thread(target=self._own, name="owner")
         server_thread = threading.Thread(target=self.server.run, name="server")
         try:
             pool.start(trade.carry_out)
@@ -219,6 +219,11 @@ class MarketDaemon:
                 server_thread.join()
         if self.failure is not None:
             raise self.failure
+
+    def _own(self) -> None:
+        """The owner's life; its end, asked for by `Stop`, wakes the main thread."""
+        self.owner.run()
+        self.stop.stop("the market has stopped")
 
     def _thread_failed(self, failed: threading.ExceptHookArgs) -> None:
         """A thread has died of a bug: the daemon ends with it, and the supervisor starts it again."""

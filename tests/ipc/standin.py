@@ -285,6 +285,7 @@ def compile_scenario() -> None:
         "name": sys.argv[2],
         "title": "a stand-in",
         "homes_count": 2,
+        "settings": {"weather": {"source": "constant"}},
     }
     (directory / "scenario.json").write_text(json.dumps(data))
     (directory / "homes.single.npy").write_bytes(b"a header" + bytes([0, 1]))

@@ -48,7 +48,7 @@ def test_the_price_is_explained_term_by_term(market: Suite) -> None:
     """The statement's example: 0.99 × 0.145 + 0.001/5 + 0.01 = 0.15375."""
     done = market.ctl("price", "--explain", "--slot", "1979184")
     assert done.stdout == (
-        "slot 1979184 (2026-06-12 12:00)  0.153750 = 0.143550 inertia (0.99 × 0.145000)"
+        "slot 1979184 (2026-06-12 12:00 UTC)  0.153750 = 0.143550 inertia (0.99 × 0.145000)"
         " + 0.000200 inverse_temperature + 0.010000 gas_shortage\n"
     )
     found = document(market.ctl("price", "--explain", "--slot", "1979184", "--json"))

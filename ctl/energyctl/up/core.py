@@ -14,6 +14,7 @@ from typing import Final, assert_never
 from energyctl.exits import Exit
 
 READY_S_MAX: Final = 90.0  # a cold start of 10,000 homes on a loaded two-core machine takes under 20 s
+REFUSALS: Final = frozenset({Exit.SECOND_INSTANCE, Exit.IO_ERROR, Exit.PERMISSION, Exit.CONFIGURATION})
 DOUBT_S_MAX: Final = 2.0  # a home that left before the market's good-bye reached us
 ASK_S_MAX: Final = 20.0  # the market settles and seals the open slot
 TERM_S_MAX: Final = 10.0  # a daemon writes its state and goes
@@ -165,6 +166,7 @@ class Suite:
     phase: Phase = Phase.STARTING
     cause: Cause | None = None
     failed: bool = False
+    refused: Exit | None = None  # with this a daemon told at its start why it cannot run
     ended: bool = False  # the market announced its end
     was_ready: bool = False
     _effects: list[Effect] = field(default_factory=list)
@@ -195,7 +197,7 @@ class Suite:
         """How the run ended, for the shell."""
         match self.cause:
             case Cause.DIED:
-                return Exit.FAILED
+                return self.refused or Exit.FAILED
             case Cause.NOT_READY:
                 return Exit.WAIT_TIMED_OUT
             case Cause.INTERRUPTED:
@@ -245,6 +247,8 @@ class Suite:
             elif self.phase is not Phase.DOUBT:
                 self.phase, self.deadline_s = Phase.DOUBT, now_s + DOUBT_S_MAX
             return
+        if before is State.STARTING and daemon.code in REFUSALS and self.refused is None:
+            self.refused = Exit(daemon.code)
         when = "before it was ready" if before is State.STARTING else "in the middle of the run"
         self._effects.append(LastWords(daemon.name, f"{daemon.name} {ending(daemon.code or 0)} {when}"))
         self._begin_stop(Cause.DIED, now_s)

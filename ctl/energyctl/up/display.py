@@ -249,8 +249,8 @@ def _energy(totals: Mapping[str, Any], name: str) -> str:
 
 
 def _short_price(price_ueur_per_kwh: int) -> str:
-    """0.330000 -> `0.33`: a tariff has few digits."""
-    whole, _, decimals = price(price_ueur_per_kwh).partition(".")
+    """0.330000 -> `0.33`, 0.173605 -> `0.1736`: beside the price a few digits do."""
+    whole, _, decimals = f"{price_ueur_per_kwh / 1_000_000:.4f}".partition(".")
     return f"{whole}.{decimals.rstrip('0'):0<2}"
 
 

@@ -37,9 +37,7 @@ def up(
     ] = None,
     speed: Annotated[
         float | None,
-        typer.Option(
-            "--speed", min=0.0, metavar="N", help="Market seconds per second (default: the scenario's)."
-        ),
+        typer.Option("--speed", min=0.001, metavar="N", help="Market seconds per second; 1: real time, now."),
     ] = None,
     homes: Annotated[int | None, typer.Option("--homes", min=1, metavar="N", help="Number of homes.")] = None,
     seed: Annotated[

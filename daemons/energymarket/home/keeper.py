@@ -91,7 +91,9 @@ class Keeper:
             try:
                 self._serve()
             except Lost:
-                log.warning("the market is gone; the homes wait for it")
+                page = self._clock.read()
+                if page is None or page.phase is not Phase.STOPPED:
+                    log.warning("the market is gone; the homes wait for it")
                 self._notifier.status(self._status("waiting for the market"))
         if self._books.slot is not None:
             self._books.write()
@@ -246,7 +248,8 @@ class Keeper:
         self._handed = None
         if isinstance(answer, Refused):
             self._gated = handed.slot
-            log.warning("batch of slot %d refused: %s %s", handed.slot, answer.name, answer.parameters)
+            detail = answer.parameters.get("detail") or f"open is slot {answer.parameters.get('open_slot')}"
+            log.warning("the batch of slot %d was refused: %s (%s)", handed.slot, answer.name, detail)
             return
         self._books.settle(handed.slot, answer)
         self._bill_ueur += int(answer["money_ueur"].sum())

@@ -26,6 +26,10 @@ log = logging.getLogger(__name__)
 RETRY_NS: Final = 100_000_000
 """Between two tries to reach the market: a restarted one serves again within half a second."""
 
+TELL_AFTER_NS: Final = 3_000_000_000
+TELL_EVERY_NS: Final = 600_000_000_000
+"""A market that is away for a moment is no news; one that stays away is told now and then."""
+
 ANSWER_S: Final = 10.0
 """Of Join, Buy and Sell. A receipt of a batch is awaited until the slot must be over."""
 
@@ -74,15 +78,15 @@ class Session:
 
     def join(self) -> Joined | None:
         """Connect and lease the homes, as often as it takes; None when asked to stop."""
-        told = False
+        tell_ns = boottime_ns() + TELL_AFTER_NS
         while not self._stop.is_set():
             try:
                 return self._join_once()
             except (Disconnected, VarlinkError) as error:
                 self.close()
-                if not told:
+                if boottime_ns() >= tell_ns:
                     log.warning("waiting for the market: %s", error)
-                    told = True
+                    tell_ns += TELL_EVERY_NS
             self._stop.wait_until(boottime_ns() + RETRY_NS)
         return None
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from energymarket.core.events import DURATION_SLOTS_MAX, EventAnswer, Origin
 from energymarket.core.records import Phase
 from energymarket.market import history, snapshot
-from energymarket.market.messages import Asked, Continue, StopAsked
+from energymarket.market.messages import Asked, Continue, StopAsked, stopping
 from energymarket.market.reload import Reading
 from energymarket.runtime.clock import boottime_ns
 from energymarket.transport import memory_fd, resources
@@ -82,6 +82,8 @@ class ControlDesk:
             call.reply({"status": self._status()})
         elif method == "Resources":
             call.reply({"resources": resources.describe(self.ipc.run_dir)})
+        elif self.owner.stopped:
+            call.error(stopping(call))
         elif method == "Stop":
             self.owner.inbox.put(StopAsked(lambda slot: call.reply({"slot": slot})))
         else:

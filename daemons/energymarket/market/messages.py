@@ -11,6 +11,12 @@ if TYPE_CHECKING:
     from energymarket.transport.call import Call
     from energymarket.wire.event_record import EventRecord
 
+
+def stopping(call: Call) -> str:
+    """The error that turns a call away: both interfaces have it."""
+    return f"{call.method.rpartition('.')[0]}.Stopping"
+
+
 RefusedOrder: TypeAlias = tuple[str, dict[str, Any]]
 """The name of an error of the interface, and its parameters."""
 

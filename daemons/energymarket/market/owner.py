@@ -12,18 +12,25 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from energymarket.core.clock import Deadlines
-from energymarket.core.events import Event, EventAnswer, Origin
 from energymarket.core.ledger import LedgerCorrupt
 from energymarket.core.market import Outside
 from energymarket.core.records import Phase
 from energymarket.core.settlement import Prices
-from energymarket.market import snapshot
-from energymarket.market.messages import Asked, Continue, Heard, Left, OrderAsked, ReloadAsked, StopAsked
+from energymarket.market import clock_face, snapshot, world
+from energymarket.market.messages import (
+    Asked,
+    Continue,
+    Heard,
+    Left,
+    OrderAsked,
+    ReloadAsked,
+    StopAsked,
+    stopping,
+)
 from energymarket.runtime.clock import boottime_ns, wall_ns
 from energymarket.runtime.inbox import Inbox
 from energymarket.transport.store import StoreError
-from energymarket.wire.clock_page import NO_END, ClockPage, Flag
-from energymarket.wire.event_record import RecordType
+from energymarket.wire.clock_page import NO_END
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -40,7 +47,6 @@ if TYPE_CHECKING:
     from energymarket.transport.call import Call
     from energymarket.transport.page import BoardReader, ClockWriter
     from energymarket.transport.queue import OfferQueue
-    from energymarket.wire.event_record import EventRecord
 
 log = logging.getLogger(__name__)
 
@@ -121,6 +127,20 @@ class Owner:
         while not self.stopped:
             self._hear(self.inbox.wait(self._deadline_ns()))
             self._advance(boottime_ns())
+        self._turn_away(self.inbox.rest())
+
+    def _turn_away(self, messages: Iterable[Message]) -> None:
+        """Nobody who asked too late is left waiting for an answer; desks turn away who comes after."""
+        for message in messages:
+            match message:
+                case StopAsked(answer):
+                    answer(self.market.slot if self.market.slot >= 0 else None)
+                case OrderAsked(answer=say):
+                    say(("Stopping", {}))
+                case Asked(call) if not call.gone:
+                    call.error(stopping(call))
+                case _:
+                    continue
 
     def _hear(self, messages: Iterable[Message]) -> None:
         orders: list[OrderAsked] = []
@@ -134,7 +154,8 @@ class Owner:
                 case Asked(call):
                     self._answer(call)
                 case Heard(records, reported_slot):
-                    self._hear_events(records, reported_slot)
+                    world.hear_events(self.market, records)
+                    self._reported_slot = max(self._reported_slot, reported_slot)
                 case Left(peer):
                     self.trade.leave(peer)
                     self.control.leave(peer)
@@ -159,23 +180,6 @@ class Owner:
             # An old slot that the disk has lost is no reason to stop the present one.
             log.error("%s cannot be answered from the ledger: %s", call.method, error)  # noqa: TRY400
             call.error(f"{call.method.rpartition('.')[0]}.StoreFailed", {"reason": str(error)})
-
-    def _hear_events(self, records: Iterable[EventRecord], reported_slot: int) -> None:
-        """Enter what `external` says into the book; a change is logged."""
-        book, kinds = self.market.book, self.market.rules.price.events
-        for record in records:
-            kind = kinds[record.kind].name if record.kind < len(kinds) else f"kind {record.kind}"
-            if record.type is RecordType.BEGIN:
-                facts = (record.kind, record.seq, record.intensity_permille, record.slot, record.until_slot)
-                if book.begin(Event(Origin.EXTERNAL, *facts)) is EventAnswer.CHANGED:
-                    last = record.until_slot - 1
-                    much = record.intensity_permille
-                    log.warning("event %s, intensity %d/1000, slots %d to %d", kind, much, record.slot, last)
-            elif record.type is RecordType.END:
-                answer = book.end(Origin.EXTERNAL, record.kind, record.seq, record.slot)
-                if answer is EventAnswer.CHANGED:
-                    log.warning("event %s ends with slot %d", kind, record.slot - 1)
-        self._reported_slot = max(self._reported_slot, reported_slot)
 
     def _deadline_ns(self) -> int | None:
         if self.books.retry_ns is not None:
@@ -275,18 +279,7 @@ class Owner:
         return True
 
     def _look_outside(self, slot: int) -> Outside:
-        reading = self.board.sample(slot, boottime_ns())
-        before = self.outside
-        if reading.sample is None:
-            self.outside = replace(before, weather_stale=True)
-        else:
-            self.outside = Outside(
-                temperature_mc=int(reading.sample["temperature_mc"]),
-                raining=int(reading.sample["rain_um_per_h"]) > 0,
-                weather_stale=reading.stale,
-            )
-        if self.outside.weather_stale != before.weather_stale:
-            log.warning("the weather is %s in slot %d", "stale" if reading.stale else "fresh", slot)
+        self.outside = world.look_outside(self.board, slot, self.outside)
         return self.outside
 
     def _open(self, slot: int, open_ns: int) -> None:
@@ -388,35 +381,7 @@ class Owner:
 
     def _set_phase(self, phase: Phase) -> None:
         self.phase = phase
-        self._page.write(self._clock_page())
+        self._page.write(clock_face.of(self))
         self.trade.notify()
         if phase is not Phase.CLEARING:
             self.control.publish_phase()
-
-    def _clock_page(self) -> ClockPage:
-        opening, moments, prices = self.market.opening, self.moments, self._prices
-        flags = Flag.LIVE
-        if self.outside.weather_stale:
-            flags |= Flag.WEATHER_STALE
-        if self.books.failed is not None:
-            flags |= Flag.DEGRADED
-        return ClockPage(
-            slot=self.next_to_open() - 1 if opening is None else opening.slot,
-            epoch=self.epoch,
-            phase=self.phase,
-            flags=int(flags),
-            open_ns=moments.open_ns,
-            exchange_ns=moments.exchange_ns,
-            gate_ns=moments.gate_ns,
-            next_open_ns=moments.next_open_ns,
-            price=prices.price,
-            import_=prices.import_,
-            export_=prices.export,
-            fee=prices.gift_fee,
-            slot_s=self.timetable.slot_s,
-            slot_ns=self.timetable.slot_ns,
-            market_pid=self.pid,
-            end_slot=self.course.end_slot,
-            cookie=self.books.store.cookie(),
-            generation=self.generation,
-        )

@@ -14,7 +14,7 @@ from energymarket.core.refusals import Refusal
 from energymarket.core.settlement import Batch, receipt_columns
 from energymarket.market import receipts
 from energymarket.market.leases import Lease, Leases
-from energymarket.market.messages import Asked, OrderAsked
+from energymarket.market.messages import Asked, OrderAsked, stopping
 from energymarket.market.quota import OrderQuota
 from energymarket.market.transactions import ORDER_ID_BYTES_MAX, ORDER_WH_MAX
 from energymarket.runtime.clock import boottime_ns
@@ -46,6 +46,8 @@ OFFERS_PER_HOME_MAX: Final = 8
 ORDER_WAIT_S: Final = 30.0
 """An order that the owner has not answered by then has failed: it will never have been booked twice."""
 
+STOPPED_WAIT_S: Final = 0.5
+
 
 class TradeDesk:
     """Everything behind the interface io.energymarket.Trade."""
@@ -68,6 +70,8 @@ class TradeDesk:
         method = call.method.removeprefix(TRADE + ".")
         if method == "Price":
             call.reply(self._price_now())
+        elif self.owner.stopped:
+            call.error(stopping(call))
         elif method in {"Buy", "Sell"}:
             self.pool.submit(call)
         else:
@@ -100,7 +104,8 @@ class TradeDesk:
 
         sign = 1 if call.method.endswith(".Sell") else -1
         self.owner.inbox.put(OrderAsked(call.peer.id, home, sign * energy_wh, order_id, answer))
-        if not done.wait(ORDER_WAIT_S):
+        # An owner that has ended before it heard this will not hear it any more.
+        if not done.wait(STOPPED_WAIT_S if self.owner.stopped else ORDER_WAIT_S):
             call.error(f"{TRADE}.StoreFailed", {"reason": "the ledger did not answer in time; ask again"})
             return
         result = found[0]
@@ -136,6 +141,8 @@ class TradeDesk:
     def answer(self, call: Call) -> None:
         """Answer a call that only the owner can."""
         match call.method.removeprefix(TRADE + "."):
+            case "Join" | "Watch" if call.gone:
+                return  # nobody is there to hold the lease or to hear
             case "Join":
                 self._join(call)
             case "Submit":

@@ -63,6 +63,14 @@ class Inbox(Generic[T]):
             messages.append(self._later.popleft())
         return messages
 
+    def rest(self) -> list[T]:
+        """Everything that is still there, for an owner that ends."""
+        messages: list[T] = []
+        for waiting in (self._messages, self._later):
+            while waiting:
+                messages.append(waiting.popleft())
+        return messages
+
     def _quieten(self) -> None:
         try:
             os.eventfd_read(self._bell)

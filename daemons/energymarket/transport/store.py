@@ -8,54 +8,20 @@ The store carries bytes; what they mean is `core.ledger`'s business.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import sqlite3
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
+
+from energymarket.transport.ledger_rows import SCHEMA, OrderRow, SlotRow, seal, slot_row
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
+__all__ = ["ForeignLedgerError", "LedgerStore", "OrderRow", "SlotRow", "StoreError", "seal"]
+
 SCHEMA_VERSION: Final = 1
 WAL_BYTES_MAX: Final = 16 << 20  # then the WAL is folded back between two slots
 RECEIPT_SLOTS_KEPT: Final = 96  # how long a single order's id is remembered: a day of quarter-hours
-
-_SCHEMA: Final = """
-CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE slots (
-  slot INTEGER PRIMARY KEY,
-  price_ueur_per_kwh INTEGER NOT NULL,
-  import_ueur_per_kwh INTEGER NOT NULL,
-  export_ueur_per_kwh INTEGER NOT NULL,
-  gap INTEGER NOT NULL,
-  weather_stale INTEGER NOT NULL,
-  totals TEXT NOT NULL,   -- JSON: Wh and micro-euro per account
-  meta TEXT NOT NULL,     -- JSON: batches, refusals, late and shed offers: not part of the hash
-  body BLOB,              -- canonical columns, input of the hash; NULL once compacted
-  hash BLOB NOT NULL,     -- SHA-256(hash of the slot before, body)
-  seal BLOB NOT NULL      -- SHA-256 over the hash and every other column of this row but the body
-);
-CREATE TABLE orders (
-  home INTEGER NOT NULL,
-  id TEXT NOT NULL,
-  slot INTEGER NOT NULL,
-  energy_wh INTEGER NOT NULL,          -- above zero: a sale
-  price_ueur_per_kwh INTEGER NOT NULL,
-  total_ueur INTEGER NOT NULL,
-  receipt TEXT NOT NULL,
-  PRIMARY KEY (home, id)
-) WITHOUT ROWID;
-CREATE INDEX orders_by_slot ON orders (slot);
-CREATE TABLE checkpoints (slot INTEGER PRIMARY KEY, body BLOB NOT NULL, digest BLOB NOT NULL);
-CREATE TABLE days (
-  day INTEGER PRIMARY KEY,             -- first slot of the compacted stretch
-  last_slot INTEGER NOT NULL,
-  body BLOB NOT NULL,                  -- sums per home, packed as a slot's columns are
-  digest BLOB NOT NULL                 -- SHA-256(hash of last_slot, body)
-);
-"""
 
 
 class StoreError(Exception):
@@ -64,59 +30,6 @@ class StoreError(Exception):
 
 class ForeignLedgerError(Exception):
     """The file is not a ledger of this program, or of another scenario: what was found."""
-
-
-@dataclass(frozen=True, slots=True)
-class SlotRow:
-    """A committed slot as it lies on the disk."""
-
-    slot: int
-    price_ueur_per_kwh: int
-    import_ueur_per_kwh: int
-    export_ueur_per_kwh: int
-    gap: bool
-    weather_stale: bool
-    totals: str
-    meta: str
-    body: bytes | None
-    hash: bytes
-    seal: bytes
-
-    def seal_now(self) -> bytes:
-        """The seal that the row's present content would have."""
-        return seal(self)
-
-
-@dataclass(frozen=True, slots=True)
-class OrderRow:
-    """A single order with its receipt: energy and total above zero are a sale."""
-
-    home: int
-    id: str
-    slot: int
-    energy_wh: int
-    price_ueur_per_kwh: int
-    total_ueur: int
-    receipt: str
-
-
-def seal(row: SlotRow) -> bytes:
-    """SHA-256 over the chain hash and every column of the row but body and seal."""
-    digest = hashlib.sha256(row.hash)
-    numbers = (
-        row.slot,
-        row.price_ueur_per_kwh,
-        row.import_ueur_per_kwh,
-        row.export_ueur_per_kwh,
-        int(row.gap),
-        int(row.weather_stale),
-    )
-    digest.update(json.dumps(numbers).encode())
-    for text in (row.totals, row.meta):
-        data = text.encode()
-        digest.update(len(data).to_bytes(8, "little"))
-        digest.update(data)
-    return digest.digest()
 
 
 class LedgerStore:
@@ -167,7 +80,7 @@ class LedgerStore:
         version = db.execute("PRAGMA user_version").fetchone()[0]
         if version == 0 and not db.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone():
             db.execute("BEGIN IMMEDIATE")
-            for statement in _SCHEMA.split(";\n"):
+            for statement in SCHEMA.split(";\n"):
                 if statement.strip():
                     db.execute(statement)
             facts = {"scenario_hash": scenario_hash, "genesis": genesis.hex(), "homes": str(homes)}
@@ -230,20 +143,20 @@ class LedgerStore:
     def slot(self, slot: int) -> SlotRow | None:
         """One slot, or None."""
         row = self._row("SELECT * FROM slots WHERE slot = ?", (slot,))
-        return None if row is None else _slot_row(row)
+        return None if row is None else slot_row(row)
 
     def slots(self, first: int, last: int) -> Iterator[SlotRow]:
         """Slots first .. last in order."""
         query = "SELECT * FROM slots WHERE slot BETWEEN ? AND ? ORDER BY slot"
         for row in self._rows(query, (first, last)):
-            yield _slot_row(row)
+            yield slot_row(row)
 
     def heads(self, first: int, last: int) -> Iterator[SlotRow]:
         """Slots first .. last in order, of each only what stands before its texts: no body is read."""
         named = "slot, price_ueur_per_kwh, import_ueur_per_kwh, export_ueur_per_kwh, gap, weather_stale"
         query = f"SELECT {named} FROM slots WHERE slot BETWEEN ? AND ? ORDER BY slot"  # noqa: S608
         for row in self._rows(query, (first, last)):
-            yield _slot_row((*row, "", "", None, b"", b""))
+            yield slot_row((*row, "", "", None, b"", b""))
 
     def older_checkpoint(self) -> int | None:
         """The slot of the checkpoint before the newest, or None."""
@@ -386,20 +299,3 @@ class _Transaction:
 def _text(data: bytes) -> str:
     """A text that is no text any more is read all the same: its seal tells."""
     return data.decode(errors="replace")
-
-
-def _slot_row(row: tuple[Any, ...]) -> SlotRow:
-    body = None if row[8] is None else bytes(row[8])
-    return SlotRow(
-        slot=int(row[0]),
-        price_ueur_per_kwh=int(row[1]),
-        import_ueur_per_kwh=int(row[2]),
-        export_ueur_per_kwh=int(row[3]),
-        gap=bool(row[4]),
-        weather_stale=bool(row[5]),
-        totals=str(row[6]),
-        meta=str(row[7]),
-        body=body,
-        hash=bytes(row[9]),
-        seal=bytes(row[10]),
-    )

@@ -1,0 +1,114 @@
+"""Rows of the ledger as they lie on the disk: a slot with its seal, a single order."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import Any, Final
+
+SCHEMA: Final = """
+CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE slots (
+  slot INTEGER PRIMARY KEY,
+  price_ueur_per_kwh INTEGER NOT NULL,
+  import_ueur_per_kwh INTEGER NOT NULL,
+  export_ueur_per_kwh INTEGER NOT NULL,
+  gap INTEGER NOT NULL,
+  weather_stale INTEGER NOT NULL,
+  totals TEXT NOT NULL,   -- JSON: Wh and micro-euro per account
+  meta TEXT NOT NULL,     -- JSON: batches, refusals, late and shed offers: not part of the hash
+  body BLOB,              -- canonical columns, input of the hash; NULL once compacted
+  hash BLOB NOT NULL,     -- SHA-256(hash of the slot before, body)
+  seal BLOB NOT NULL      -- SHA-256 over the hash and every other column of this row but the body
+);
+CREATE TABLE orders (
+  home INTEGER NOT NULL,
+  id TEXT NOT NULL,
+  slot INTEGER NOT NULL,
+  energy_wh INTEGER NOT NULL,          -- above zero: a sale
+  price_ueur_per_kwh INTEGER NOT NULL,
+  total_ueur INTEGER NOT NULL,
+  receipt TEXT NOT NULL,
+  PRIMARY KEY (home, id)
+) WITHOUT ROWID;
+CREATE INDEX orders_by_slot ON orders (slot);
+CREATE TABLE checkpoints (slot INTEGER PRIMARY KEY, body BLOB NOT NULL, digest BLOB NOT NULL);
+CREATE TABLE days (
+  day INTEGER PRIMARY KEY,             -- first slot of the compacted stretch
+  last_slot INTEGER NOT NULL,
+  body BLOB NOT NULL,                  -- sums per home, packed as a slot's columns are
+  digest BLOB NOT NULL                 -- SHA-256(hash of last_slot, body)
+);
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class SlotRow:
+    """A committed slot as it lies on the disk."""
+
+    slot: int
+    price_ueur_per_kwh: int
+    import_ueur_per_kwh: int
+    export_ueur_per_kwh: int
+    gap: bool
+    weather_stale: bool
+    totals: str
+    meta: str
+    body: bytes | None
+    hash: bytes
+    seal: bytes
+
+    def seal_now(self) -> bytes:
+        """The seal that the row's present content would have."""
+        return seal(self)
+
+
+@dataclass(frozen=True, slots=True)
+class OrderRow:
+    """A single order with its receipt: energy and total above zero are a sale."""
+
+    home: int
+    id: str
+    slot: int
+    energy_wh: int
+    price_ueur_per_kwh: int
+    total_ueur: int
+    receipt: str
+
+
+def seal(row: SlotRow) -> bytes:
+    """SHA-256 over the chain hash and every column of the row but body and seal."""
+    digest = hashlib.sha256(row.hash)
+    numbers = (
+        row.slot,
+        row.price_ueur_per_kwh,
+        row.import_ueur_per_kwh,
+        row.export_ueur_per_kwh,
+        int(row.gap),
+        int(row.weather_stale),
+    )
+    digest.update(json.dumps(numbers).encode())
+    for text in (row.totals, row.meta):
+        data = text.encode()
+        digest.update(len(data).to_bytes(8, "little"))
+        digest.update(data)
+    return digest.digest()
+
+
+def slot_row(row: tuple[Any, ...]) -> SlotRow:
+    """The row of a `SELECT *`."""
+    body = None if row[8] is None else bytes(row[8])
+    return SlotRow(
+        slot=int(row[0]),
+        price_ueur_per_kwh=int(row[1]),
+        import_ueur_per_kwh=int(row[2]),
+        export_ueur_per_kwh=int(row[3]),
+        gap=bool(row[4]),
+        weather_stale=bool(row[5]),
+        totals=str(row[6]),
+        meta=str(row[7]),
+        body=body,
+        hash=bytes(row[9]),
+        seal=bytes(row[10]),
+    )
