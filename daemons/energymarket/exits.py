@@ -38,7 +38,7 @@ _MEANINGS = {
     Exit.FAILED: "failed; the message says what and where",
     Exit.USAGE: "wrong words on the command line",
     Exit.NOT_RUNNING: "the daemons are not running",
-    Exit.NO_SUCH_OBJECT: "there is no such home, slot, event or scenario",
+    Exit.NO_SUCH_OBJECT: "there is no such home, slot or event",
     Exit.DEGRADED: "runs, but something is wrong: a daemon is gone or late, or the checker disagrees",
     Exit.WAIT_TIMED_OUT: "what was waited for did not come in time",
     Exit.UNREACHABLE: "a daemon is there but does not answer",

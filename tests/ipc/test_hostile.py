@@ -67,8 +67,8 @@ def place(tmp_path: Path, run_dir: Path, siege_cache: Path, no_ipc_left: None) -
 # sockets
 
 NUMBERS = (
-    b"nan", b"NaN", b"inf", b"-inf", b"Infinity", b"-0", b"-0.0", b"1e308", b"1e400", b"1.0", b"0x10", b"1_000",
-    b"9223372036854775808", b"-9223372036854775809", b"9" * 400, b'"7"', b"null", b"[]",
+    b"nan", b"NaN", b"inf", b"-inf", b"Infinity", b"-0", b"-0.0", b"1e308", b"1e400", b"1.0", b"0x10",
+    b"1_000", b"9223372036854775808", b"-9223372036854775809", b"9" * 400, b'"7"', b"null", b"[]",
 )  # fmt: skip
 
 

@@ -192,7 +192,7 @@ class Owner:
     def _phase_deadline_ns(self) -> int | None:
         match self.phase:
             case Phase.STARTING:
-                return self._started_ns + self.course.start_wait_ns
+                return self._started_ns + self._start_wait_ns()
             case Phase.EXCHANGE:
                 return self.moments.exchange_ns
             case Phase.TRADE:
@@ -235,11 +235,14 @@ class Owner:
         slot = self.next_slot()
         return max(slot, self.timetable.slot_at(wall_ns())) if self.timetable.real_time else slot
 
+    def _start_wait_ns(self) -> int:
+        """How long the first slot waits; in real time the slot runs meanwhile, so not for long."""
+        wait_ns = self.course.start_wait_ns
+        return min(wait_ns, self.timetable.slot_ns // 5) if self.timetable.real_time else wait_ns
+
     def _ready(self) -> bool:
         """Every home has joined, weather has posted its sample and external has reported."""
-        if self.timetable.real_time:
-            return True
-        slot = self.next_slot()
+        slot = self.next_to_open()
         reading = self.board.sample(slot, boottime_ns())
         heard = reading.sample is not None and not reading.stale and self._reported_slot >= slot
         return heard and self.trade.leases.joined >= self.market.rules.homes

@@ -314,9 +314,7 @@ class Document:
 
     schema: int = key(kinds.whole(SCHEMA, SCHEMA), "version of this layout", required=True)
     title: str = key(kinds.text(120), "one line about the scenario", required=True)
-    seed: int = key(
-        kinds.whole(0, (1 << 63) - 1), "of all chance; live, arrival counts too", 1
-    )
+    seed: int = key(kinds.whole(0, (1 << 63) - 1), "of all chance; live, arrival counts too", 1)
     time: Time | None = optional_section(Time, "when it plays and how fast")
     place: Place = section(Place, "where it plays")
     weather: Weather | None = optional_section(Weather, "where the weather comes from")

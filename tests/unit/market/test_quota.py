@@ -17,7 +17,7 @@ def order(home: int) -> Order:
 
 
 def test_joining_again_gives_no_new_orders() -> None:
-    """The third order of a slot is refused when two are allowed, for any home; the next slot has two again."""
+    """The third order of a slot is refused when two are allowed, for any home; the next slot has two."""
     quota = OrderQuota(2)
     assert [quota.refuse(7, 1, home, ()) for home in (1, 2)] == [None, None]
     assert quota.refuse(7, 1, 3, ()) == {"what": "orders per slot and connection", "limit": 2}
