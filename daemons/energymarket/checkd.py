@@ -74,6 +74,10 @@ def _unreadable(words: argparse.Namespace, error: LedgerDamagedError) -> int:
     return Exit.DEGRADED
 
 
+BEAT_MS: Final = 250
+"""However long a slot is, the watcher says several times a second that it lives."""
+
+
 class Watcher:
     """Checks slot after slot while the market runs."""
 
@@ -113,8 +117,8 @@ class Watcher:
         poll = select.poll()
         poll.register(watch.fileno(), select.POLLIN)
         poll.register(self._stop.fileno(), select.POLLIN)
-        if not watch.waiting:
-            poll.poll()
+        while not watch.waiting and not poll.poll(BEAT_MS):
+            self._notifier.beat()
         if self._stop.wait_until(boottime_ns() + WATCH_SETTLE_NS):
             return False
         try:

@@ -150,6 +150,7 @@ class Keeper:
         self._hand_in(Handed(page.slot, page.epoch, columns, bargain), page)
 
     def _weather_of(self, slot: int) -> Sample:
+        self._notifier.beat()  # years of absence are lived through slot by slot
         reading = self._board.sample(slot, boottime_ns())
         if reading.sample is not None:
             return reading.sample
@@ -178,6 +179,7 @@ class Keeper:
             taker_ids=fleet.ids[takers],
             need_wh=net.need_wh[takers],
             stop=self._stop,
+            beat=self._notifier.beat,
         ).run()
         if bargain.degraded != self._degraded:
             self._degraded = bargain.degraded

@@ -75,7 +75,7 @@ class ControlDesk:
     def handle(self, call: Call) -> None:
         """Answer from the snapshot, or hand over to the owner."""
         method = call.method.removeprefix(CONTROL + ".")
-        if method in CHANGING and not _may_change(call.peer.uid, call.peer.gid):
+        if method in CHANGING and not _may_change(call):
             needs = f"the market's user, root, or group {OPERATORS_GROUP}"
             call.error(f"{CONTROL}.PermissionDenied", {"needs": needs})
         elif method == "Status":
@@ -377,11 +377,11 @@ class ControlDesk:
         return reading
 
 
-def _may_change(uid: int, gid: int) -> bool:
+def _may_change(call: Call) -> bool:
     """The market's own user, root, and the group of operators."""
-    if uid in {0, os.geteuid()}:
+    if call.peer.uid in {0, os.geteuid()}:
         return True
     try:
-        return gid == grp.getgrnam(OPERATORS_GROUP).gr_gid
+        return call.by_member_of(grp.getgrnam(OPERATORS_GROUP).gr_gid)
     except KeyError:
         return False

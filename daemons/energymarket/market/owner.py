@@ -18,7 +18,16 @@ from energymarket.core.market import Outside
 from energymarket.core.records import Phase
 from energymarket.core.settlement import Prices
 from energymarket.market import snapshot
-from energymarket.market.messages import Asked, Continue, Heard, Left, OrderAsked, ReloadAsked, StopAsked
+from energymarket.market.messages import (
+    Asked,
+    Beat,
+    Continue,
+    Heard,
+    Left,
+    OrderAsked,
+    ReloadAsked,
+    StopAsked,
+)
 from energymarket.runtime.clock import boottime_ns, wall_ns
 from energymarket.runtime.inbox import Inbox
 from energymarket.transport.store import StoreError
@@ -26,7 +35,7 @@ from energymarket.wire.clock_page import NO_END, ClockPage, Flag
 from energymarket.wire.event_record import RecordType
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     import numpy as np
     import numpy.typing as npt
@@ -145,6 +154,8 @@ class Owner:
                     self.control.reload()
                 case StopAsked():
                     self._stop(message)
+                case Beat(answer):
+                    self._beat(answer)
         self._commit_orders(orders)
 
     def _answer(self, call: Call) -> None:
@@ -159,6 +170,14 @@ class Owner:
             # An old slot that the disk has lost is no reason to stop the present one.
             log.error("%s cannot be answered from the ledger: %s", call.method, error)  # noqa: TRY400
             call.error(f"{call.method.rpartition('.')[0]}.StoreFailed", {"reason": str(error)})
+
+    def _beat(self, answer: Callable[[], None]) -> None:
+        """Progress: this thread hears, and the ledger answers. A disk that fails is told elsewhere."""
+        try:
+            self.books.store.last_slot()
+        except StoreError as error:
+            log.debug("the ledger cannot be read: %s", error)
+        answer()
 
     def _hear_events(self, records: Iterable[EventRecord], reported_slot: int) -> None:
         """Enter what `external` says into the book; a change is logged."""
