@@ -39,6 +39,7 @@ PROPERTIES: Final = (
     "StatusText",
     "ExecMainStatus",
     "ConditionResult",
+    "ConditionTimestampMonotonic",
     "InvocationID",
 )
 START_S_MAX: Final = 700  # the first start may compile a large scenario
@@ -60,7 +61,8 @@ class Unit(dict[str, str]):
         active, sub = self.get("ActiveState", ""), self.get("SubState", "")
         if active == "active" and sub in {"running", "listening", "exited", "waiting", "active"}:
             return "active"
-        if active == "inactive" and self.get("ConditionResult") == "no":
+        looked = self.get("ConditionTimestampMonotonic", "0") not in {"", "0"}
+        if active == "inactive" and looked and self.get("ConditionResult") == "no":
             return "not needed"
         return sub if active == "activating" else active
 
