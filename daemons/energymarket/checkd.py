@@ -17,6 +17,7 @@ from energymarket.exits import Exit, NotRunning, Unreachable
 from energymarket.runtime import service
 from energymarket.runtime.clock import boottime_ns
 from energymarket.runtime.notify import Notifier
+from energymarket.runtime.occasions import Occasion
 from energymarket.transport.client import Connection, Disconnected, VarlinkError
 from energymarket.wire.messages import CONTROL, CONTROL_SOCKET
 
@@ -119,7 +120,14 @@ class Watcher:
             compiled = opening.open_compiled(words)
             homes = opening.homes_directory(words)
             ledger = opening.open_ledger(stack, words)
-            check = Check(ledger, homes, compiled, chain_only=words.chain_only, watching=True)
+            check = Check(
+                ledger,
+                homes,
+                compiled,
+                chain_only=words.chain_only,
+                watching=True,
+                on_slot=lambda _row, _opened: self._notifier.beat(),  # a long ledger takes its time
+            )
             self._tell(check.run())
             self._notifier.ready(self._status(check))
             while self._next_commit(watch):
@@ -180,7 +188,7 @@ class Watcher:
             self._tell_one(finding)
 
     def _tell_one(self, finding: Finding) -> None:
-        log.error("%s", finding.line())
+        log.error("%s", finding.line(), extra=Occasion.CHECK_FOUND.fields())
         if self._words.json:
             sys.stdout.write(json.dumps({"type": "finding"} | finding.document()) + "\n")
             sys.stdout.flush()

@@ -26,6 +26,7 @@ from energymarket.runtime import service
 from energymarket.runtime.child import die_with_parent, signal_name
 from energymarket.runtime.clock import boottime_ns
 from energymarket.runtime.notify import Notifier
+from energymarket.runtime.occasions import Occasion
 from energymarket.scenario.opening import open_scenario
 
 if TYPE_CHECKING:
@@ -160,7 +161,8 @@ class Pool:
             return
         if code is None:
             if shard.frozen(boottime_ns()):
-                log.error("shard %s is silent for too long: killed", shard.text)
+                fields = Occasion.SHARD_FROZEN.fields(homes=shard.text)
+                log.error("shard %s is silent for too long: killed", shard.text, extra=fields)
                 shard.ready = False
                 shard.process.kill()
             return
@@ -168,7 +170,8 @@ class Pool:
         shard.ready = False
         now = boottime_ns()
         shard.deaths = [each for each in shard.deaths if each > now - DEATHS_WINDOW_NS] + [now]
-        log.error("shard %s is dead: %s", shard.text, _how(code))
+        fields = Occasion.SHARD_DIED.fields(homes=shard.text, cause=_how(code))
+        log.error("shard %s is dead: %s", shard.text, _how(code), extra=fields)
         if code == Exit.CONFIGURATION:
             raise ConfigError(f"shard {shard.text} refuses its configuration")
         if len(shard.deaths) > DEATHS_MAX:

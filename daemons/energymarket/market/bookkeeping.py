@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from energymarket.core.market import Order
 from energymarket.market import recovery, snapshot
 from energymarket.runtime.clock import boottime_ns
+from energymarket.runtime.occasions import Occasion
 from energymarket.transport.store import OrderRow, SlotRow, StoreError
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ class Bookkeeper:
             self._trouble(str(error))
             return False
         if self.failed is not None:
-            log.warning("the ledger can be written again")
+            log.warning("the ledger can be written again", extra=Occasion.LEDGER_RECOVERED.fields())
         self.failed, self.retry_ns = None, None
         return True
 
@@ -136,7 +137,9 @@ class Bookkeeper:
 
     def _trouble(self, reason: str) -> None:
         if self.failed is None:
-            log.error("the ledger cannot be written: %s", reason)
+            log.error(
+                "the ledger cannot be written: %s", reason, extra=Occasion.LEDGER_FAILED.fields(cause=reason)
+            )
         self.failed = reason
         self.retry_ns = boottime_ns() + RETRY_NS
 

@@ -30,6 +30,7 @@ from energymarket.market.messages import (
 )
 from energymarket.runtime.clock import boottime_ns, wall_ns
 from energymarket.runtime.inbox import Inbox
+from energymarket.runtime.occasions import Occasion
 from energymarket.transport.store import StoreError
 from energymarket.wire.clock_page import NO_END, ClockPage, Flag
 from energymarket.wire.event_record import RecordType
@@ -189,11 +190,20 @@ class Owner:
                 if book.begin(Event(Origin.EXTERNAL, *facts)) is EventAnswer.CHANGED:
                     last = record.until_slot - 1
                     much = record.intensity_permille
-                    log.warning("event %s, intensity %d/1000, slots %d to %d", kind, much, record.slot, last)
+                    fields = Occasion.EVENT_CHANGED.fields(slot=record.slot, event=kind)
+                    log.warning(
+                        "event %s, intensity %d/1000, slots %d to %d",
+                        kind,
+                        much,
+                        record.slot,
+                        last,
+                        extra=fields,
+                    )
             elif record.type is RecordType.END:
                 answer = book.end(Origin.EXTERNAL, record.kind, record.seq, record.slot)
                 if answer is EventAnswer.CHANGED:
-                    log.warning("event %s ends with slot %d", kind, record.slot - 1)
+                    fields = Occasion.EVENT_CHANGED.fields(slot=record.slot, event=kind)
+                    log.warning("event %s ends with slot %d", kind, record.slot - 1, extra=fields)
         self._reported_slot = max(self._reported_slot, reported_slot)
 
     def _deadline_ns(self) -> int | None:
@@ -305,7 +315,9 @@ class Owner:
                 weather_stale=reading.stale,
             )
         if self.outside.weather_stale != before.weather_stale:
-            log.warning("the weather is %s in slot %d", "stale" if reading.stale else "fresh", slot)
+            occasion = Occasion.WEATHER_STALE if reading.stale else Occasion.WEATHER_FRESH
+            how = "stale" if reading.stale else "fresh"
+            log.warning("the weather is %s in slot %d", how, slot, extra=occasion.fields(slot=slot))
         return self.outside
 
     def _open(self, slot: int, open_ns: int) -> None:
