@@ -59,6 +59,16 @@ def _last_words(unit: str, invocation: str) -> list[str]:
     return done.stdout.decode(errors="replace").splitlines()
 
 
+def _has_failed(unit: str) -> bool:
+    """Whether it is the unit itself; where nobody can be asked, a record too many is better than none."""
+    command = ["/usr/bin/systemctl", "show", "--value", "--property=ActiveState", unit]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return True
+    return done.stdout.strip() not in {"inactive", "active"}
+
+
 def keep(directory: Path, record: Mapping[str, Any]) -> Path:
     """Write a record, whole or not at all; the oldest ones go. The answer is its path."""
     name = f"{record['time'].replace(':', '')}-{record['unit']}.json"
@@ -82,6 +92,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = _words(arguments)
 
     def serve(_stop: service.StopFlag) -> int:
+        if not _has_failed(words.unit):
+            return Exit.OK  # something that it requires has failed, and has a record of its own
         record = evidence(words.unit, os.environ, wall_ns())
         path = keep(words.state, record)
         how = f"{record['service_result'] or 'failed'} {record['exit_code']} {record['exit_status']}".strip()
