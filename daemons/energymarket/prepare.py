@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 PROGRAM: Final = "energy-prepare"
 LINK: Final = "scenario"
-RESET_HINT: Final = "put the old configuration back, or begin anew: energyctl reset"
+RESET_HINT: Final = "put the old configuration back, or begin anew: energyctl reset --state"
 
 
 def prepare(config: Path, out: Path, state: Path | None) -> Compiled:
