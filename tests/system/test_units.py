@@ -235,7 +235,7 @@ def test_a_crash_loop_ends_with_a_reason_and_can_be_revived(suite: Machine) -> N
 
 
 def test_operators_run_the_suite_and_outsiders_see_nothing(suite: Machine) -> None:
-    """Members of energy-ctl start and stop without root; others neither connect, nor read, nor see objects."""
+    """Members of energy-ctl need no root; others neither connect, nor read, nor see objects."""
     suite.must("sh", "-c", "id em-operator >/dev/null 2>&1 || useradd -m -G energy-ctl em-operator")
     suite.must("sh", "-c", "id em-outsider >/dev/null 2>&1 || useradd -m em-outsider")
     for words in (("status",), ("reload",), ("stop",), ("start",)):
