@@ -153,7 +153,7 @@ def _down(session: Session) -> ProblemError:
     if kept is not None and kept.up.alive() and not kept.ready:
         return _starting(kept.up.pid)
     if session.run_dir == SYSTEM_RUN:
-        hint = "sudo systemctl start energy-market.target; systemctl status energy-market"
+        hint = "energyctl start"
     else:
         hint = "energyctl up starts one; --run DIR asks in another place"
     if kept is not None and not kept.up.alive():

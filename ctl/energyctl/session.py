@@ -62,8 +62,12 @@ def run_directory(
             return system
     runtime = environ.get("XDG_RUNTIME_DIR")
     if runtime and Path(runtime).is_dir():
-        return Path(runtime) / "energy-market"
-    return Path(f"/tmp/energy-market-{uid}")  # noqa: S108  # its owner is checked before anything is put there
+        users = Path(runtime) / "energy-market"
+    else:
+        users = Path(f"/tmp/energy-market-{uid}")  # noqa: S108  # its owner is checked before anything is put there
+    # An installed suite that is stopped is the one meant, unless this user has a run of their own.
+    stopped = not own and system.is_dir() and not users.exists()
+    return system if stopped else users
 
 
 def default_state(environ: Mapping[str, str], scenario: str) -> Path:

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any, Final
 from energymarket.audit import opening, telling
 from energymarket.audit.reading import Check
 from energymarket.audit.source import LedgerDamagedError, LedgerMovedError
-from energymarket.exits import Exit, Unreachable
+from energymarket.exits import Exit, NotRunning, Unreachable
 from energymarket.runtime import service
 from energymarket.runtime.clock import boottime_ns
 from energymarket.runtime.notify import Notifier
+from energymarket.runtime.occasions import Occasion
 from energymarket.transport.client import Connection, Disconnected, VarlinkError
 from energymarket.wire.messages import CONTROL, CONTROL_SOCKET
 
@@ -42,10 +43,13 @@ def _words(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(PROGRAM, description=__doc__, epilog=EXITS)
     opening.add_arguments(parser)
     parser.add_argument("--watch", action="store_true", help="keep checking as slots come (with --run)")
+    parser.add_argument("--stay", action="store_true", help="with --watch: wait for a market that has gone")
     parser.add_argument("--chain-only", action="store_true", help="only hash chain, seals and digests")
     words = parser.parse_args(arguments)
     if words.watch and words.run is None:
         parser.error("--watch needs --run")
+    if words.stay and not words.watch:
+        parser.error("--stay needs --watch")
     return words
 
 
@@ -74,6 +78,13 @@ def _unreadable(words: argparse.Namespace, error: LedgerDamagedError) -> int:
     return Exit.DEGRADED
 
 
+RETRY_NS: Final = 250_000_000
+"""Between two looks for a market that is to come."""
+
+BEAT_MS: Final = 250
+"""However long a slot is, the watcher says several times a second that it lives."""
+
+
 class Watcher:
     """Checks slot after slot while the market runs."""
 
@@ -83,16 +94,40 @@ class Watcher:
         self._notifier = Notifier()
 
     def run(self) -> int:
-        """Check until stopped or until the market has gone."""
-        words = self._words
+        """Check until stopped; a market that has gone ends it, or is waited for."""
         with ExitStack() as stack:
             stack.callback(self._notifier.close)
+            code = Exit.OK
+            while code is Exit.OK and not self._stop.is_set():
+                try:
+                    code = self._one_market()
+                except Unreachable as error:
+                    if not self._words.stay:
+                        raise
+                    log.info("%s", error)
+                if not self._words.stay:
+                    break
+            self._notifier.stopping()
+            return code
+
+    def _one_market(self) -> Exit:
+        """Check one life of the market; with --stay its beginning is awaited."""
+        words = self._words
+        with ExitStack() as stack:
+            watch = self._connected(stack)
+            if watch is None:
+                return Exit.OK
             compiled = opening.open_compiled(words)
             homes = opening.homes_directory(words)
             ledger = opening.open_ledger(stack, words)
-            watch = stack.enter_context(Connection(words.run / CONTROL_SOCKET))
-            watch.start(f"{CONTROL}.Watch", {})
-            check = Check(ledger, homes, compiled, chain_only=words.chain_only, watching=True)
+            check = Check(
+                ledger,
+                homes,
+                compiled,
+                chain_only=words.chain_only,
+                watching=True,
+                on_slot=lambda _row, _opened: self._notifier.beat(),  # a long ledger takes its time
+            )
             self._tell(check.run())
             self._notifier.ready(self._status(check))
             while self._next_commit(watch):
@@ -105,16 +140,34 @@ class Watcher:
                     break
                 self._tell(check.checker)
                 self._notifier.status(self._status(check))
-            self._notifier.stopping()
             return Exit.DEGRADED if len(check.checker.findings) else Exit.OK
+
+    def _connected(self, stack: ExitStack) -> Connection | None:
+        """A connection that hears of every slot; None when asked to stop before there was a market."""
+        told = False
+        while True:
+            try:
+                watch = stack.enter_context(Connection(self._words.run / CONTROL_SOCKET))
+                watch.start(f"{CONTROL}.Watch", {})
+            except Disconnected as error:
+                if not self._words.stay:
+                    raise NotRunning(str(error)) from error
+            else:
+                return watch
+            if not told:
+                told = True
+                self._notifier.ready("waiting for a market")
+            self._notifier.beat()
+            if self._stop.wait_until(boottime_ns() + RETRY_NS):
+                return None
 
     def _next_commit(self, watch: Connection) -> bool:
         """Wait for a commit, and a moment longer for those behind it; False if there will be none."""
         poll = select.poll()
         poll.register(watch.fileno(), select.POLLIN)
         poll.register(self._stop.fileno(), select.POLLIN)
-        if not watch.waiting:
-            poll.poll()
+        while not watch.waiting and not poll.poll(BEAT_MS):
+            self._notifier.beat()
         if self._stop.wait_until(boottime_ns() + WATCH_SETTLE_NS):
             return False
         try:
@@ -135,7 +188,7 @@ class Watcher:
             self._tell_one(finding)
 
     def _tell_one(self, finding: Finding) -> None:
-        log.error("%s", finding.line())
+        log.error("%s", finding.line(), extra=Occasion.CHECK_FOUND.fields())
         if self._words.json:
             sys.stdout.write(json.dumps({"type": "finding"} | finding.document()) + "\n")
             sys.stdout.flush()

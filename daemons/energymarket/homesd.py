@@ -9,6 +9,7 @@ import re
 import select
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import tempfile
@@ -25,18 +26,28 @@ from energymarket.runtime import service
 from energymarket.runtime.child import die_with_parent, signal_name
 from energymarket.runtime.clock import boottime_ns
 from energymarket.runtime.notify import Notifier
+from energymarket.runtime.occasions import Occasion
 from energymarket.scenario.opening import open_scenario
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from energymarket.runtime.service import StopFlag
 
 log = logging.getLogger(__name__)
 
+_CREDENTIALS: Final = struct.Struct("=iII")  # struct ucred: pid, uid, gid
+
 DEATHS_MAX: Final = 5
 DEATHS_WINDOW_NS: Final = 60_000_000_000
 """A shard that dies more than five times a minute ends the pool: its supervisor decides then."""
+
+SILENCE_NS: Final = 2_000_000_000
+SILENCE_HOME_NS: Final = 10_000
+"""A shard that is ready and says nothing for so long (and a little longer per home) is frozen: killed."""
+
+LOOK_MS: Final = 250
+"""How often the master looks at its shards, and tells its supervisor that it does."""
 
 STOP_NS: Final = 5_000_000_000
 """Shards end within one slot's bookkeeping; what has not ended by then is killed."""
@@ -51,7 +62,12 @@ class Shard:
     process: subprocess.Popen[bytes]
     pidfd: int
     ready: bool = False
+    heard_ns: int = 0  # its last word
     deaths: list[int] = field(default_factory=list)
+
+    def frozen(self, now_ns: int) -> bool:
+        """Whether it has served and is silent for too long now."""
+        return self.ready and now_ns > self.heard_ns + SILENCE_NS + self.count * SILENCE_HOME_NS
 
     @property
     def text(self) -> str:
@@ -75,9 +91,12 @@ class Pool:
     def run(self) -> int:
         """Serve until asked to stop."""
         with ExitStack() as stack:
-            directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="energy-homes-"))
+            # Under a service manager its own runtime directory: it goes with the unit, however we die.
+            own = os.environ.get("RUNTIME_DIRECTORY")
+            directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="shards-", dir=own))
             self._socket = stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM))
             path = Path(directory) / "notify"
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
             self._socket.bind(str(path))
             self._own_pidfd = os.pidfd_open(os.getpid())
             stack.callback(os.close, self._own_pidfd)
@@ -89,6 +108,7 @@ class Pool:
                 self._wait()
                 for shard in self._shards:
                     self._look_after(shard, path)
+                self._notifier.beat()
             self._notifier.stopping("shards are ending")
         return Exit.OK
 
@@ -99,6 +119,7 @@ class Pool:
         words += ["--compiled", str(self._words.compiled)]
         environment = {k: v for k, v in os.environ.items() if not k.startswith(("WATCHDOG_", "LISTEN_"))}
         environment["NOTIFY_SOCKET"] = str(notify)
+        environment["WATCHDOG_USEC"] = str(SILENCE_NS // 1000)
         environment["ENERGY_POOL_PIDFD"] = str(self._own_pidfd)
         process = subprocess.Popen(words, env=environment, pass_fds=(self._own_pidfd,))
         return process, os.pidfd_open(process.pid)
@@ -107,7 +128,7 @@ class Pool:
         poll = select.poll()
         for fd in (self._socket.fileno(), self._stop.fileno(), *(shard.pidfd for shard in self._shards)):
             poll.register(fd, select.POLLIN)
-        poll.poll()
+        poll.poll(LOOK_MS)
         self._hear()
 
     def _hear(self) -> None:
@@ -115,12 +136,14 @@ class Pool:
         latest = ""
         while True:
             try:
-                message = self._socket.recv(4096).decode("utf-8", "replace")
+                data, ancillary, _, _ = self._socket.recvmsg(4096, socket.CMSG_SPACE(_CREDENTIALS.size))
             except BlockingIOError:
                 break
-            if "READY=1" in message and (found := re.search(r"STATUS=homes (\d+) ", message)):
-                for shard in self._shards:
-                    shard.ready = shard.ready or shard.first == int(found[1])
+            message, pid = data.decode("utf-8", "replace"), _sender(ancillary)
+            for shard in self._shards:
+                if shard.process.pid == pid:
+                    shard.heard_ns = boottime_ns()
+                    shard.ready = shard.ready or "READY=1" in message
             if found := re.search(r"STATUS=(.*)", message):
                 latest = found[1]
         homes = sum(shard.count for shard in self._shards)
@@ -134,12 +157,21 @@ class Pool:
     def _look_after(self, shard: Shard, notify: Path) -> None:
         """Replace a dead shard; it goes on from what the ledger has of it."""
         code = shard.process.poll()
-        if code is None or self._stop.is_set():
+        if self._stop.is_set():
+            return
+        if code is None:
+            if shard.frozen(boottime_ns()):
+                fields = Occasion.SHARD_FROZEN.fields(homes=shard.text)
+                log.error("shard %s is silent for too long: killed", shard.text, extra=fields)
+                shard.ready = False
+                shard.process.kill()
             return
         os.close(shard.pidfd)
+        shard.ready = False
         now = boottime_ns()
         shard.deaths = [each for each in shard.deaths if each > now - DEATHS_WINDOW_NS] + [now]
-        log.error("shard %s is dead: %s", shard.text, _how(code))
+        fields = Occasion.SHARD_DIED.fields(homes=shard.text, cause=_how(code))
+        log.error("shard %s is dead: %s", shard.text, _how(code), extra=fields)
         if code == Exit.CONFIGURATION:
             raise ConfigError(f"shard {shard.text} refuses its configuration")
         if len(shard.deaths) > DEATHS_MAX:
@@ -159,6 +191,14 @@ class Pool:
                 log.warning("shard %s does not end: killed", shard.text)
                 shard.process.kill()
                 shard.process.wait()
+
+
+def _sender(ancillary: Iterable[tuple[int, int, bytes]]) -> int:
+    """The process that sent a datagram, as the kernel says."""
+    for level, kind, data in ancillary:
+        if level == socket.SOL_SOCKET and kind == socket.SCM_CREDENTIALS:
+            return int(_CREDENTIALS.unpack(data[: _CREDENTIALS.size])[0])
+    return 0
 
 
 def _how(code: int) -> str:

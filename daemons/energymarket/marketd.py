@@ -8,6 +8,7 @@ import logging
 import os
 import select
 import signal
+import socket
 import sys
 import threading
 from contextlib import ExitStack
@@ -22,7 +23,7 @@ from energymarket.exits import ConfigError, Exit, Failure, SecondInstance
 from energymarket.market import recovery
 from energymarket.market.bookkeeping import Bookkeeper
 from energymarket.market.control import ControlDesk
-from energymarket.market.messages import Heard, Left, ReloadAsked, StopAsked
+from energymarket.market.messages import Beat, Heard, Left, ReloadAsked, StopAsked
 from energymarket.market.owner import Course, Owner
 from energymarket.market.parenting import Parent
 from energymarket.market.reload import Reloader
@@ -51,7 +52,7 @@ from energymarket.wire.messages import (
 from energymarket.wire.varlink import Maker
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from energymarket.runtime.service import StopFlag
     from energymarket.scenario.compiled import Compiled
@@ -60,7 +61,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 MAKER = Maker("energy-market", "energy-market", __version__, "")
-STATUS_NS = 1_000_000_000
+BEAT_NS = 500_000_000
+"""How often the market sends itself a message through all that has to work, for the watchdog."""
 DESCRIPTORS_SPARE = 1_024
 """Beside connections: the ledger, pipes, pages, and memory files on their way in and out."""
 
@@ -85,6 +87,7 @@ class MarketDaemon:
         """Serve until stopped; everything closes in reverse order."""
         with ExitStack() as stack:
             memory.keep_freed_memory()
+            inherited = listening.inherited(os.environ, os.getpid())
             self.doorbell = stack.enter_context(Doorbell())
             self.hangup = stack.enter_context(service.Flag())
             service.install(stack, signal.SIGHUP, self.hangup)
@@ -101,7 +104,7 @@ class MarketDaemon:
             self.owner.trade, self.owner.control = trade, control
             self.parent = Parent(self.words.run, self.compiled, self.owner)
             control.child = self.parent.describe
-            self.server = self._server(stack, trade, control)
+            self.server = self._server(stack, trade, control, inherited)
             self._serve(pool, trade)
         return Exit.OK
 
@@ -173,7 +176,14 @@ class MarketDaemon:
         wait_s = self.service.get("start_wait_s", 10.0)
         return Course(first, begin, self.words.slots, round(wait_s * 1e9))
 
-    def _server(self, stack: ExitStack, trade: TradeDesk, control: ControlDesk) -> Server:
+    def _server(
+        self,
+        stack: ExitStack,
+        trade: TradeDesk,
+        control: ControlDesk,
+        inherited: Mapping[str, socket.socket],
+    ) -> Server:
+        """Both sockets: those that the service manager holds for us, else made here."""
         limits = ServerLimits(connections_max=self.service.get("connections_max", 4096))
         allowed = descriptors.allow(limits.connections_max + DESCRIPTORS_SPARE)
         if allowed < limits.connections_max + DESCRIPTORS_SPARE:
@@ -191,6 +201,9 @@ class MarketDaemon:
             (CONTROL_SOCKET, control, CONTROL_INTERFACE, limits),
         ):
             handler = desk.handle
+            if name in inherited:
+                server.adopt(inherited[name], name, handler, [text], its_limits)
+                continue
             try:
                 server.listen(self.words.run / name, 0o660, handler, [text], its_limits)
             except listening.InUse as error:
@@ -234,9 +247,12 @@ class MarketDaemon:
     def _watch_over(self, owner_thread: threading.Thread) -> None:
         """The main thread: parent of `external`, ear of the doorbell, until asked to stop."""
         event_fd, pipe_fd = self.doorbell.descriptors
-        told = ""
+        told, beat_ns = "", 0
         while not self.stop.is_set() and owner_thread.is_alive():
-            due_ns = min(self.parent.tend(self.doorbell), boottime_ns() + STATUS_NS)
+            if boottime_ns() >= beat_ns:
+                beat_ns = boottime_ns() + BEAT_NS
+                self.owner.inbox.put(Beat(self._beat_on))
+            due_ns = min(self.parent.tend(self.doorbell), beat_ns)
             poll = select.poll()
             for fd in (event_fd, pipe_fd, self.hangup.fileno(), self.stop.fileno(), *self.parent.descriptors):
                 poll.register(fd, select.POLLIN)
@@ -254,6 +270,10 @@ class MarketDaemon:
             if status != told:
                 told = status
                 self.notifier.status(status)
+
+    def _beat_on(self) -> None:
+        """The main thread has asked and the owner has answered with the ledger: the server's loop tells."""
+        self.server.call_in_loop(self.notifier.watchdog)
 
     def _status(self) -> str:
         shown, joined = self.owner.control.shown, self.owner.trade.leases.joined

@@ -181,7 +181,7 @@ def _run(poster: Poster, market: ClockReader, notifier: Notifier, stop: service.
         elif status != told:
             notifier.status(status)
             told = status
-        notifier.watchdog()
+        notifier.beat()
         stop.wait_until(wait_until_ns(page, clock.boottime_ns()))
 
 

@@ -55,7 +55,7 @@ def pins(name: str) -> set[tuple[str, str]]:
     return {(m[1], m[2]) for m in re.finditer(r"^([a-z0-9._-]+)==([^ \\]+)", text, re.MULTILINE)}
 
 
-@pytest.mark.parametrize("name", ["build.txt", "run.txt", "test.txt"])
+@pytest.mark.parametrize("name", ["build.txt", "small.txt", "run.txt", "test.txt"])
 def test_lists_hold_what_the_lock_holds(name: str) -> None:
     """Every pin of a list that the bootstrap installs from stands in the lock, with the lock's hashes."""
     versions = {(package["name"], package["version"]) for package in LOCK["package"]}
@@ -141,7 +141,17 @@ def test_ci_calls_the_tests_and_nothing_else() -> None:
 
 
 @pytest.mark.needs("shellcheck")
-@pytest.mark.parametrize("script", ["run", "test", "packaging/setup.sh", "packaging/lock/refresh"])
+@pytest.mark.parametrize(
+    "script",
+    [
+        "run",
+        "test",
+        "packaging/setup.sh",
+        "packaging/lock/refresh",
+        "packaging/install",
+        "packaging/uninstall",
+    ],
+)
 def test_shell_scripts_pass_shellcheck(script: str) -> None:
     """The shell scripts are POSIX sh to shellcheck's satisfaction."""
     answer = subprocess.run(

@@ -56,6 +56,7 @@ def party(
         taker_ids=np.array(list(needs or {}), np.uint32),
         need_wh=np.array(list((needs or {}).values()), np.int64),
         stop=StopFlag(),
+        beat=lambda: None,
     )
 
 

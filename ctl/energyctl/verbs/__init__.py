@@ -6,6 +6,7 @@ from typing import Final
 
 MODULES: Final[dict[str, str]] = {
     "up": "up",
+    "start": "start",
     "status": "status",
     "price": "price",
     "watch": "watch",
@@ -14,6 +15,12 @@ MODULES: Final[dict[str, str]] = {
     "event": "event",
     "ledger": "ledger",
     "stop": "stop",
+    "restart": "restart",
+    "reload": "reload",
+    "reset": "reset",
+    "home": "home",
+    "logs": "logs",
+    "doctor": "doctor",
     "config": "config",
     "scenario": "scenario",
     "ipc": "ipc",

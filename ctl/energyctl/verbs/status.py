@@ -7,12 +7,16 @@ from typing import Any
 
 import typer
 
-from energyctl.asking import ask
-from energyctl.exits import Exit
+from energyctl import systemd
+from energyctl.asking import TIMEOUT_S, ask
+from energyctl.exits import Exit, ProblemError
 from energyctl.quantities import event, kwh, price
 from energyctl.render import Alert, Answer, Block, Table, number
-from energyctl.session import session
+from energyctl.session import SYSTEM_RUN, session
 from energyctl.slotline import local_time, notes, with_eur
+
+SILENT_S_MAX = 0.2
+"""A market that takes longer for its snapshot is shown as frozen: its unit says the rest."""
 
 
 def register(app: typer.Typer) -> None:
@@ -23,7 +27,13 @@ def register(app: typer.Typer) -> None:
 def status(ctx: typer.Context) -> Answer:
     """Show how the market is. Exit code: 0 running, 3 not running, 5 degraded, 75 starting."""
     here = session(ctx)
-    found: dict[str, Any] = ask(here, "Status")["status"]
+    units = systemd.show() if here.run_dir == SYSTEM_RUN else []
+    try:
+        found: dict[str, Any] = ask(here, "Status", timeout_s=SILENT_S_MAX if units else TIMEOUT_S)["status"]
+    except ProblemError as problem:
+        if not units:
+            raise
+        return _without_market(problem, units)
     snapshot: dict[str, Any] = found.get("snapshot") or found
     state = str(found.get("state", "running"))
     processes = _processes(here.run_dir)
@@ -31,6 +41,7 @@ def status(ctx: typer.Context) -> Answer:
     frozen = [
         f"{p['name']} (process {p['pid']}) is {p['state']}" for p in processes if p["state"] != "running"
     ]
+    frozen += [f"{unit.name} is {unit.state} {unit.why}" for unit in units if _is_bad(unit)]
     degraded = state == "degraded" or bool(frozen)
     code = Exit.TRY_AGAIN if state == "starting" else Exit.DEGRADED if degraded else Exit.OK
     blocks: list[Block] = [
@@ -48,10 +59,53 @@ def status(ctx: typer.Context) -> Answer:
     if processes:
         rows = [(p["name"], str(p["pid"]), p["state"]) for p in processes]
         blocks.append(Table(("process", ">pid", "state"), rows))
-    data = {"type": "status", **found, "processes": processes}
+    if units:
+        blocks.append(_table(units))
+    data = {"type": "status", **found, "processes": processes, "units": _rows(units)}
     if isinstance(found.get("snapshot"), dict):
         data["snapshot"] = with_eur(found["snapshot"])
     return Answer(data, tuple(blocks), code)
+
+
+def _without_market(problem: ProblemError, units: list[systemd.Unit]) -> Answer:
+    """What can be said when the market says nothing: the units' states and reasons."""
+    bad = [unit for unit in units if unit.failed]
+    hint = problem.hint
+    if bad:
+        refused = any(unit.get("ExecMainStatus") == "78" for unit in bad)
+        hint = f"energyctl logs -u {bad[0].name}; then energyctl start"
+        hint = "energyctl config check /etc/energy-market/energy-market.toml" if refused else hint
+    blocks: list[Block] = [f"energy-market  {problem.message}", _table(units)]
+    blocks += [Alert(f"{unit.name}: {unit.why}") for unit in bad]
+    blocks += [f"why:   {problem.why}"] if problem.why else []
+    blocks += [f"hint:  {hint}"]
+    data = {"type": "status", "state": problem.name, "hint": hint, "units": _rows(units)}
+    return Answer(data, tuple(blocks), problem.exit_code)
+
+
+def _is_bad(unit: systemd.Unit) -> bool:
+    return unit.state not in {"active", "not needed"}
+
+
+def _table(units: list[systemd.Unit]) -> Table:
+    rows = [
+        (u.name, u.state, u.get("NRestarts", ""), u.get("StatusText", "") or u.why * u.failed) for u in units
+    ]
+    return Table(("unit", "state", ">restarts", "says"), rows)
+
+
+def _rows(units: list[systemd.Unit]) -> list[dict[str, Any]]:
+    return [
+        {
+            "unit": unit.name,
+            "state": unit.state,
+            "why": unit.why if unit.failed else "",
+            "pid": int(unit.get("MainPID") or 0),
+            "restarts": int(unit.get("NRestarts") or 0),
+            "says": unit.get("StatusText", ""),
+        }
+        for unit in units
+    ]
 
 
 def _clock(snapshot: dict[str, Any]) -> str:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import os
 import signal
+from contextlib import suppress
 from pathlib import Path
 
 import typer
 
+from energyctl import systemd
 from energyctl.asking import ask
 from energyctl.exits import Exit, ProblemError
 from energyctl.render import Answer
-from energyctl.session import Session, session
+from energyctl.session import SYSTEM_RUN, Session, session
 from energyctl.up import proc
 
+_FILES = ("control", "trade", "ipc.json")
 STOP_S_MAX = 30.0  # the market's last slot, then every daemon's good-bye
 
 
@@ -25,6 +28,8 @@ def register(app: typer.Typer) -> None:
 def stop(ctx: typer.Context) -> Answer:
     """Stop the market: close the gate, settle, end every process, and check that nothing is left."""
     here = session(ctx)
+    if here.run_dir == SYSTEM_RUN and systemd.installed():
+        return _stop_units(here)
     kept = proc.read(here.run_dir)
     supervised = kept is not None and kept.up.alive()
     slot: object = None
@@ -44,6 +49,25 @@ def stop(ctx: typer.Context) -> Answer:
         )
     last = f"; the last slot is {slot}" if slot is not None else ""
     return Answer({"type": "stopped", "slot": slot, "left": left}, (f"stopped, nothing is left{last}",))
+
+
+def _stop_units(here: Session) -> Answer:
+    """The gate over the socket, then all units at once, waited for and looked at."""
+    slot: object = None
+    if any(unit.name == "energy-market.service" and unit.state == "active" for unit in systemd.show()):
+        # A market that does not answer is stopped all the same; the units' time-outs bound it.
+        with suppress(ProblemError):
+            slot = ask(here, "Stop", timeout_s=STOP_S_MAX).get("slot")
+    orders = [systemd.SLICE, systemd.TARGET, *systemd.SOCKETS]
+    systemd.tell(["stop", *orders], timeout_s=systemd.STOP_S_MAX)
+    left = [unit.name for unit in systemd.show() if unit.state not in {"inactive", "not needed", "failed"}]
+    left += [str(path) for name in _FILES if (path := here.run_dir / name).exists()]
+    if left:
+        raise ProblemError(
+            Exit.FAILED, "leftovers", "something is left", ", ".join(left), "energyctl doctor; energyctl stop"
+        )
+    last = f"; the last slot is {slot}" if slot is not None else ""
+    return Answer({"type": "stopped", "slot": slot, "left": []}, (f"stopped, nothing is left{last}",))
 
 
 def _end(up: proc.Process, *, answered: bool) -> None:
@@ -74,5 +98,5 @@ def _end(up: proc.Process, *, answered: bool) -> None:
 def leftovers(here: Session, kept: proc.Record) -> list[str]:
     """What a run should have taken with it: processes, sockets, IPC objects."""
     left = [f"{child.name} (process {child.pid})" for child in kept.children if child.alive()]
-    names = ("control", "trade", "ipc.json", proc.RECORD)
+    names = (*_FILES, proc.RECORD)
     return left + [str(path) for path in (Path(here.run_dir) / name for name in names) if path.exists()]

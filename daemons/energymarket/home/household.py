@@ -43,7 +43,9 @@ def keep(
         ipc = resources.ensure(run_dir)
         fleet = Fleet(compiled, first, count)
         name = f"home {first}" if single else f"shard {first}+{count}"
-        session = Session(run_dir, first, count, name, stop)
+        notifier = Notifier()
+        stack.callback(notifier.close)
+        session = Session(run_dir, first, count, name, stop, notifier.beat)
         stack.callback(session.close)
         try:
             books = Books(path, fleet, bytes.fromhex(compiled.hash))
@@ -56,7 +58,7 @@ def keep(
                 stack.enter_context(ClockReader(ipc)),
                 stack.enter_context(BoardReader(ipc)),
                 OfferQueue(ipc),
-                Notifier(),
+                notifier,
                 stop,
                 single=single,
             ).run()

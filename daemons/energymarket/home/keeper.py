@@ -14,6 +14,7 @@ from energymarket.home.bargain import Bargain, Exchange
 from energymarket.home.scene import Scenes
 from energymarket.home.session import Lost, Refused
 from energymarket.runtime.clock import boottime_ns
+from energymarket.runtime.occasions import Occasion
 from energymarket.wire import batch as batch_wire
 
 if TYPE_CHECKING:
@@ -152,6 +153,7 @@ class Keeper:
         self._hand_in(Handed(page.slot, page.epoch, columns, bargain), page)
 
     def _weather_of(self, slot: int) -> Sample:
+        self._notifier.beat()  # years of absence are lived through slot by slot
         reading = self._board.sample(slot, boottime_ns())
         if reading.sample is not None:
             return reading.sample
@@ -180,11 +182,13 @@ class Keeper:
             taker_ids=fleet.ids[takers],
             need_wh=net.need_wh[takers],
             stop=self._stop,
+            beat=self._notifier.beat,
         ).run()
         if bargain.degraded != self._degraded:
             self._degraded = bargain.degraded
             self._notifier.status(self._status("trading"))
-            log.warning("the offer queue is %s", "frozen: no gifts" if self._degraded else "free again")
+            how = "frozen: no gifts" if self._degraded else "free again"
+            log.warning("the offer queue is %s", how, extra=Occasion.QUEUE_FROZEN.fields(slot=page.slot))
         received, excess, returned = np.zeros((3, fleet.count), np.int64)
         received[takers] = bargain.received_wh
         phantoms = self._scenes.phantom_claims(page.slot)
@@ -211,13 +215,15 @@ class Keeper:
                 continue
             answer = self._session.order(home, energy_wh, f"{home}-{slot}")
             if isinstance(answer, Refused):
-                log.warning("order of home %d refused: %s", home, answer.name)
+                fields = {"ENERGY_HOME": home, "ENERGY_SLOT": slot, "ENERGY_CAUSE": answer.name}
+                log.warning("order of home %d refused: %s", home, answer.name, extra=fields)
                 continue
             columns["sold_wh"][at] = columns["bought_wh"][at] = 0
             log.info(
                 "home %d %s %d Wh at %.6f €/kWh, receipt %s",
                 home, "sells" if energy_wh > 0 else "buys", abs(energy_wh),
                 answer["price_ueur_per_kwh"] / 1e6, answer["receipt"],
+                extra={"ENERGY_HOME": home, "ENERGY_SLOT": slot, "ENERGY_TRADE": f"{home}-{slot}"},
             )  # fmt: skip
 
     # the batch

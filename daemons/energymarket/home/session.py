@@ -16,7 +16,7 @@ from energymarket.wire import batch as batch_wire
 from energymarket.wire.messages import TRADE, TRADE_SOCKET
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from energymarket.runtime.service import StopFlag
@@ -29,6 +29,8 @@ RETRY_NS: Final = 100_000_000
 TELL_AFTER_NS: Final = 3_000_000_000
 TELL_EVERY_NS: Final = 600_000_000_000
 """A market that is away for a moment is no news; one that stays away is told now and then."""
+BEAT_MS: Final = 250
+"""However long a slot is, its homes say several times a second that they live."""
 
 ANSWER_S: Final = 10.0
 """Of Join, Buy and Sell. A receipt of a batch is awaited until the slot must be over."""
@@ -60,12 +62,15 @@ class Refused:
 class Session:
     """One range of homes at the market's door."""
 
-    def __init__(self, run_dir: Path, first: int, count: int, name: str, stop: StopFlag) -> None:
+    def __init__(
+        self, run_dir: Path, first: int, count: int, name: str, stop: StopFlag, beat: Callable[[], None]
+    ) -> None:
         self._path = run_dir / TRADE_SOCKET
         self._first = first
         self._count = count
         self._name = name
         self._stop = stop
+        self._beat = beat
         self._trade: Connection | None = None
         self._watch: Connection | None = None
 
@@ -87,12 +92,13 @@ class Session:
                 if boottime_ns() >= tell_ns:
                     log.warning("waiting for the market: %s", error)
                     tell_ns += TELL_EVERY_NS
+            self._beat()
             self._stop.wait_until(boottime_ns() + RETRY_NS)
         return None
 
     def _join_once(self) -> Joined:
         self.close()
-        self._trade = Connection(self._path, ANSWER_S).open()
+        self._trade = Connection(self._path, ANSWER_S, self._beat).open()
         asked = {"first": self._first, "count": self._count, "name": self._name}
         answer = self._trade.call(f"{TRADE}.Join", asked).parameters
         self._watch = Connection(self._path, ANSWER_S).open()
@@ -116,7 +122,8 @@ class Session:
                 poll = select.poll()
                 poll.register(watch, select.POLLIN)
                 poll.register(self._stop, select.POLLIN)
-                poll.poll()
+                poll.poll(BEAT_MS)
+                self._beat()
                 latest = _latest(watch)
         except (Disconnected, VarlinkError) as error:
             self.close()

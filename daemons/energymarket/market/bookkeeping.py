@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any, Final
 from energymarket.core.market import Order
 from energymarket.market import recovery, snapshot
 from energymarket.runtime.clock import boottime_ns
+from energymarket.runtime.occasions import Occasion
 from energymarket.transport.store import OrderRow, SlotRow, StoreError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from energymarket.core.market import Closed, Market, Opening
     from energymarket.core.parameters import PriceModel
@@ -76,7 +77,7 @@ class Bookkeeper:
             self._trouble(str(error))
             return False
         if self.failed is not None:
-            log.warning("the ledger can be written again")
+            log.warning("the ledger can be written again", extra=Occasion.LEDGER_RECOVERED.fields())
         self.failed, self.retry_ns = None, None
         return True
 
@@ -112,6 +113,14 @@ class Bookkeeper:
         except StoreError as error:
             log.warning("tidying the ledger failed, it is tried again: %s", error)
 
+    def beat(self, answer: Callable[[], None]) -> None:
+        """Progress: the owner hears, and the ledger answers. A disk that fails is told elsewhere."""
+        try:
+            self.store.last_slot()
+        except StoreError as error:
+            log.debug("the ledger cannot be read: %s", error)
+        answer()
+
     # events
 
     def save_events(self) -> bool:
@@ -136,7 +145,9 @@ class Bookkeeper:
 
     def _trouble(self, reason: str) -> None:
         if self.failed is None:
-            log.error("the ledger cannot be written: %s", reason)
+            log.error(
+                "the ledger cannot be written: %s", reason, extra=Occasion.LEDGER_FAILED.fields(cause=reason)
+            )
         self.failed = reason
         self.retry_ns = boottime_ns() + RETRY_NS
 

@@ -14,6 +14,7 @@ from energymarket.market import history, snapshot
 from energymarket.market.messages import Asked, Continue, StopAsked, stopping
 from energymarket.market.reload import Reading
 from energymarket.runtime.clock import boottime_ns
+from energymarket.runtime.occasions import Occasion
 from energymarket.transport import memory_fd, resources
 from energymarket.wire.messages import CONTROL
 from energymarket.wire.varlink import encode_reply
@@ -75,7 +76,7 @@ class ControlDesk:
     def handle(self, call: Call) -> None:
         """Answer from the snapshot, or hand over to the owner."""
         method = call.method.removeprefix(CONTROL + ".")
-        if method in CHANGING and not _may_change(call.peer.uid, call.peer.gid):
+        if method in CHANGING and not _may_change(call):
             needs = f"the market's user, root, or group {OPERATORS_GROUP}"
             call.error(f"{CONTROL}.PermissionDenied", {"needs": needs})
         elif method == "Status":
@@ -293,7 +294,10 @@ class ControlDesk:
             book.events.pop((Origin.OPERATOR, kinds.index(kind), number))
             call.error(f"{CONTROL}.EventRefused", {"reason": "the ledger cannot be written"})
             return
-        log.warning("operator raised %s, intensity %d/1000, from slot %d", kind, intensity, slot)
+        fields = Occasion.EVENT_CHANGED.fields(slot=slot, event=kind, uid=call.peer.uid)
+        log.warning(
+            "operator raised %s, intensity %d/1000, from slot %d", kind, intensity, slot, extra=fields
+        )
         until = None if slots is None else slot + slots
         event = {"kind": kind, "intensity_permille": intensity, "origin": "operator"}
         call.reply({"event": event | {"from_slot": slot, "until_slot": until}})
@@ -310,7 +314,8 @@ class ControlDesk:
             book.events = before
             call.error(f"{CONTROL}.EventRefused", {"reason": "the ledger cannot be written"})
             return
-        log.warning("operator cleared %s: %d events end with slot %d", kind, ended, slot - 1)
+        fields = Occasion.EVENT_CHANGED.fields(slot=slot, event=kind, uid=call.peer.uid)
+        log.warning("operator cleared %s: %d events end with slot %d", kind, ended, slot - 1, extra=fields)
         call.reply({"cleared": ended, "from_slot": slot})
 
     # ledger
@@ -372,18 +377,18 @@ class ControlDesk:
         if not reading.problems and not self.owner.books.save_price(reading.model):
             reading = Reading(rules.price, ("the ledger cannot be written: nothing was changed",))
         for problem in reading.problems:
-            log.error("reload refused: %s", problem)
+            log.error("reload refused: %s", problem, extra=Occasion.RELOAD_REFUSED.fields(cause=problem))
         for name in reading.changed:
-            log.warning("reloaded: %s", name)
+            log.warning("reloaded: %s", name, extra=Occasion.RELOADED.fields(setting=name))
         self.owner.market.rules = replace(rules, price=reading.model)
         return reading
 
 
-def _may_change(uid: int, gid: int) -> bool:
+def _may_change(call: Call) -> bool:
     """The market's own user, root, and the group of operators."""
-    if uid in {0, os.geteuid()}:
+    if call.peer.uid in {0, os.geteuid()}:
         return True
     try:
-        return gid == grp.getgrnam(OPERATORS_GROUP).gr_gid
+        return call.by_member_of(grp.getgrnam(OPERATORS_GROUP).gr_gid)
     except KeyError:
         return False

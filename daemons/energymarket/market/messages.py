@@ -73,4 +73,11 @@ class ReloadAsked:
     """SIGHUP: read the coefficients of the price again."""
 
 
-Message: TypeAlias = Asked | OrderAsked | Heard | Left | StopAsked | Continue | ReloadAsked
+@dataclass(frozen=True, slots=True)
+class Beat:
+    """Do you still work? `answer` is called after a look into the ledger."""
+
+    answer: Callable[[], None]
+
+
+Message: TypeAlias = Asked | OrderAsked | Heard | Left | StopAsked | Continue | ReloadAsked | Beat

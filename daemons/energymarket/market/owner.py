@@ -19,6 +19,7 @@ from energymarket.core.settlement import Prices
 from energymarket.market import clock_face, snapshot, world
 from energymarket.market.messages import (
     Asked,
+    Beat,
     Continue,
     Heard,
     Left,
@@ -166,6 +167,8 @@ class Owner:
                     self.control.reload()
                 case StopAsked():
                     self._stop(message)
+                case Beat(answer):
+                    self.books.beat(answer)
         self._commit_orders(orders)
 
     def _answer(self, call: Call) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from energymarket.core.events import Origin
 from energymarket.runtime.child import Action, Child, Watch, spawn
 from energymarket.runtime.clock import boottime_ns
+from energymarket.runtime.occasions import Occasion
 from energymarket.wire.external_task import ActiveEvent, ExternalTask
 
 if TYPE_CHECKING:
@@ -61,7 +62,8 @@ class Parent:
         now = boottime_ns()
         action = self._watch.action(now)
         if action is Action.KILL and self._child is not None:
-            log.error("external (pid %d) has been silent for too long: killed", self._child.pid)
+            fields = Occasion.EXTERNAL_FROZEN.fields(pid=self._child.pid)
+            log.error("external (pid %d) is silent for too long: killed", self._child.pid, extra=fields)
             self._child.kill()
         elif action is Action.SPAWN:
             self._spawn(doorbell)
@@ -102,7 +104,8 @@ class Parent:
         death = None if child is None else child.reap()
         if child is None or death is None:
             return
-        log.warning("external (pid %d) is dead: %s", child.pid, death)
+        fields = Occasion.EXTERNAL_DIED.fields(pid=child.pid, cause=death)
+        log.warning("external (pid %d) is dead: %s", child.pid, death, extra=fields)
         child.close()
         self._child = None
         doorbell.forget_rest()

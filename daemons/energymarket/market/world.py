@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from energymarket.core.events import Event, EventAnswer, Origin
 from energymarket.core.market import Outside
 from energymarket.runtime.clock import boottime_ns
+from energymarket.runtime.occasions import Occasion
 from energymarket.wire.event_record import RecordType
 
 if TYPE_CHECKING:
@@ -30,11 +31,14 @@ def hear_events(market: Market, records: Iterable[EventRecord]) -> None:
             facts = (record.kind, record.seq, record.intensity_permille, record.slot, record.until_slot)
             if book.begin(Event(Origin.EXTERNAL, *facts)) is EventAnswer.CHANGED:
                 last, much = record.until_slot - 1, record.intensity_permille
-                log.warning("event %s, intensity %d/1000, slots %d to %d", kind, much, record.slot, last)
+                fields = Occasion.EVENT_CHANGED.fields(slot=record.slot, event=kind)
+                text = "event %s, intensity %d/1000, slots %d to %d"
+                log.warning(text, kind, much, record.slot, last, extra=fields)
         elif record.type is RecordType.END:
             answer = book.end(Origin.EXTERNAL, record.kind, record.seq, record.slot)
             if answer is EventAnswer.CHANGED:
-                log.warning("event %s ends with slot %d", kind, record.slot - 1)
+                fields = Occasion.EVENT_CHANGED.fields(slot=record.slot, event=kind)
+                log.warning("event %s ends with slot %d", kind, record.slot - 1, extra=fields)
 
 
 def look_outside(board: BoardReader, slot: int, before: Outside) -> Outside:
@@ -49,5 +53,7 @@ def look_outside(board: BoardReader, slot: int, before: Outside) -> Outside:
             weather_stale=reading.stale,
         )
     if found.weather_stale != before.weather_stale:
-        log.warning("the weather is %s in slot %d", "stale" if found.weather_stale else "fresh", slot)
+        occasion = Occasion.WEATHER_STALE if found.weather_stale else Occasion.WEATHER_FRESH
+        how = "stale" if found.weather_stale else "fresh"
+        log.warning("the weather is %s in slot %d", how, slot, extra=occasion.fields(slot=slot))
     return found

@@ -7,6 +7,7 @@ capitals become fields of the journal; elsewhere those that say something to a p
 from __future__ import annotations
 
 import array
+import contextlib
 import logging
 import os
 import socket
@@ -160,8 +161,10 @@ def stderr_is_journal(stream: TextIO) -> bool:
 def handler_for(program: str, stream: TextIO) -> logging.Handler:
     """The handler that suits the stream: the journal's, or one of lines."""
     if stderr_is_journal(stream):
-        if os.path.exists(JOURNAL_SOCKET):  # noqa: PTH110 pathlib costs a daemon's start
-            return JournalHandler(program)
+        # A unit without AF_UNIX has the stream only: its lines go the same way, without fields.
+        with contextlib.suppress(OSError):
+            if os.path.exists(JOURNAL_SOCKET):  # noqa: PTH110 pathlib costs a daemon's start
+                return JournalHandler(program)
         prefix, colour = True, False
     else:
         prefix = not stream.isatty() and "JOURNAL_STREAM" in os.environ

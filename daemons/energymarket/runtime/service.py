@@ -22,6 +22,7 @@ from typing import Final, Self
 from energymarket.exits import Exit, Failure
 from energymarket.runtime import clock
 from energymarket.runtime import log as logs
+from energymarket.runtime.occasions import Occasion
 
 log = logging.getLogger(__name__)
 
@@ -136,8 +137,10 @@ def run(program: str, serve: Callable[[StopFlag], int | None]) -> int:
         try:
             code = Exit(serve(stop) or 0)
         except Failure as failure:
+            refused = failure.code is Exit.CONFIGURATION
+            fields = Occasion.CONFIGURATION_REFUSED.fields() if refused else None
             for line in str(failure).splitlines():
-                log.error("%s", line)  # noqa: TRY400 said for a person, without the traceback
+                log.error("%s", line, extra=fields)  # noqa: TRY400 said for a person, without the traceback
             return failure.code
         except OSError as error:
             code = exit_of(error)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from energymarket.transport.passing import close_all
+from energymarket.transport.passing import close_all, in_group
 from energymarket.wire.varlink import Parameters, encode_error, encode_reply
 
 if TYPE_CHECKING:
@@ -66,6 +66,10 @@ class Call:
     def peer(self) -> Peer:
         """Who calls."""
         return self.connection.peer
+
+    def by_member_of(self, gid: int) -> bool:
+        """Whether the caller is a member of this group."""
+        return in_group(self.connection.sock, gid)
 
     @property
     def gone(self) -> bool:

@@ -34,6 +34,9 @@ ANSWER_BYTES_MAX: Final = 256 * 1024 * 1024
 DESCRIPTORS_MAX: Final = 8
 """That may come with one answer."""
 
+IDLE_S: Final = 0.25
+"""How often a connection that waits says so to whoever wants to know."""
+
 CONNECT_WAIT_S: Final = 0.1
 """Between two tries to connect: a restarting market is there again within about half a second."""
 
@@ -66,11 +69,17 @@ class Answer(NamedTuple):
 
 
 class Connection:
-    """A connection to a varlink service. `timeout_s` bounds connecting and each call."""
+    """A connection to a varlink service. `timeout_s` bounds connecting and each call.
 
-    def __init__(self, path: Path | str, timeout_s: float = 10.0) -> None:
+    `on_idle` is called now and then while an answer is awaited: waiting is no standstill.
+    """
+
+    def __init__(
+        self, path: Path | str, timeout_s: float = 10.0, on_idle: Callable[[], None] | None = None
+    ) -> None:
         self.path = str(path)
         self.timeout_s = timeout_s
+        self._on_idle = on_idle
         self._sock: socket.socket | None = None
         self._rest = bytearray()
         self._descriptors: list[int] = []  # that came with the last bytes
@@ -204,7 +213,7 @@ class Connection:
             try:
                 self._read(sock)
             except BlockingIOError:
-                if not _ready(sock, select.POLLIN, until_s):
+                if not self._awaited(sock, until_s):
                     return None
         frame, descriptors = self._frames.popleft()
         try:
@@ -213,6 +222,16 @@ class Connection:
             close_all(descriptors)
             self._broken(error)
         return self._open_answer(answer, descriptors)
+
+    def _awaited(self, sock: socket.socket, until_s: float) -> bool:
+        """Wait for bytes; False if none came in time."""
+        if self._on_idle is None:
+            return _ready(sock, select.POLLIN, until_s)
+        while not _ready(sock, select.POLLIN, min(until_s, monotonic_s() + IDLE_S)):
+            self._on_idle()
+            if monotonic_s() >= until_s:
+                return False
+        return True
 
     def _open_answer(self, answer: AnswerFrame, descriptors: list[int]) -> Answer:
         self.continues = answer.continues

@@ -168,7 +168,8 @@ def write(ipc: Ipc, gid: int | None) -> None:
             f"{fresh}: {error.strerror}; the run's owner makes its objects", code=Exit.PERMISSION
         ) from error
     with open(descriptor, "wb") as file:  # noqa: PTH123 - a descriptor, not a path
-        if gid is not None:
+        # A sandbox may forbid to give files away, also to the group that they have already.
+        if gid is not None and os.fstat(descriptor).st_gid != gid:
             os.fchown(descriptor, -1, gid)
         file.write(json.dumps(record, indent=1).encode() + b"\n")
         file.flush()

@@ -15,6 +15,10 @@ TRUNCATED: Final = int(socket.MSG_CTRUNC)
 
 _UCRED: Final = struct.Struct("=iII")
 _INT_BYTES: Final = array("i").itemsize
+_GID_BYTES: Final = array("I").itemsize
+_SO_PEERGROUPS: Final = 59  # Python has no name for it
+GROUPS_MAX: Final = 256
+"""What Python has room for in one answer; a person is in a few dozen."""
 
 
 def send_with(sock: socket.socket, data: memoryview | bytes | bytearray, descriptors: Sequence[int]) -> int:
@@ -26,6 +30,16 @@ def credentials(sock: socket.socket) -> tuple[int, int, int]:
     """(pid, uid, gid) of the peer when it connected."""
     pid, uid, gid = _UCRED.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size))
     return pid, uid, gid
+
+
+def in_group(sock: socket.socket, gid: int) -> bool:
+    """Whether the peer was a member of a group when it connected, be it by its own or a further one."""
+    room = GROUPS_MAX * _GID_BYTES
+    try:
+        found = sock.getsockopt(socket.SOL_SOCKET, _SO_PEERGROUPS, room)
+    except OSError:
+        found = b""  # more groups than there is room for, or a kernel before 4.13: only its own group counts
+    return gid == credentials(sock)[2] or gid in array("I", found)
 
 
 def ancillary_bytes(descriptors_max: int) -> int:

@@ -15,6 +15,7 @@ import select
 import stat
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import sysv_ipc
@@ -35,7 +36,6 @@ from energymarket.wire import board, cell, clock_page
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 __all__ = [
     "PAGES",
@@ -55,6 +55,9 @@ __all__ = [
 
 QUEUE_BYTES: Final = 16_384
 """Design size of the queue: what the kernel gives by default (msgmnb); nothing raises it."""
+
+_NOBODY: Final = 65_534  # what the kernel calls users whom a namespace does not know
+_UID_MAP: Final = Path("/proc/self/uid_map")
 
 _KEY_TRIES: Final = 16
 _LOCK_TRIES: Final = 100
@@ -218,7 +221,9 @@ def _state(ipc: Ipc, resource: Resource) -> _State:
     if handle is None:
         return _State.GONE
     try:
-        if handle.cuid != ipc.creator_uid or (resource.id is not None and handle.id != resource.id):
+        if not _made_by_creator(ipc, resource, int(handle.cuid)):
+            return _State.FOREIGN
+        if resource.id is not None and handle.id != resource.id:
             return _State.FOREIGN
         if resource.kind in PAGES:
             return _page_state(ipc, resource, handle)
@@ -228,6 +233,27 @@ def _state(ipc: Ipc, resource: Resource) -> _State:
         if resource.kind in PAGES:
             handle.detach()
     return _State.OURS
+
+
+def _made_by_creator(ipc: Ipc, resource: Resource, cuid: int) -> bool:
+    """Whether the run's creator made an object.
+
+    In a user namespace that does not know the creator (PrivateUsers=) everybody's name is that of nobody;
+    then the object's id must do, which the kernel does not give twice.
+    """
+    if cuid == ipc.creator_uid:
+        return True
+    return cuid == _NOBODY and resource.id is not None and not _is_known(ipc.creator_uid)
+
+
+def _is_known(uid: int) -> bool:
+    """Whether this process's user namespace has a name for a user."""
+    try:
+        lines = _UID_MAP.read_text(encoding="ascii").splitlines()
+    except OSError:
+        return True
+    spans = ((int(first), int(count)) for first, _, count in map(str.split, lines))
+    return any(first <= uid < first + count for first, count in spans)
 
 
 def _page_state(ipc: Ipc, resource: Resource, handle: Any) -> _State:  # noqa: ANN401 - sysv_ipc carries no types

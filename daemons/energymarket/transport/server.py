@@ -63,6 +63,7 @@ class Server:
         self._last_peer = 0
         self._posted: deque[tuple[Call, bytes, Sequence[int], bool]] = deque()
         self._posted_drained: deque[tuple[Connection, Callable[[], None]]] = deque()
+        self._posted_calls: deque[Callable[[], None]] = deque()
         self._awake = False
         self._wake_lock = Lock()
         self._thread = 0
@@ -211,6 +212,11 @@ class Server:
         self._posted_drained.append((connection, callback))
         self._wake()
 
+    def call_in_loop(self, callback: Callable[[], None]) -> None:
+        """Call this in the loop's thread, soon; any thread may ask."""
+        self._posted_calls.append(callback)
+        self._wake()
+
     def _wake(self) -> None:
         """After something was posted. Whoever finds the flag up knows that the loop will look again."""
         if self._awake and not self._closed:
@@ -230,6 +236,8 @@ class Server:
             self._traffic.deliver(call, frame, descriptors, final=final)
         for _ in range(len(self._posted_drained)):
             self._traffic.call_drained(*self._posted_drained.popleft())
+        for _ in range(len(self._posted_calls)):
+            self._posted_calls.popleft()()
 
     def _drop_posted(self) -> None:
         while self._posted:

@@ -1,0 +1,45 @@
+"""`energyctl start`: the suite as units of systemd, started and looked at one by one."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from energyctl import systemd
+from energyctl.exits import Exit, ProblemError
+from energyctl.render import Answer, Table
+
+USER = typer.Option("--user", help="The units of your own service manager.")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb."""
+    app.command("start")(start)
+
+
+def start(*, user: Annotated[bool, USER] = False) -> Answer:
+    """Start the suite and wait until all of it serves; what had failed is given another chance."""
+    if systemd.installed(user=user):
+        failed = [unit.name for unit in systemd.show(user=user) if unit.failed]
+        if failed:
+            systemd.tell(["reset-failed", *failed], user=user)
+    systemd.tell(["start", systemd.TARGET], user=user)
+    return _standing("started", user=user)
+
+
+def _standing(done: str, *, user: bool) -> Answer:
+    """`systemctl start` is content when a wanted unit has failed: so look at each."""
+    units = systemd.show(user=user)
+    bad = [unit for unit in units if unit.state not in {"active", "not needed"}]
+    rows = [(unit.name, unit.state, unit.get("StatusText", "") or unit.why * unit.failed) for unit in units]
+    data = {"type": done, "ok": not bad, "units": [{"unit": u.name, "state": u.state} for u in units]}
+    if bad:
+        raise ProblemError(
+            Exit.CONFIGURATION if any(u.get("ExecMainStatus") == "78" for u in bad) else Exit.FAILED,
+            "not_all_started",
+            f"not all units serve: {', '.join(unit.name for unit in bad)}",
+            "; ".join(f"{unit.name} is {unit.state} ({unit.why})" for unit in bad),
+            f"energyctl logs -u {bad[0].name}",
+        )
+    return Answer(data, (done, Table(("unit", "state", "says"), rows)))

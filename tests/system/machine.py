@@ -1,0 +1,202 @@
+"""A machine of its own for tests: an overlay of this one's tree, the suite installed, systemd booted in it.
+
+Nothing that happens in it is seen outside, and all of it is forgotten at the end.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, Final
+
+from energymarket.runtime.clock import boottime_ns, sleep_until_boottime_ns
+
+ROOT: Final = Path(__file__).resolve().parents[2]
+BOOT_S_MAX: Final = 60
+UNITS: Final = ("energy-market", "energy-weather", "energy-homes", "energy-check")
+HELD: Final = (
+    "energy-ipc.service",
+    "energy-config-check.service",
+    "energy-trade.socket",
+    "energy-control.socket",
+)
+ENVIRONMENT: Final = (
+    "env",
+    "-i",
+    "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    "LANG=C.UTF-8",
+)
+_HIERARCHIES: Final = ("", "systemd", "unified", "memory", "pids", "cpu", "cpuacct")
+
+
+def pause(span_s: float) -> None:
+    """Let time pass."""
+    sleep_until_boottime_ns(boottime_ns() + round(span_s * 1e9))
+
+
+class Machine:
+    """Made, installed into and booted by `open`; `close` takes all of it away."""
+
+    def __init__(self, name: str, lower: Path = Path("/")) -> None:
+        self.name = name
+        self.lower = lower
+        self._stack = ExitStack()
+        self.tree = Path()
+        self.leader = 0
+
+    def open(self) -> Machine:
+        """Mount, install, boot, and do what an installation does on a running system."""
+        base = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="energy-machine-")))
+        self.tree = base / "tree"
+        for path in (base / "layer", self.tree):
+            path.mkdir()
+        # The layer is a file system of its own: an overlay over an overlay's upper directory is refused.
+        self._mount(["-t", "tmpfs", "tmpfs", str(base / "layer")], base / "layer")
+        for path in (base / "layer/upper", base / "layer/work"):
+            path.mkdir()
+        layers = f"lowerdir={self.lower},upperdir={base}/layer/upper,workdir={base}/layer/work"
+        self._mount(["-t", "overlay", "overlay", "-o", layers, str(self.tree)], self.tree)
+        (self.tree / "etc/machine-id").write_text("")
+        environment = {
+            k: v for k, v in os.environ.items() if k not in {"PYTHON", "PYTHONPATH", "VIRTUAL_ENV"}
+        }
+        install = [str(ROOT / "packaging/install")]
+        subprocess.run(
+            install, env=environment | {"DESTDIR": str(self.tree)}, check=True, capture_output=True
+        )
+        self._boot()
+        self.must("systemd-sysusers", "energy-market.conf")
+        self.must("systemd-tmpfiles", "--create", "energy-market.conf")
+        self.must("journalctl", "--update-catalog")
+        self.must("systemctl", "daemon-reload")
+        return self
+
+    def _mount(self, words: Sequence[str], place: Path) -> None:
+        subprocess.run(["mount", *words], check=True)
+        self._stack.callback(subprocess.run, ["umount", "--lazy", str(place)], check=False)
+
+    def _boot(self) -> None:
+        command = [
+            "systemd-nspawn", "--quiet", "-D", str(self.tree), "-M", self.name, "--private-network",
+            "--register=no", "--keep-unit", "--console=pipe", "-b", "systemd.unit=basic.target",
+        ]  # fmt: skip
+        log = self._stack.enter_context((self.tree.parent / "console").open("wb"))
+        nspawn = subprocess.Popen(
+            command,
+            env=os.environ | {"SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1"},
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            preexec_fn=self._own_cgroups,  # noqa: PLW1509 - no threads here, and nspawn takes the caller's groups
+        )
+        self._stack.callback(self._halt, nspawn)
+        until_ns = boottime_ns() + BOOT_S_MAX * 10**9
+        while boottime_ns() < until_ns and nspawn.poll() is None:
+            found = Path(f"/proc/{nspawn.pid}/task/{nspawn.pid}/children").read_text().split()
+            self.leader = int(found[0]) if found else 0
+            if found and self.run("systemctl", "is-system-running").stdout.strip() in {"running", "degraded"}:
+                return
+            pause(0.1)
+        raise AssertionError((self.tree.parent / "console").read_text(errors="replace")[-3000:])
+
+    def _own_cgroups(self) -> None:
+        """Two machines in one control group would disturb each other."""
+        for hierarchy in _HIERARCHIES:
+            parent = Path("/sys/fs/cgroup") / hierarchy
+            if (parent / "cgroup.procs").exists():
+                group = parent / self.name
+                try:
+                    group.mkdir(exist_ok=True)
+                    (group / "cgroup.procs").write_text(str(os.getpid()))
+                except OSError:
+                    continue
+
+    def _halt(self, nspawn: subprocess.Popen[bytes]) -> None:
+        """End its first process, never nspawn: that one tidies up behind it."""
+        if self.leader:
+            os.kill(self.leader, signal.SIGKILL)
+        try:
+            nspawn.wait(10)
+        except subprocess.TimeoutExpired:
+            nspawn.kill()
+            nspawn.wait()
+
+    def close(self) -> None:
+        """Take it away."""
+        self._stack.close()
+
+    # in the machine
+
+    def run(
+        self, *words: str, timeout_s: float = 120, user: str | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a command in it, as root or as another user."""
+        who = ["runuser", "-u", user, "--"] if user else []
+        command = ["nsenter", "-t", str(self.leader), "-a", *ENVIRONMENT, *who, *words]
+        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=timeout_s)
+
+    def must(self, *words: str, timeout_s: float = 120) -> str:
+        """Run a command that succeeds; what it says."""
+        done = self.run(*words, timeout_s=timeout_s)
+        assert done.returncode == 0, (
+            f"{words}: {done.returncode}\n{done.stdout}{done.stderr}\n{self.journal()}"
+        )
+        return done.stdout
+
+    def journal(self, *words: str) -> str:
+        """The last lines of its journal."""
+        words = words or ("--lines=80",)
+        return self.run("journalctl", "--no-pager", "--quiet", "-o", "short-precise", *words).stdout
+
+    def show(self, unit: str, name: str) -> str:
+        """One property of a unit."""
+        return self.run("systemctl", "show", "--value", "-p", name, unit).stdout.strip()
+
+    def pid(self, unit: str) -> int:
+        """Its main process, as seen in the machine."""
+        return int(self.show(unit, "MainPID"))
+
+    def lives(self) -> dict[str, str]:
+        """Unit -> the name of its present life."""
+        return {unit: self.show(unit, "InvocationID") for unit in (*UNITS, *HELD)}
+
+    def status(self) -> dict[str, Any]:
+        """What energyctl says."""
+        found: dict[str, Any] = json.loads(self.run("energyctl", "status", "--json").stdout)
+        return found
+
+    def kill(self, unit: str, number: signal.Signals) -> float:
+        """Signal a unit's main process; seconds until another one is there and ready."""
+        before, since_ns = self.pid(unit), boottime_ns()
+        assert before, f"{unit} does not run\n{self.journal()}"
+        self.must("kill", f"-{number.name.removeprefix('SIG')}", str(before))
+        self.wait_until(
+            lambda: self.show(unit, "ActiveState") == "active" and self.pid(unit) not in {0, before}
+        )
+        return (boottime_ns() - since_ns) / 1e9
+
+    def wait_until(self, holds: Any, span_s: float = 30.0) -> None:
+        """Wait until something holds; fail with the journal if it never does."""
+        until_ns = boottime_ns() + round(span_s * 1e9)
+        while not holds():
+            assert boottime_ns() < until_ns, f"not within {span_s} s\n{self.journal()}"
+            pause(0.02)
+
+    def all_serve(self) -> bool:
+        """Whether every daemon is up, and all homes trade."""
+        active = all(self.show(unit, "ActiveState") == "active" for unit in UNITS)
+        found = self.status() if active else {}
+        return active and found.get("state") == "running" and found["homes_joined"] == found["homes"]
+
+    def start(self) -> None:
+        """Start the suite and wait until all homes trade."""
+        self.must("systemctl", "reset-failed")
+        self.must("energyctl", "start")
+        self.wait_until(self.all_serve)

@@ -1,0 +1,285 @@
+"""The installed suite under a real systemd: it starts, survives, reloads, refuses and leaves nothing."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from tests.system.machine import HELD, UNITS, Machine, pause
+
+pytestmark = [
+    pytest.mark.timeout(300),
+    pytest.mark.xdist_group("machine"),
+    pytest.mark.needs("systemd-nspawn"),
+]
+
+BACK_S_MAX = 6.0
+"""Promised is 1 s, and 4 s after a freeze; a machine that runs other tests beside takes longer."""
+CONFIGURATION = "/etc/energy-market/energy-market.toml"
+
+KNOCKING = """
+import socket, sys, time
+refused = asked = 0
+end = time.monotonic() + float(sys.argv[1])
+while time.monotonic() < end:
+    try:
+        with socket.socket(socket.AF_UNIX) as sock:
+            sock.settimeout(10)
+            sock.connect("/run/energy-market/control")
+        asked += 1
+    except OSError:
+        refused += 1
+    time.sleep(0.002)
+print(asked, refused)
+"""
+
+
+def test_start_brings_every_unit_up(machine: Machine) -> None:
+    """After the target's start all serve, homes trade, and `external` is the market's child."""
+    machine.must("systemctl", "start", "energy-market.target")
+    machine.wait_until(machine.all_serve)
+    found = machine.status()
+    assert {unit["state"] for unit in found["units"]} <= {"active", "not needed"}
+    child = int(found["market"]["external_pid"])
+    assert machine.must("ps", "-o", "ppid=", "-p", str(child)).strip() == str(machine.pid("energy-market"))
+    assert "€/kWh" in machine.must("energyctl", "price")
+
+
+def test_verify_finds_nothing(machine: Machine) -> None:
+    """systemd-analyze verify has nothing to say about the installed units."""
+    listed = machine.must("sh", "-c", "ls /usr/lib/systemd/system/energy*.*").split()
+    files = [name for name in listed if name.startswith("/")]
+    done = machine.run("systemd-analyze", "verify", "--man=no", "--recursive-errors=yes", *files)
+    assert (done.returncode, [line for line in done.stderr.splitlines() if "energy" in line]) == (0, [])
+
+
+@pytest.mark.parametrize("unit", UNITS)
+def test_a_killed_daemon_is_back_and_nobody_else_is_touched(suite: Machine, unit: str) -> None:
+    """After SIGKILL exactly this unit has another life."""
+    before = suite.lives()
+    assert suite.kill(unit, signal.SIGKILL) < BACK_S_MAX
+    suite.wait_until(suite.all_serve)
+    after = suite.lives()
+    assert {name for name in before if before[name] != after[name]} == {unit}
+
+
+@pytest.mark.parametrize("unit", UNITS)
+def test_a_frozen_daemon_is_back_and_has_said_where_it_stood(suite: Machine, unit: str) -> None:
+    """After SIGSTOP the watchdog ends it with its Python stack in the journal, and it is started again."""
+    life = suite.show(unit, "InvocationID")
+    assert suite.kill(unit, signal.SIGSTOP) < BACK_S_MAX + 2
+    suite.wait_until(suite.all_serve)
+    said = suite.journal(f"_SYSTEMD_INVOCATION_ID={life}")
+    assert "Fatal Python error: Aborted" in said
+    assert "most recent call first" in said
+
+
+def test_a_frozen_shard_costs_the_pool_nothing(suite: Machine) -> None:
+    """The pool's master kills a shard that was stopped and starts another; its unit lives on."""
+    life, master = suite.show("energy-homes", "InvocationID"), suite.pid("energy-homes")
+    shard = suite.must("pgrep", "-P", str(master)).split()[0]
+    suite.must("kill", "-STOP", shard)
+    suite.wait_until(lambda: suite.run("kill", "-0", shard).returncode != 0)
+    suite.wait_until(suite.all_serve)
+    assert suite.show("energy-homes", "InvocationID") == life
+    assert "is silent for too long" in suite.journal("-u", "energy-homes", "--lines=20")
+
+
+def test_no_connect_is_refused_while_the_market_dies(suite: Machine) -> None:
+    """Clients that knock without pause through five SIGKILLs and a restart are never refused."""
+    script = suite.tree / "root/knock.py"
+    script.write_text(KNOCKING)
+    suite.must("systemd-run", "--unit=knock", "/usr/bin/python3", "/root/knock.py", "20")
+    for _ in range(5):
+        suite.kill("energy-market", signal.SIGKILL)
+    suite.must("systemctl", "restart", "energy-market")
+    suite.wait_until(lambda: suite.show("knock", "ActiveState") != "active")
+    asked, refused = map(
+        int, suite.must("journalctl", "-u", "knock", "-o", "cat", "-g", r"^\d+ \d+$").split()
+    )
+    assert refused == 0
+    assert asked > 100
+
+
+def test_a_stopped_market_is_not_started_by_who_waits_for_it(suite: Machine) -> None:
+    """`systemctl stop energy-market` closes its sockets; homes wait, and go on when it is started."""
+    suite.must("systemctl", "stop", "energy-market")
+    pause(1.0)
+    states = {unit: suite.show(unit, "ActiveState") for unit in ("energy-market", *HELD[2:], "energy-homes")}
+    assert states == {
+        "energy-market": "inactive",
+        "energy-trade.socket": "inactive",
+        "energy-control.socket": "inactive",
+        "energy-homes": "active",
+    }
+    suite.must("systemctl", "start", "energy-market")
+    suite.wait_until(suite.all_serve)
+
+
+def test_a_reload_changes_a_coefficient_and_refuses_a_mistake(suite: Machine) -> None:
+    """`systemctl reload` says whether it was done; a mistake changes nothing and the journal explains it."""
+    life = suite.show("energy-market", "InvocationID")
+    file = suite.tree / CONFIGURATION.removeprefix("/")
+    text = file.read_text()
+    try:
+        file.write_text(text.replace("cap = 0.32", "cap = 0.31"))
+        suite.must("systemctl", "reload", "energy-market")
+        assert "reloaded: price.cap_ueur_per_kwh" in suite.journal("-u", "energy-market", "--lines=20")
+        file.write_text(text.replace("cap = 0.32", "cap = many"))
+        assert suite.run("systemctl", "reload", "energy-market").returncode != 0
+        assert "A reload was refused" in suite.journal("-x", "-u", "energy-market", "--lines=40")
+    finally:
+        file.write_text(text)
+    suite.must("systemctl", "reload", "energy-market")
+    assert suite.show("energy-market", "InvocationID") == life
+
+
+def test_a_restart_after_a_changed_coefficient_goes_on_with_its_ledger(suite: Machine) -> None:
+    """What a reload may change is no other scenario: the suite starts again and the ledger goes on."""
+    file = suite.tree / CONFIGURATION.removeprefix("/")
+    text, slot = file.read_text(), suite.status()["snapshot"]["open_slot"]
+    try:
+        file.write_text(text.replace("cap = 0.32", "cap = 0.30"))
+        suite.must("energyctl", "restart")
+        suite.wait_until(suite.all_serve)
+        assert suite.status()["snapshot"]["open_slot"] > slot
+    finally:
+        file.write_text(text)
+        suite.must("energyctl", "restart")
+
+
+def test_a_broken_configuration_keeps_everything_closed_and_says_why(machine: Machine) -> None:
+    """Exit 78 once, no restart while clients knock, one failure record, `status` names the help."""
+    machine.must("energyctl", "stop")
+    file = machine.tree / CONFIGURATION.removeprefix("/")
+    text = file.read_text()
+    kept = set(machine.must("sh", "-c", "ls /var/lib/energy-market/failures 2>/dev/null || :").split())
+    try:
+        file.write_text(text.replace("schema = 1", "schema = 1\nsede = 2", 1))
+        started = machine.run("energyctl", "start")
+        assert started.returncode == 78, started.stderr
+        for _ in range(20):
+            machine.run("python3", "-c", KNOCKING, "0.05")
+        assert machine.show("energy-market", "ActiveState") == "inactive"
+        assert machine.show("energy-trade.socket", "ActiveState") == "inactive"
+        assert machine.show("energy-config-check", "ExecMainStatus") == "78"
+        machine.wait_until(
+            lambda: machine.show("energy-failure@energy-config-check.service", "ActiveState") == "inactive"
+        )
+        fresh = set(machine.must("ls", "/var/lib/energy-market/failures").split()) - kept
+        assert len(fresh) == 1, fresh
+        record = json.loads(machine.must("cat", f"/var/lib/energy-market/failures/{fresh.pop()}"))
+        assert (record["unit"], record["exit_status"]) == ("energy-config-check.service", "78")
+        assert any("sede" in line for line in record["said"])
+        status = machine.run("energyctl", "status")
+        assert status.returncode == 3
+        assert "energyctl config check" in status.stdout
+    finally:
+        file.write_text(text)
+    machine.start()
+
+
+BREAK_THE_CHAIN = """
+import sqlite3
+db = sqlite3.connect("/var/lib/energy-market/market/ledger.db", isolation_level=None)
+db.execute("UPDATE slots SET hash = zeroblob(32) WHERE slot = (SELECT max(slot) FROM slots)")
+"""
+
+
+@contextmanager
+def other_ledger(suite: Machine, *spoil: str) -> Iterator[None]:
+    """The stopped suite with its ledger spoiled; afterwards the good one again, and all serve."""
+    suite.must("energyctl", "stop")
+    suite.must("cp", "-a", "/var/lib/energy-market/market", "/var/lib/energy-market/kept")
+    try:
+        suite.must(*spoil)
+        yield
+    finally:
+        suite.run("systemctl", "stop", "energy.slice", "energy-market.target")
+        suite.must("sh", "-c", "cd /var/lib/energy-market && rm -rf market && mv kept market")
+    suite.start()
+
+
+def test_a_market_that_refuses_its_ledger_is_not_started_by_its_clients(suite: Machine) -> None:
+    """Exit 78 of the market closes its sockets: homes that wait do not start it again and again."""
+    with other_ledger(suite, "python3", "-c", BREAK_THE_CHAIN):
+        started = suite.run("energyctl", "start")
+        assert started.returncode == 78, started.stderr
+        pause(2.0)
+        shown = {
+            name: suite.show("energy-market", name) for name in ("ActiveState", "Result", "ExecMainStatus")
+        }
+        assert shown == {"ActiveState": "failed", "Result": "exit-code", "ExecMainStatus": "78"}
+        assert int(suite.show("energy-market", "NRestarts") or 0) == 0
+        assert suite.show("energy-trade.socket", "ActiveState") == "inactive"
+        assert suite.run("energyctl", "doctor").returncode == 5
+
+
+def test_a_crash_loop_ends_with_a_reason_and_can_be_revived(suite: Machine) -> None:
+    """A market that cannot read its disk gives up within its limits; `energyctl start` revives all of it."""
+    with other_ledger(
+        suite,
+        "sh",
+        "-c",
+        "rm -f /var/lib/energy-market/market/ledger.db-*; "
+        "echo rubbish > /var/lib/energy-market/market/ledger.db",
+    ):
+        assert suite.run("energyctl", "start").returncode != 0
+        suite.wait_until(lambda: suite.show("energy-trade.socket", "ActiveState") == "failed", 60)
+        assert suite.show("energy-market", "ActiveState") == "failed"
+        assert "exit 74" in suite.run("energyctl", "status").stdout
+
+
+def test_operators_run_the_suite_and_outsiders_see_nothing(suite: Machine) -> None:
+    """Members of energy-ctl need no root; others neither connect, nor read, nor see objects."""
+    suite.must("sh", "-c", "id em-operator >/dev/null 2>&1 || useradd -m -G energy-ctl em-operator")
+    suite.must("sh", "-c", "id em-outsider >/dev/null 2>&1 || useradd -m em-outsider")
+    for words in (("status",), ("reload",), ("stop",), ("start",)):
+        done = suite.run("energyctl", *words, user="em-operator")
+        assert done.returncode in ({0} if words != ("status",) else {0, 5, 75}), (
+            words,
+            done.stdout,
+            done.stderr,
+        )
+    suite.wait_until(suite.all_serve)
+    for words, code in ((("price",), 77), (("stop",), 77), (("start",), 77), (("reload",), 77)):
+        done = suite.run("energyctl", *words, user="em-outsider")
+        assert done.returncode == code, (words, done.stdout, done.stderr)
+        assert "energy-ctl" in done.stderr
+    assert suite.run("ls", "/var/lib/energy-market/market", user="em-outsider").returncode != 0
+    assert suite.run("cat", "/run/energy-market/ipc.json", user="em-outsider").returncode != 0
+    assert suite.run("cat", "/var/lib/energy-market/homes", user="em-outsider").returncode != 0
+    objects = suite.run("ipcs", "-a", user="em-outsider").stdout
+    assert not [line for line in objects.splitlines() if line.startswith("0x")]
+    assert suite.run(
+        "systemctl", "--no-ask-password", "restart", "systemd-journald", user="em-operator"
+    ).returncode
+
+
+def test_no_daemon_runs_as_root_or_as_another(suite: Machine) -> None:
+    """Market, weather, homes and checker are four users, none of them root."""
+    users = [suite.must("ps", "-o", "user:32=", "-p", str(suite.pid(unit))).strip() for unit in UNITS]
+    assert users == ["energy-market", "energy-weather", "energy-home", "energy-check"]
+
+
+def test_a_backup_is_whole(suite: Machine) -> None:
+    """The backup unit copies and verifies the ledger of a market that runs."""
+    suite.must("systemctl", "start", "energy-backup")
+    assert "slots, verified" in suite.journal("-u", "energy-backup", "--lines=5")
+
+
+@pytest.mark.parametrize(
+    "how", [("energyctl", "stop"), ("systemctl", "stop", "energy.slice", "energy-market.target")]
+)
+def test_stop_leaves_nothing(suite: Machine, how: tuple[str, ...]) -> None:
+    """After a stop there is no process, no object, no socket and no run file; three times."""
+    for _ in range(3):
+        suite.must(*how)
+        assert suite.run("pgrep", "-f", "energymarket").stdout == ""
+        assert suite.must("sh", "-c", "ls -A /run/energy-market") == ""
+        assert [line for line in suite.must("ipcs", "-a").splitlines() if line.startswith("0x")] == []
+        suite.start()
