@@ -144,6 +144,7 @@ class Server:
             while not self._stopping:
                 self._turn(traffic.wait_s())
             self._close_listeners()
+            self._take_posted()  # what was answered after the last turn looked, and before the stop
             until_s = monotonic_s() + self.limits.flush_s_max
             while traffic.unsent() and traffic.now_s < until_s:
                 self._turn(min(traffic.wait_s(), until_s - traffic.now_s))
@@ -223,7 +224,8 @@ class Server:
         self._drop_posted()
 
     def _take_posted(self) -> None:
-        os.eventfd_read(self._wake_fd)
+        with suppress(BlockingIOError):  # nobody has rung: at the stop it looks all the same
+            os.eventfd_read(self._wake_fd)
         self._awake = False  # before looking, so that nothing is posted unseen
         for _ in range(len(self._posted)):
             call, frame, descriptors, final = self._posted.popleft()
