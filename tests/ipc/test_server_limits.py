@@ -91,14 +91,15 @@ def test_half_a_message_is_cut_and_silence_is_not(run_dir: Path) -> None:
 def test_a_frame_too_big_is_named_and_closed(run_dir: Path, length: int) -> None:
     """A line of more than a megabyte without an end gets QuotaExceeded with the limit, then the end."""
     with StandIn(run_dir / "trade") as market, raw(market.path) as sock:
-        with suppress(BrokenPipeError):  # closed while we were still sending
+        # Closed while we were still sending. The kernel tells that once, here or with the end below.
+        with suppress(BrokenPipeError, ConnectionResetError):
             sock.sendall(b"x" * length)
         expected = {
             "error": f"{T}.QuotaExceeded",
             "parameters": {"what": "frame_bytes", "limit": 1024 * 1024},
         }
         assert answers(sock, 1) == [expected]
-        with pytest.raises(ConnectionResetError) if length > 2_000_000 else ExitStack():
+        with suppress(ConnectionResetError):  # it had not read all of ours
             assert sock.recv(1) == b""
         assert honest_calls_s(market.path, 3)
 
