@@ -101,10 +101,11 @@ class Watcher:
             while code is Exit.OK and not self._stop.is_set():
                 try:
                     code = self._one_market()
-                except Unreachable as error:
+                except (Unreachable, NotRunning) as error:
+                    # It went while we looked at it: with --stay the next one is awaited.
                     if not self._words.stay:
                         raise
-                    log.info("%s", error)
+                    log.info("%s", error.args[0])
                 if not self._words.stay:
                     break
             self._notifier.stopping()

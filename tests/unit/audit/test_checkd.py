@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import argparse
 import fcntl
 import json
+import socket
 from pathlib import Path
 
 import pytest
 
 from energymarket import checkd, ledger_tool
 from energymarket.exits import ConfigError, Exit, NoSuchObject, NotRunning, SecondInstance
+from energymarket.runtime.service import StopFlag
+from energymarket.wire.messages import CONTROL_SOCKET
 from tests.simulation.planting import Plant, opened, plant
 from tests.simulation.small_market import SmallMarket
 
@@ -123,3 +127,27 @@ def test_watching_needs_a_market() -> None:
     with pytest.raises(SystemExit) as ended:
         checkd._words(["--watch", "--ledger", "x"])
     assert ended.value.code == Exit.USAGE
+
+
+def test_a_market_that_goes_while_it_is_looked_at_is_awaited(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With --stay the checker outlives a market that closes between two of its questions."""
+    path, stop, tries = tmp_path / CONTROL_SOCKET, StopFlag(), []
+
+    def gone(_stack: object, words: argparse.Namespace) -> None:
+        """The socket took the first question; the second finds nobody."""
+        tries.append(words.run)
+        if len(tries) == 3:
+            stop.stop("seen enough")
+        raise NotRunning(f"{path}: No such file or directory")
+
+    monkeypatch.setattr(checkd.opening, "open_ledger", gone)
+    words = ["--watch", "--chain-only", "--run", str(tmp_path)]
+    with socket.socket(socket.AF_UNIX) as listener, stop:
+        listener.bind(str(path))
+        listener.listen(8)
+        with pytest.raises(NotRunning):
+            checkd.Watcher(checkd._words(words), stop).run()
+        assert checkd.Watcher(checkd._words([*words, "--stay"]), stop).run() == Exit.OK
+    assert tries == [tmp_path] * 3
