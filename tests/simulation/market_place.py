@@ -8,7 +8,8 @@ import signal
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -53,6 +54,27 @@ def read_ledger(path: Path) -> dict[int, LedgerSlot]:
             notes=json.loads(notes),
         )
     return slots
+
+
+def unbooked(ledger: Mapping[int, LedgerSlot], lines: Sequence[Mapping[str, Any]], trader: int) -> list[str]:
+    """Acknowledged orders of a home that the ledger has not exactly once, at the slot's price."""
+    problems = []
+    acknowledged: Counter[tuple[int, int]] = Counter()
+    for line in lines:
+        receipt = line["receipt"]
+        slot, energy_wh = receipt["slot"], receipt["energy_wh"]
+        acknowledged[slot, energy_wh] += 1
+        if slot not in ledger or ledger[slot].head.price_ueur_per_kwh != receipt["price_ueur_per_kwh"]:
+            problems.append(f"{line} is not at the price of its slot")
+    booked = Counter(
+        (number, -energy_wh)
+        for number, slot in ledger.items()
+        for home, energy_wh, _ in slot.orders
+        if home == trader
+    )
+    if booked != acknowledged:
+        problems.append(f"lost: {acknowledged - booked}; not acknowledged: {booked - acknowledged}")
+    return problems
 
 
 @dataclass

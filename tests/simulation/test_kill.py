@@ -21,7 +21,7 @@ from energymarket.transport import resources
 from energymarket.transport.page import ClockReader
 from energymarket.transport.queue import OfferQueue
 from tests.conftest import IN_CI, sysv_objects
-from tests.simulation.market_place import ROOT, LedgerSlot, Place, let_pass, soon
+from tests.simulation.market_place import ROOT, Place, let_pass, soon, unbooked
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -230,7 +230,7 @@ def judged(place: Place) -> Verdict:
     slots = sorted(ledger)
     if slots != list(range(slots[0], slots[-1] + 1)):
         found.problems.append("the slots have holes")
-    found.problems += _unbooked(ledger, lines)
+    found.problems += unbooked(ledger, lines, TRADER)
     refusals = Counter(each["reason"] for slot in ledger.values() for each in slot.notes["refusals"])
     if set(refusals) - {"GateClosed"}:
         found.problems.append(f"batches were refused: {refusals}")
@@ -241,27 +241,6 @@ def judged(place: Place) -> Verdict:
     if checked.returncode != 0:
         found.problems.append(checked.stdout)
     return found
-
-
-def _unbooked(ledger: dict[int, LedgerSlot], lines: list[dict[str, dict[str, int]]]) -> list[str]:
-    """Acknowledged orders that the ledger has not exactly once, at the slot's price."""
-    problems = []
-    acknowledged: Counter[tuple[int, int]] = Counter()
-    for line in lines:
-        receipt = line["receipt"]
-        slot, energy_wh = receipt["slot"], receipt["energy_wh"]
-        acknowledged[slot, energy_wh] += 1
-        if slot not in ledger or ledger[slot].head.price_ueur_per_kwh != receipt["price_ueur_per_kwh"]:
-            problems.append(f"{line} is not at the price of its slot")
-    booked = Counter(
-        (number, -energy_wh)
-        for number, slot in ledger.items()
-        for home, energy_wh, _ in slot.orders
-        if home == TRADER
-    )
-    if booked != acknowledged:
-        problems.append(f"lost: {acknowledged - booked}; not acknowledged: {booked - acknowledged}")
-    return problems
 
 
 def test_killed_at_random_moments_the_market_goes_on_and_loses_nothing(town: Place) -> None:

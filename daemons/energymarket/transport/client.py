@@ -131,6 +131,11 @@ class Connection:
         return self._live().fileno()
 
     @property
+    def is_open(self) -> bool:
+        """Whether there is a connection, as far as we know."""
+        return self._sock is not None
+
+    @property
     def waiting(self) -> bool:
         """Whether an answer was read already, so that poll would not tell."""
         return bool(self._frames)
