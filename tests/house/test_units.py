@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+from ipaddress import IPv4Network, collapse_addresses, ip_network
 from pathlib import Path
 
 import pytest
@@ -59,6 +60,17 @@ def test_only_the_fetcher_has_a_network() -> None:
     assert without == {"energy-weather-fetch.service"}
 
 
+def test_the_fetcher_reaches_unicast_and_no_metadata_service() -> None:
+    """What may be reached is every unicast address but 0/8 and IPv4's link-local; nothing is listed twice."""
+    listed = " ".join(values(UNITS / "energy-weather-fetch.service", "IPAddressAllow")).split()
+    nets = [ip_network(text) for text in listed]
+    four = [net for net in nets if isinstance(net, IPv4Network)]
+    shut = [IPv4Network("0.0.0.0/8"), IPv4Network("169.254.0.0/16"), IPv4Network("224.0.0.0/3")]
+    assert sum(net.num_addresses for net in (*four, *shut)) == 2**32
+    assert list(collapse_addresses([*four, *shut])) == [IPv4Network("0.0.0.0/0")]
+    assert not any(net.overlaps(one) for net in four for one in shut)
+
+
 def test_a_daemon_that_authorises_by_credentials_sees_them() -> None:
     """PrivateUsers= would make every peer of the market a nobody."""
     assert values(UNITS / "energy-market.service", "PrivateUsers") == []
@@ -86,15 +98,8 @@ def test_uninstall_knows_every_unit() -> None:
     assert [name for name in names if name.removeprefix("energy-") not in script] == []
 
 
-TOO_OPEN = pytest.mark.xfail(reason="1.1: it asks a provider on the Internet, whoever that is", strict=True)
-
-
 @pytest.mark.needs("systemd-analyze")
-@pytest.mark.parametrize(
-    "unit",
-    [pytest.param(u, marks=TOO_OPEN if u.name == "energy-weather-fetch.service" else ()) for u in SERVICES],
-    ids=name_of,
-)
+@pytest.mark.parametrize("unit", SERVICES, ids=name_of)
 def test_exposure_is_small(unit: Path) -> None:
     """systemd-analyze security gives each service at most 1.0."""
     command = ["systemd-analyze", "security", "--offline=yes", "--no-pager", str(unit)]
