@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from energymarket import checkd, ledger_tool
+from energymarket.audit import opening
 from energymarket.exits import ConfigError, Exit, NoSuchObject, NotRunning, SecondInstance
 from energymarket.runtime.service import StopFlag
 from energymarket.wire.messages import CONTROL_SOCKET
@@ -142,7 +143,7 @@ def test_a_market_that_goes_while_it_is_looked_at_is_awaited(
             stop.stop("seen enough")
         raise NotRunning(f"{path}: No such file or directory")
 
-    monkeypatch.setattr(checkd.opening, "open_ledger", gone)
+    monkeypatch.setattr(opening, "open_ledger", gone)
     words = ["--watch", "--chain-only", "--run", str(tmp_path)]
     with socket.socket(socket.AF_UNIX) as listener, stop:
         listener.bind(str(path))
