@@ -84,6 +84,9 @@ def test_backed_up_while_it_runs_it_goes_on_from_there(town: Place) -> None:
     assert refused.returncode == 1
     assert "settled slots would be lost" in refused.stderr
     assert "--force" in refused.stderr
+    again = town.ctl("ledger", "restore", str(town.path / "backup.tar"), "--state", str(town.state), "--json")
+    told = json.loads(again.stderr)
+    assert (told["type"], told["code"], "--force" in told["hint"]) == ("error", 1, True)
     assert content(town.state) == before
 
     done = restore(town, town.state, "--force")

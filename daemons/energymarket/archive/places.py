@@ -59,6 +59,16 @@ def compiled_of(named: Path | None, scenario_hash: str) -> Compiled:
     )
 
 
+def copy_durably(source: Path, target: Path) -> None:
+    """Copy the files of a directory into a new one; all of it stays, also after a power cut."""
+    target.mkdir()
+    for path in sorted(source.iterdir()):
+        shutil.copyfile(path, target / path.name)
+        with (target / path.name).open("rb") as file:
+            os.fsync(file.fileno())
+    durable(target)
+
+
 def room(directory: Path) -> int:
     """Bytes that are free where a directory lies."""
     return shutil.disk_usage(directory).free

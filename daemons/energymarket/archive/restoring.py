@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from energymarket.archive import exchange, guards, recut
 from energymarket.archive.exchange import Decision
 from energymarket.archive.manifest import HOMES, LEDGER, MARKET, SCENARIO
-from energymarket.archive.places import durable, room
+from energymarket.archive.places import copy_durably, durable, room
 from energymarket.archive.tarball import Tarball, room_for
 from energymarket.archive.verifying import check_unpacked, hash_at, no_room
 from energymarket.scenario import cache
@@ -144,16 +144,16 @@ def _seat_scenario(order: Order, manifest: Manifest, unpacked: Path) -> None:
     """Where the next start finds it compiled, so that it needs neither the compiler nor its libraries."""
     root = cache.cache_directory() if order.prepared is None else order.prepared / "compiled"
     owner, made = order.owners[SCENARIO], _make(root)
-    place = next(
-        each
-        for each in (root / manifest.compiled_name, root / f"{manifest.compiled_name}-{manifest.seal[:12]}")
-        if not each.exists() or _hash_of(each) == manifest.scenario_hash
-    )
+    place = root / manifest.compiled_name
+    if place.exists() and _hash_of(place) != manifest.scenario_hash:
+        place = root / f"{manifest.compiled_name}-{manifest.seal[:12]}"  # the same file, compiled otherwise
     if not place.exists():
-        draft = root / f".{place.name}.{os.getpid()}"
-        shutil.copytree(unpacked, draft)
+        draft = root / f".{place.name}.part"
+        shutil.rmtree(draft, ignore_errors=True)
+        copy_durably(unpacked, draft)
         owner.take(draft)
         draft.rename(place)
+        durable(root)
     for each in made:
         owner.take(each)
     if order.prepared is not None:

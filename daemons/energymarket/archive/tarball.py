@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import io
 import os
@@ -26,7 +27,8 @@ NAMES: Final = re.compile(
 )
 """What a member may be called: nothing in a backup ends outside the directory that it is unpacked into."""
 
-_BROKEN: Final = (tarfile.TarError, EOFError, zlib.error, OverflowError)
+_BROKEN: Final = (tarfile.TarError, gzip.BadGzipFile, EOFError, zlib.error, OverflowError)
+_GZIP: Final = b"\x1f\x8b"
 
 
 def member_of(root: Path, name: str) -> Member:
@@ -61,7 +63,7 @@ def _head(name: str, size_bytes: int, made_s: int) -> tarfile.TarInfo:
 
 
 class Tarball:
-    """A backup to be read, also one that was compressed since."""
+    """A backup to be read, also one that was packed by gzip since."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -72,7 +74,7 @@ class Tarball:
         if not self.path.is_file():
             raise NoSuchObject(f"{self.path}: no backup here", "energyctl ledger backup makes one")
         try:
-            with tarfile.open(self.path) as tar:
+            with self._tar() as tar:
                 head = tar.next()
                 if head is None or head.name != MANIFEST or not 0 < head.size <= manifests.BYTES_MAX:
                     raise BackupDamaged(f"{self.path} is no backup: it does not begin with a manifest")
@@ -85,6 +87,11 @@ class Tarball:
             raise Failure(f"{self.path}: what is {strange[0]!r} in it?", "nothing was changed")
         return self
 
+    def _tar(self) -> tarfile.TarFile:
+        with self.path.open("rb") as file:
+            packed = file.read(len(_GZIP)) == _GZIP
+        return tarfile.open(self.path, "r:gz") if packed else tarfile.open(self.path, "r:")
+
     def unpack(self, directory: Path, told: Told) -> None:
         """Unpack every member and compare it with the manifest; durable when this returns.
 
@@ -92,7 +99,7 @@ class Tarball:
         """
         total, done = sum(member.bytes for member in self.manifest.members), 0
         try:
-            with tarfile.open(self.path) as tar:
+            with self._tar() as tar:
                 tar.next()
                 for member in self.manifest.members:
                     self._unpack(tar, member, directory)

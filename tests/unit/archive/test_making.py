@@ -144,6 +144,15 @@ def test_the_same_moment_gives_the_same_bytes(playing: Made, monkeypatch: pytest
     assert Tarball(other).open().manifest.made == "2023-11-14T22:13:20Z"
 
 
+def test_without_room_nothing_is_begun(playing: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A full disk is told before it is full."""
+    monkeypatch.setattr(making, "room", lambda _directory: 1_000)
+    with pytest.raises(Failure, match="1000 are free") as caught:
+        playing.back_up()
+    assert caught.value.code is Exit.IO_ERROR
+    assert left(playing.directory) == []
+
+
 def test_before_the_first_slot_has_ended_there_is_nothing_to_back_up(tmp_path: Path) -> None:
     """Exit 75: the same command will do in a moment."""
     found = Made(tmp_path, SmallMarket(tmp_path / "state"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import gzip
 import os
 import signal
 import sqlite3
@@ -14,13 +15,13 @@ from pathlib import Path
 
 import pytest
 
-from energymarket.archive import exchange, guards
+from energymarket.archive import exchange, guards, restoring
 from energymarket.archive import manifest as manifests
 from energymarket.archive.manifest import BackupDamaged, Manifest
 from energymarket.archive.tarball import Tarball, member_of
 from energymarket.exits import ConfigError, Exit, Failure, NoSuchObject, SecondInstance
 from energymarket.scenario import toml
-from tests.simulation.small_market import START, SmallMarket
+from tests.simulation.small_market import START, SmallMarket, compile_small
 from tests.unit.archive.made_backup import STAMP, Made, check, made, spots, tree
 
 BACKED_UP = START + 4
@@ -122,6 +123,28 @@ def test_a_name_that_leads_elsewhere_is_refused(backup: Made) -> None:
 
     backup.forge(escape)
     refused(backup, Failure, r"\.\./evil", force=True)
+
+
+def test_a_member_that_the_manifest_does_not_know_is_refused(backup: Made) -> None:
+    """Also one whose name would do."""
+    with tarfile.open(backup.file, "a") as tar:
+        tar.add(backup.market.homes / "shard-1-2.state", "homes/home-7.state")
+    refused(backup, BackupDamaged, "more than its manifest says", force=True)
+
+
+def test_a_backup_may_be_packed_by_gzip(backup: Made) -> None:
+    """It comes back as it was; a flipped byte in it is found."""
+    packed = gzip.compress(backup.file.read_bytes())
+    backup.file.write_bytes(packed[:3000] + bytes([packed[3000] ^ 1]) + packed[3001:])
+    refused(backup, BackupDamaged, "backup.tar", force=True)
+    backup.file.write_bytes(packed)
+    assert backup.restore(backup.directory / "new").manifest.last_slot == BACKED_UP
+
+
+def test_without_room_nothing_is_begun(backup: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The sizes are known before a byte is unpacked."""
+    monkeypatch.setattr(restoring, "room", lambda _directory: 10_000)
+    assert refused(backup, Failure, "10000 are free", force=True).code is Exit.IO_ERROR
 
 
 def test_what_is_no_backup_is_told(backup: Made) -> None:
@@ -246,6 +269,18 @@ def test_the_next_start_finds_the_scenario_compiled(backup: Made) -> None:
         backup.directory / "cache/energy-market/compiled" / Tarball(backup.file).open().manifest.compiled_name
     )
     assert tree(place) == tree(backup.market.compiled.directory)
+
+
+def test_a_scenario_that_was_compiled_otherwise_stays_beside(backup: Made) -> None:
+    """The same file compiled by other libraries has another hash: both lie there, neither is overwritten."""
+    name = Tarball(backup.file).open().manifest.compiled_name
+    root = backup.directory / "cache/energy-market/compiled"
+    compile_small(root / name, slots=9)
+    before = tree(root)
+    backup.restore(backup.directory / "new")
+    (place,) = (path for path in root.iterdir() if path.name != name)
+    assert tree(place) == tree(backup.market.compiled.directory)
+    assert {path: data for path, data in tree(root).items() if path.startswith(f"{name}/")} == before
 
 
 # places
