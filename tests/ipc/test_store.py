@@ -336,7 +336,7 @@ def test_folding_the_log_does_not_wait_for_who_copies(tmp_path: Path) -> None:
         market.commit_slot(row_of(1), {})
         began_ns = boottime_ns()
         market.fold_wal(0)
-        assert boottime_ns() - began_ns < 500_000_000
+        assert boottime_ns() - began_ns < 1_500_000_000  # SQLite would wait 2 s for the reader
         assert log.stat().st_size > 0
     market.fold_wal(0)
     assert log.stat().st_size == 0
