@@ -1,18 +1,17 @@
-"""energy-backup: a copy of the ledger beside it, whole and checked, while the market runs; old copies go."""
+"""energy-backup: ledger, registers, scenario and configuration of one moment in one file, while all runs."""
 
 from __future__ import annotations
 
 import argparse
+import json
 import logging
-import sqlite3
 import sys
-from contextlib import ExitStack, closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from energymarket.audit.ledger_file import copied
-from energymarket.audit.reading import Check
+from energymarket.archive.making import Origin, back_up
+from energymarket.archive.progress import shown
 from energymarket.exits import Exit, Failure, NoSuchObject
 from energymarket.runtime import service
 from energymarket.runtime.clock import wall_ns
@@ -23,63 +22,82 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 PROGRAM: Final = "energy-backup"
-KEPT: Final = 14
-"""Two weeks of daily copies."""
-PAGES_AT_ONCE: Final = 1_024
-"""4 MiB between two moments in which the market may write."""
+PREFIX: Final = "energy-market-"
+SUFFIX: Final = ".tar"
+EXITS: Final = (
+    "exit: 0 made, 1 the file is there already, 4 no ledger there, 5 ledger or registers do not hold, "
+    "74 no room, 75 the first slot has not ended, 78 not the scenario of this ledger"
+)
 
 
-def back_up(ledger: Path, out: Path, now_ns: int) -> Path:
-    """Copy a ledger that may be in use, as of one moment; durable when this returns."""
-    if not ledger.exists():
-        raise NoSuchObject(f"{ledger}: no ledger here yet")
-    out.mkdir(mode=0o700, parents=True, exist_ok=True)
-    moment = datetime.fromtimestamp(now_ns // 1_000_000_000, UTC).strftime("%Y%m%dT%H%M%SZ")
-    path, draft = out / f"ledger-{moment}.db", out / f".ledger-{moment}.db"
-    draft.unlink(missing_ok=True)
-    try:
-        source = sqlite3.connect(f"file:{ledger}?mode=ro", uri=True, timeout=10)
-        with closing(source), closing(sqlite3.connect(draft)) as target:
-            source.backup(target, pages=PAGES_AT_ONCE)
-            target.execute("PRAGMA journal_mode=DELETE")  # one file, readable without a helper beside it
-    except sqlite3.DatabaseError as error:
-        draft.unlink(missing_ok=True)
-        raise Failure(
-            f"{ledger} cannot be copied to {out}: {error}", "is the disk full?", Exit.IO_ERROR
-        ) from error
-    draft.chmod(0o600)
-    draft.replace(path)
-    return path
+def target_of(out: Path, now_ns: int) -> Path:
+    """A file as it was named; in a directory, one named by the moment."""
+    if out.is_dir():
+        moment = datetime.fromtimestamp(now_ns // 1_000_000_000, UTC).strftime("%Y%m%dT%H%M%SZ")
+        return out / f"{PREFIX}{moment}{SUFFIX}"
+    if not out.parent.is_dir():
+        raise NoSuchObject(f"{out.parent}: no such directory", "make it first")
+    return out
 
 
-def verify(path: Path) -> int:
-    """The number of its slots; Failure if hashes, seals or sums of the copy do not hold."""
-    with ExitStack() as stack:
-        result = Check(copied(stack, path), None, None, chain_only=True).run().result()
-    if not result.ok:
-        raise Failure(f"{path}: the copy does not hold: {result.findings_count} findings", code=Exit.DEGRADED)
-    return result.slots
-
-
-def forget_old(out: Path) -> None:
-    """Keep the newest copies."""
-    for old in sorted(out.glob("ledger-*.db"))[:-KEPT]:
+def forget_old(out: Path, keep: int) -> None:
+    """Keep the newest backups of a directory: their names are in the order of time."""
+    for old in sorted(out.glob(f"{PREFIX}*{SUFFIX}"))[:-keep]:
         old.unlink(missing_ok=True)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Make one copy; the answer is an exit code."""
-    parser = argparse.ArgumentParser(PROGRAM, description=__doc__)
-    parser.add_argument("--ledger", type=Path, required=True, metavar="FILE", help="the ledger")
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="where the copies lie")
+def _words(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(PROGRAM, description=__doc__, epilog=EXITS)
+    parser.add_argument("--state", type=Path, required=True, metavar="DIR", help="ledger and registers")
+    parser.add_argument("--compiled", type=Path, metavar="DIR", help="the compiled scenario")
+    parser.add_argument("--config", type=Path, metavar="FILE", help="the configuration, kept with them")
+    parser.add_argument("--out", type=Path, required=True, metavar="FILE|DIR", help="where the backup goes")
+    parser.add_argument("--keep", type=int, metavar="N", help="of the backups in DIR, keep the newest N")
+    parser.add_argument("--json", action="store_true", help="answer as JSON")
     words = parser.parse_args(arguments)
+    if words.keep is not None and (words.keep < 1 or not words.out.is_dir()):
+        parser.error("--keep needs a number of 1 or more, and --out a directory")
+    return words
 
-    def serve(_stop: service.StopFlag) -> int:
-        path = back_up(words.ledger, words.out, wall_ns())
-        slots = verify(path)
-        forget_old(words.out)
-        log.info("%s: %d slots, verified", path, slots)
-        return Exit.OK
+
+def make(words: argparse.Namespace, stop: service.StopFlag) -> int:
+    """Make one backup and say what it is."""
+    target = target_of(words.out, wall_ns())
+    with shown() as told:
+        manifest = back_up(Origin(words.state, words.compiled, words.config), target, told, stop)
+    if words.keep is not None:
+        forget_old(words.out, words.keep)
+    slots = manifest.last_slot - manifest.first_slot + 1
+    answer = {
+        "type": "backed_up",
+        "file": str(target),
+        "bytes": target.stat().st_size,
+        "scenario": manifest.scenario_name,
+        "first_slot": manifest.first_slot,
+        "last_slot": manifest.last_slot,
+        "hash": manifest.chain_hash,
+        "homes": manifest.homes,
+    }
+    text = (
+        f"{target}: {slots} slots, {manifest.first_slot} to {manifest.last_slot}, verified; "
+        f"registers of {sum(each.count for each in manifest.ranges)} homes"
+    )
+    sys.stdout.write((json.dumps(answer) if words.json else text) + "\n")
+    return Exit.OK
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Make one backup; the answer is an exit code."""
+    words = _words(arguments)
+
+    def serve(stop: service.StopFlag) -> int:
+        try:
+            return make(words, stop)
+        except Failure as failure:
+            if not words.json:
+                raise
+            sys.stderr.write(json.dumps(failure.document()) + "\n")
+            return failure.code
 
     return service.run(PROGRAM, serve)
 

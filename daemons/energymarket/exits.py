@@ -65,6 +65,16 @@ class Failure(Exception):
         if code is not None:
             self.code = code
 
+    def document(self) -> dict[str, object]:
+        """The same for programs, as energyctl tells its own failures."""
+        return {
+            "type": "error",
+            "code": int(self.code),
+            "name": self.code.name.lower(),
+            "message": str(self.args[0]),
+            "hint": self.hint,
+        }
+
     def __str__(self) -> str:
         message = str(self.args[0])
         return f"{message} ({self.hint})" if self.hint else message

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from energymarket import __version__
+from energymarket.archive.exchange import refuse_unfinished
 from energymarket.core import ledger
 from energymarket.core.market import Rules
 from energymarket.exits import ConfigError, Exit, Failure, SecondInstance
@@ -91,6 +92,7 @@ class MarketDaemon:
             self.doorbell = stack.enter_context(Doorbell())
             self.hangup = stack.enter_context(service.Flag())
             service.install(stack, signal.SIGHUP, self.hangup)
+            refuse_unfinished(self.words.state.parent)
             _lock(stack, self.words.state)
             store = self._open_store(stack)
             ipc = resources.ensure(self.words.run)

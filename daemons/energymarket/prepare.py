@@ -15,16 +15,16 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from energymarket.archive.exchange import refuse_unfinished
 from energymarket.exits import ConfigError, Exit
 from energymarket.runtime import service
 from energymarket.scenario import compiled as compiling
-from energymarket.scenario import toml
+from energymarket.scenario import likeness, toml
 from energymarket.scenario.compile import CompileError, compile_scenario
 from energymarket.transport.store import LedgerStore, StoreError
 
@@ -44,6 +44,8 @@ def prepare(config: Path, out: Path, state: Path | None) -> Compiled:
     scenario, problems = toml.read(str(config))
     if scenario is None:
         raise ConfigError(toml.render_problems(problems))
+    if state is not None:
+        refuse_unfinished(state)
     in_use = _in_use(out)
     ledger_hash = None if state is None else _ledger_hash(state / "market" / "ledger.db")
     if in_use is not None and in_use.hash == ledger_hash and _differs_by_price_only(in_use, scenario):
@@ -88,13 +90,7 @@ def _differs_by_price_only(in_use: Compiled, scenario: Scenario) -> bool:
     """Whether the file says what is in use, but for what a reload can change."""
     text = (in_use.directory / compiling.TOML_NAME).read_text(encoding="utf-8")
     before, _ = toml.parse(text, scenario.path)
-    if before is None:
-        return False
-    market = replace(scenario.market, price=before.market.price)
-    same_kinds = [kind.name for kind in before.market.price.events] == [
-        kind.name for kind in scenario.market.price.events
-    ]
-    return same_kinds and replace(scenario, market=market, price=before.price) == before
+    return before is not None and likeness.same_but_for_the_price(before, scenario)
 
 
 def _leave(out: Path, compiled: Compiled) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from energymarket.runtime.clock import boottime_ns
 from energymarket.transport.store import ForeignLedgerError, LedgerStore, OrderRow, SlotRow, StoreError
 from tests.ipc.processes import environment
 
@@ -299,3 +300,45 @@ def test_a_full_file_system_is_survived(tmp_path: Path) -> None:
         assert again.last_slot() == slot
         assert list(again.slots(0, slot)) == [row_of(number) for number in range(slot + 1)]
         again.close()
+
+
+def test_a_copy_is_of_the_moment_that_is_held(tmp_path: Path) -> None:
+    """A market that writes meanwhile neither changes the copy nor makes it begin anew."""
+    market, copier = opened(tmp_path / "ledger.db"), LedgerStore(tmp_path / "ledger.db")
+    market.commit_slot(row_of(0), {})
+    copier.open_read_only()
+    told: list[tuple[int, int]] = []
+
+    def write_on(done: int, total: int) -> None:
+        told.append((done, total))
+        market.commit_slot(row_of(len(told)), {})
+
+    with copier.held():
+        market.commit_slot(row_of(100), {})
+        copier.copy_to(tmp_path / "copy.db", write_on)
+    assert len(told) == 1
+    copy = LedgerStore(tmp_path / "copy.db")
+    copy.open_read_only()
+    assert [row.slot for row in copy.slots(0, 1_000)] == [0]
+    assert copier.last_slot() == 100
+    for store in (copy, copier, market):
+        store.close()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["copy.db", "ledger.db"]
+
+
+def test_folding_the_log_does_not_wait_for_who_copies(tmp_path: Path) -> None:
+    """The market goes on at once while a moment is held; the log is folded when it is let go."""
+    market, copier = opened(tmp_path / "ledger.db"), LedgerStore(tmp_path / "ledger.db")
+    log = tmp_path / "ledger.db-wal"
+    market.commit_slot(row_of(0), {})
+    copier.open_read_only()
+    with copier.held():
+        market.commit_slot(row_of(1), {})
+        began_ns = boottime_ns()
+        market.fold_wal(0)
+        assert boottime_ns() - began_ns < 1_500_000_000  # SQLite would wait 2 s for the reader
+        assert log.stat().st_size > 0
+    market.fold_wal(0)
+    assert log.stat().st_size == 0
+    copier.close()
+    market.close()

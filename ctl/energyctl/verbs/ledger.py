@@ -1,4 +1,4 @@
-"""`energyctl ledger`: a slot row by row, and the programs that verify, check and export the whole."""
+"""`energyctl ledger`: a slot row by row, and the programs that verify, check, export, back up, restore."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from energyctl.quantities import clock, kwh, money, price
 from energyctl.render import Alert, Answer, Block, Table
 from energyctl.session import Session, default_state, session
 from energyctl.slotline import with_eur
+from energyctl.verbs import backup
 
 VERIFY_S_MAX = 600.0  # the whole chain of a large ledger, read between the market's other work
 
@@ -24,18 +25,22 @@ _COMPILED = typer.Option("--compiled", metavar="DIR", help="The compiled scenari
 def register(app: typer.Typer) -> None:
     """Add the group."""
     group = typer.Typer(
-        help="Show, verify, check and export the ledger.", no_args_is_help=True, rich_markup_mode=None
+        help="Show, verify, check, export, back up and restore the ledger.",
+        no_args_is_help=True,
+        rich_markup_mode=None,
     )
     group.callback()(_ledger)
     group.command("show")(show)
     group.command("verify")(verify)
     group.command("check")(check)
     group.command("export")(export)
+    group.command("backup")(backup.backup)
+    group.command("restore")(backup.restore)
     app.add_typer(group, name="ledger")
 
 
 def _ledger() -> None:
-    """Show, verify, check and export the ledger."""
+    """Show, verify, check, export, back up and restore the ledger."""
 
 
 def show(

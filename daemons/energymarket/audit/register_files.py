@@ -62,7 +62,7 @@ def _read(path: Path, findings: Findings, scenario_hash: str | None) -> list[Reg
             data = path.read_bytes()
         except FileNotFoundError:
             return []  # moved away between listing and reading
-        generations = [_generation(data, number) for number in (0, 1)]
+        generations = [generation_of(data, number) for number in (0, 1)]
         if not any(isinstance(each, str) for each in generations):
             break
     for each in generations:
@@ -89,7 +89,7 @@ def _read(path: Path, findings: Findings, scenario_hash: str | None) -> list[Reg
     ]
 
 
-def _generation(data: bytes, number: int) -> Generation:
+def generation_of(data: bytes, number: int) -> Generation:
     """Header and state of a generation, or what is wrong with it."""
     at = number * HEADER_STEP
     try:

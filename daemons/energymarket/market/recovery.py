@@ -36,12 +36,8 @@ def checkpoint_digest(chain_hash: bytes, body: bytes) -> bytes:
 
 def restore(store: LedgerStore, rules: Rules, genesis: bytes) -> Market:
     """The market as its last commit left it. Raises LedgerBrokenError where the disk contradicts itself."""
-    accounts, chain_hash, after = _from_checkpoint(store, rules, genesis)
+    accounts, chain_hash = accounts_of(store, rules.homes, genesis)
     last = store.last_slot()
-    if last is not None:
-        for row in store.slots(after + 1, last):
-            chain_hash, columns = _verified(row, chain_hash)
-            accounts.apply(row.slot, columns, json.loads(row.meta)["batches"])
     events = store.meta("events")
     book = book_from_dict(json.loads(events)) if events else EventBook(len(rules.price.events))
     scenario = price_model_digest(rules.price)
@@ -62,6 +58,20 @@ def restore(store: LedgerStore, rules: Rules, genesis: bytes) -> Market:
     return market
 
 
+def accounts_of(store: LedgerStore, homes: int, genesis: bytes) -> tuple[Accounts, bytes]:
+    """What the ledger adds up to per home after its last slot, and that slot's hash.
+
+    Raises LedgerBrokenError.
+    """
+    accounts, chain_hash, after = _from_checkpoint(store, homes, genesis)
+    last = store.last_slot()
+    if last is not None:
+        for row in store.slots(after + 1, last):
+            chain_hash, columns = _verified(row, chain_hash)
+            accounts.apply(row.slot, columns, json.loads(row.meta)["batches"])
+    return accounts, chain_hash
+
+
 def _resume(market: Market, store: LedgerStore, last: int, chain_hash: bytes) -> None:
     """Go on after the last slot with what was written beside it, as far as the slot itself agrees."""
     try:
@@ -79,17 +89,17 @@ def _resume(market: Market, store: LedgerStore, last: int, chain_hash: bytes) ->
         raise LedgerBrokenError(f"the state does not agree with slot {last} on price, use and production")
 
 
-def _from_checkpoint(store: LedgerStore, rules: Rules, genesis: bytes) -> tuple[Accounts, bytes, int]:
+def _from_checkpoint(store: LedgerStore, homes: int, genesis: bytes) -> tuple[Accounts, bytes, int]:
     found = store.latest_checkpoint()
     if found is None:
-        return Accounts.fresh(rules.homes), genesis, -1
+        return Accounts.fresh(homes), genesis, -1
     slot, body, digest = found
     row = store.slot(slot)
     if row is None:
         raise LedgerBrokenError(f"checkpoint of slot {slot}, but no such slot")
     if checkpoint_digest(row.hash, body) != digest:
         raise LedgerBrokenError(f"checkpoint of slot {slot}: its digest does not hold")
-    return Accounts.unpack(body, rules.homes), row.hash, slot
+    return Accounts.unpack(body, homes), row.hash, slot
 
 
 def _verified(row: SlotRow, previous: bytes) -> tuple[bytes, ledger.Columns]:

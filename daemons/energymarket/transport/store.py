@@ -9,12 +9,13 @@ The store carries bytes; what they mean is `core.ledger`'s business.
 from __future__ import annotations
 
 import sqlite3
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 from energymarket.transport.ledger_rows import SCHEMA, OrderRow, SlotRow, seal, slot_row
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
 __all__ = ["ForeignLedgerError", "LedgerStore", "OrderRow", "SlotRow", "StoreError", "seal"]
@@ -22,6 +23,8 @@ __all__ = ["ForeignLedgerError", "LedgerStore", "OrderRow", "SlotRow", "StoreErr
 SCHEMA_VERSION: Final = 1
 WAL_BYTES_MAX: Final = 16 << 20  # then the WAL is folded back between two slots
 RECEIPT_SLOTS_KEPT: Final = 96  # how long a single order's id is remembered: a day of quarter-hours
+BUSY_MS: Final = 2_000  # the market is alone with its ledger, but for those who copy it
+COPIED_PAGES: Final = 1_024  # 4 MiB between two words about how far a copy is
 
 
 class StoreError(Exception):
@@ -46,7 +49,8 @@ class LedgerStore:
         """Open or make the ledger. Raises ForeignLedgerError if it belongs to another scenario."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            self._db = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False, timeout=2.0)
+            self._db = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
+            self._db.execute(f"PRAGMA busy_timeout={BUSY_MS}")
             self._db.text_factory = _text
             self._prepare(scenario_hash, genesis, homes)
         except sqlite3.DatabaseError as error:
@@ -248,7 +252,10 @@ class LedgerStore:
                 db.execute("INSERT INTO slots VALUES (?,?,?,?,?,?,?,?,NULL,?,?)", (*row[:8], *row[9:]))
 
     def fold_wal(self, bytes_max: int = WAL_BYTES_MAX) -> None:
-        """Copy the WAL back into the file once it is large; called between slots."""
+        """Copy the WAL back into the file once it is large; called between slots.
+
+        Somebody who reads is not waited for: the WAL grows until the fold after they have gone.
+        """
         wal = self.path.with_name(self.path.name + "-wal")
         try:
             size = wal.stat().st_size
@@ -256,9 +263,44 @@ class LedgerStore:
             return
         if size > bytes_max:
             try:
+                self._connection.execute("PRAGMA busy_timeout=0")
                 self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             except sqlite3.DatabaseError as error:
                 raise StoreError(f"{self.path}: {error}") from error
+            finally:
+                self._connection.execute(f"PRAGMA busy_timeout={BUSY_MS}")
+
+    # copying
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Hold one moment: until the end, whatever is read or copied is of it, and the market writes on."""
+        try:
+            self._connection.execute("BEGIN")
+            self.last_slot()  # the first read fixes the moment
+        except sqlite3.DatabaseError as error:
+            raise StoreError(f"{self.path}: {error}") from error
+        try:
+            yield
+        finally:
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+
+    def copy_to(self, path: Path, told: Callable[[int, int], None]) -> None:
+        """Copy the whole into a new file that needs no other beside it; in `held`, as of that moment.
+
+        Outside of it, a market that writes would make the copy begin anew each time.
+        """
+        try:
+            with closing(sqlite3.connect(path)) as target:
+                self._connection.backup(
+                    target,
+                    pages=COPIED_PAGES,
+                    progress=lambda _status, left, total: told(total - left, total),
+                )
+                target.execute("PRAGMA journal_mode=DELETE")
+        except sqlite3.DatabaseError as error:
+            raise StoreError(f"{self.path} cannot be copied to {path}: {error}") from error
 
     def _transaction(self) -> _Transaction:
         return _Transaction(self._connection, self.path)

@@ -105,3 +105,16 @@ def checksum(area: memoryview) -> int:
     pages = np.frombuffer(area, np.uint64).reshape(-1, PAGE_BYTES // 8)
     sums = np.add.reduce(pages, axis=1)
     return zlib.crc32(np.bitwise_xor.reduce(pages, axis=1).tobytes(), zlib.crc32(sums.tobytes()))
+
+
+def file_of(shape: Shape, slot: int, edition: int, payload: bytes | memoryview) -> bytearray:
+    """A whole file that holds one state and nothing in its other half."""
+    data = bytearray(shape.file_bytes)
+    area = memoryview(data)[shape.area_at(0) : shape.area_at(0) + shape.area_bytes]
+    area[: shape.payload_bytes] = payload[: shape.payload_bytes]
+    held, empty = Header(shape, 0, slot, checksum(area), edition), Header(shape, 1, NO_SLOT, 0)
+    for header in (held, empty):
+        at = header.generation * HEADER_STEP
+        data[at : at + HEADER_BYTES] = header.pack()
+    area.release()
+    return data

@@ -1,0 +1,1 @@
+"""A backup: ledger, registers, scenario and configuration of one moment in one file, and the way back."""

@@ -1,0 +1,181 @@
+"""Making a backup: one moment of ledger and registers, whole or not there at all."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from energymarket.archive import making, moment
+from energymarket.archive.making import DRAFTS
+from energymarket.archive.moment import Standing, UnfitError
+from energymarket.archive.tarball import Tarball
+from energymarket.backup import forget_old, target_of
+from energymarket.exits import ConfigError, Exit, Failure, NoSuchObject
+from energymarket.transport.store import LedgerStore
+from tests.simulation.small_market import START, SmallMarket, compile_small
+from tests.unit.archive.made_backup import Made, check, made
+
+
+@pytest.fixture
+def playing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Made:
+    """A market in the middle of its run, ledger and registers in use."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    found = Made(tmp_path, SmallMarket(tmp_path / "state"))
+    found.market.play(5)
+    return found
+
+
+def left(directory: Path) -> list[str]:
+    return sorted(path.name for path in directory.iterdir() if path.name not in {"state", "cache"})
+
+
+def test_of_a_market_that_plays_on_it_holds_the_moment(playing: Made) -> None:
+    """Backed up between two slots and restored elsewhere: the checker is content, and the slots are those."""
+    manifest = playing.back_up()
+    playing.market.play(3)
+    playing.restore(playing.directory / "new")
+    result = check(playing.directory / "new", playing.market.compiled)
+    assert result.findings == []
+    assert (result.first_slot, result.last_slot) == (START, START + 4)
+    assert (result.homes_compared, result.homes_uncompared) == (4, 0)
+    assert manifest.chain_hash == result.hash
+
+
+def test_homes_that_were_late_come_with_the_slot_that_the_ledger_has_of_them(playing: Made) -> None:
+    """A shard missed the last gate: its state in the backup is of the slot before, the other's is not."""
+    playing.market.play(1, late=(1,))
+    manifest = playing.back_up()
+    assert {each.file: each.slot for each in manifest.ranges} == {
+        "homes/shard-1-2.state": START + 5,
+        "homes/shard-3-2.state": START + 4,
+    }
+    playing.restore(playing.directory / "new")
+    result = check(playing.directory / "new", playing.market.compiled)
+    assert (result.findings, result.homes_compared) == ([], 4)
+
+
+def test_who_is_too_slow_for_the_homes_takes_another_moment(
+    playing: Made, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two slots pass between ledger and registers: that pair is let go, and the next one fits."""
+    standing_of, seen = moment.standing_of, []
+
+    def slow(store: LedgerStore) -> Standing:
+        found = standing_of(store)
+        seen.append(found.last_slot)
+        if len(seen) == 1:
+            playing.market.play(2)
+        return found
+
+    monkeypatch.setattr(moment, "standing_of", slow)
+    manifest = playing.back_up()
+    assert seen == [START + 4, START + 6]
+    assert (manifest.last_slot, {each.slot for each in manifest.ranges}) == (START + 6, {START + 6})
+
+
+def test_registers_that_fit_no_moment_are_named(playing: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the file of homes 3 and 4 there is no backup, and nothing of one is left."""
+    monkeypatch.setattr(moment, "TRIES_MAX", 2)
+    (playing.market.homes / "shard-3-2.state").unlink()
+    with pytest.raises(UnfitError, match=rf"home 3 at the end of slot {START + 4}.*2 homes") as caught:
+        playing.back_up()
+    assert caught.value.code is Exit.DEGRADED
+    assert left(playing.directory) == []
+
+
+def test_a_file_that_is_there_is_never_overwritten(playing: Made) -> None:
+    """Neither at the start, nor if it came meanwhile."""
+    playing.file.write_text("mine")
+    with pytest.raises(Failure, match="is there already"):
+        playing.back_up()
+    draft = playing.directory / "draft"
+    draft.write_text("another")
+    with pytest.raises(Failure, match="is there already"):
+        making._give_name(draft, playing.file)
+    assert playing.file.read_text() == "mine"
+
+
+def test_a_ledger_that_does_not_hold_is_not_backed_up(tmp_path: Path) -> None:
+    """A hash that was changed before the last checkpoint, where no start would look, is found."""
+    found = made(tmp_path)
+    found.file.unlink()
+    with closing(sqlite3.connect(found.market.ledger_path, isolation_level=None)) as db:
+        assert db.execute("UPDATE slots SET hash = zeroblob(32) WHERE slot = ?", (START,)).rowcount == 1
+    with pytest.raises(Failure, match=f"does not hold.*slot {START}") as caught:
+        found.back_up()
+    assert caught.value.code is Exit.DEGRADED
+    assert left(tmp_path) == []
+
+
+def test_it_is_for_its_owner_only_and_leaves_no_draft(playing: Made) -> None:
+    """Mode 0600, and nothing beside it."""
+    playing.back_up()
+    assert playing.file.stat().st_mode & 0o777 == 0o600
+    assert left(playing.directory) == ["backup.tar"]
+
+
+def test_drafts_of_the_killed_go_and_those_of_the_living_stay(playing: Made) -> None:
+    """A draft without its maker's lock is cleared away by the next backup."""
+    dead, alive = (playing.directory / f"{DRAFTS}{number}" for number in (1, 2))
+    for draft in (dead, alive):
+        draft.mkdir()
+        (draft / "ledger.db").write_text("half")
+    descriptor = os.open(alive, os.O_RDONLY)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    try:
+        playing.back_up()
+    finally:
+        os.close(descriptor)
+    assert left(playing.directory) == [alive.name, "backup.tar"]
+
+
+def test_the_same_moment_gives_the_same_bytes(playing: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Members, order, times and owners depend on nothing but what is backed up."""
+    monkeypatch.setattr(making, "wall_ns", lambda: 1_700_000_000_000_000_000)
+    other = playing.directory / "other.tar"
+    playing.back_up()
+    playing.back_up(other)
+    assert playing.file.read_bytes() == other.read_bytes()
+    assert Tarball(other).open().manifest.made == "2023-11-14T22:13:20Z"
+
+
+def test_without_room_nothing_is_begun(playing: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A full disk is told before it is full."""
+    monkeypatch.setattr(making, "room", lambda _directory: 1_000)
+    with pytest.raises(Failure, match="1000 are free") as caught:
+        playing.back_up()
+    assert caught.value.code is Exit.IO_ERROR
+    assert left(playing.directory) == []
+
+
+def test_before_the_first_slot_has_ended_there_is_nothing_to_back_up(tmp_path: Path) -> None:
+    """Exit 75: the same command will do in a moment."""
+    found = Made(tmp_path, SmallMarket(tmp_path / "state"))
+    with pytest.raises(Failure, match="first slot") as caught:
+        found.back_up()
+    assert caught.value.code is Exit.TRY_AGAIN
+
+
+def test_the_scenario_of_another_ledger_is_no_part_of_it(playing: Made) -> None:
+    """Exit 78: what was named as its scenario has another hash."""
+    playing.market.compiled = compile_small(playing.directory / "elsewhere", slots=9)
+    with pytest.raises(ConfigError, match="is not the scenario of this ledger"):
+        playing.back_up()
+
+
+def test_a_directory_gets_a_file_named_by_the_moment_and_keeps_the_newest(tmp_path: Path) -> None:
+    """Of three backups two are kept, and what is no backup is left alone."""
+    for day in range(1, 4):
+        target_of(tmp_path, 86_400 * 10**9 * day).touch()
+    (tmp_path / "notes.txt").touch()
+    forget_old(tmp_path, 2)
+    kept = sorted(path.name for path in tmp_path.iterdir())
+    assert kept == ["energy-market-19700103T000000Z.tar", "energy-market-19700104T000000Z.tar", "notes.txt"]
+    assert target_of(tmp_path / "mine.tar", 0) == tmp_path / "mine.tar"
+    with pytest.raises(NoSuchObject):
+        target_of(tmp_path / "nowhere" / "mine.tar", 0)

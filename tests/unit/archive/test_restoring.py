@@ -1,0 +1,406 @@
+"""Restoring a backup: everything is verified first, refused with its reason, or there as it was."""
+
+from __future__ import annotations
+
+import fcntl
+import gzip
+import os
+import signal
+import sqlite3
+import tarfile
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from energymarket.archive import exchange, guards, restoring
+from energymarket.archive import manifest as manifests
+from energymarket.archive.manifest import BackupDamaged, Manifest
+from energymarket.archive.tarball import Tarball, member_of
+from energymarket.exits import ConfigError, Exit, Failure, NoSuchObject, SecondInstance
+from energymarket.scenario import toml
+from tests.simulation.small_market import START, SmallMarket, compile_small
+from tests.unit.archive.made_backup import STAMP, Made, check, made, spots, tree
+
+BACKED_UP = START + 4
+PLAYED = START + 7
+
+STEPS = ("unpacked", "verified", "ready", "decided", "homes aside", "homes in", "market aside", "market in",
+    "decision carried out")  # fmt: skip
+UNDECIDED = {"unpacked", "verified", "ready"}
+ON_THE_WAY = {"decided", "homes aside", "homes in", "market aside", "market in"}
+
+
+@pytest.fixture
+def backup(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Made:
+    """A backup, and a state that is three slots later."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return made(tmp_path)
+
+
+def refused(backup: Made, kind: type[Failure], match: str, *, force: bool = False) -> Failure:
+    """A restore onto the later state is refused; not a byte of the state has changed."""
+    before = tree(backup.state)
+    with pytest.raises(kind, match=match) as caught:
+        backup.restore(backup.state, force=force)
+    assert tree(backup.state) == before
+    return caught.value
+
+
+# what is damaged
+
+
+def test_a_flipped_byte_is_found_in_every_member(backup: Made) -> None:
+    """Content and head of each: refused also with --force, and nothing changes."""
+    whole, places = backup.file.read_bytes(), spots(backup.file)
+    assert {"manifest.json", "market/ledger.db", "homes/shard-1-2.state", "scenario/scenario.json"} <= set(
+        places
+    )
+    for name, at in places.items():
+        backup.file.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
+        failure = refused(backup, BackupDamaged, "nothing was changed", force=True)
+        assert failure.code is Exit.IO_ERROR, name
+
+
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 1.0])
+def test_a_file_that_was_cut_short_is_no_backup(backup: Made, share: float) -> None:
+    """Of half a copy nothing is used, nor of one that lacks the last byte of its last member."""
+    with tarfile.open(backup.file) as tar:
+        last = tar.getmembers()[-1]
+    backup.file.write_bytes(backup.file.read_bytes()[: int(share * (last.offset_data + last.size - 1))])
+    refused(backup, BackupDamaged, "backup.tar", force=True)
+
+
+def break_chain(manifest: Manifest, content: Path) -> Manifest:
+    with closing(sqlite3.connect(content / "market/ledger.db", isolation_level=None)) as db:
+        assert db.execute("UPDATE slots SET seal = zeroblob(32) WHERE slot = ?", (START + 1,)).rowcount == 1
+    return rehashed(manifest, content)
+
+
+def leave_out_homes(manifest: Manifest, content: Path) -> Manifest:
+    (content / "homes/shard-3-2.state").unlink()
+    members = tuple(each for each in manifest.members if each.name != "homes/shard-3-2.state")
+    return replace(manifest, members=members, ranges=manifest.ranges[:1])
+
+
+def promise_another_end(manifest: Manifest, _content: Path) -> Manifest:
+    return replace(manifest, chain_hash="0" * 64)
+
+
+def promise_more_homes(manifest: Manifest, _content: Path) -> Manifest:
+    return replace(manifest, homes=5)
+
+
+def rehashed(manifest: Manifest, content: Path) -> Manifest:
+    return replace(manifest, members=tuple(member_of(content, each.name) for each in manifest.members))
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        (break_chain, f"market/ledger.db: .*slot {START + 1}"),
+        (leave_out_homes, "no state of home 3"),
+        (promise_another_end, f"ends with slot {BACKED_UP}.*not as was said"),
+        (promise_more_homes, "not of the same run"),
+    ],
+)
+def test_a_backup_that_is_hashed_well_and_wrong_is_refused(
+    backup: Made, change: Callable[[Manifest, Path], Manifest], why: str
+) -> None:
+    """Chain, end, registers and scenario are held together, whatever the manifest says."""
+    backup.forge(change)
+    refused(backup, BackupDamaged, why, force=True)
+
+
+def test_a_name_that_leads_elsewhere_is_refused(backup: Made) -> None:
+    """A member called ../x is not unpacked."""
+
+    def escape(manifest: Manifest, content: Path) -> Manifest:
+        (content.parent / "evil").write_text("evil")
+        return replace(manifest, members=(*manifest.members, member_of(content, "../evil")))
+
+    backup.forge(escape)
+    refused(backup, Failure, r"\.\./evil", force=True)
+
+
+def test_a_member_that_the_manifest_does_not_know_is_refused(backup: Made) -> None:
+    """Also one whose name would do."""
+    with tarfile.open(backup.file, "a") as tar:
+        tar.add(backup.market.homes / "shard-1-2.state", "homes/home-7.state")
+    refused(backup, BackupDamaged, "more than its manifest says", force=True)
+
+
+def test_a_backup_may_be_packed_by_gzip(backup: Made) -> None:
+    """It comes back as it was; a flipped byte in it is found."""
+    packed = gzip.compress(backup.file.read_bytes())
+    backup.file.write_bytes(packed[:3000] + bytes([packed[3000] ^ 1]) + packed[3001:])
+    refused(backup, BackupDamaged, "backup.tar", force=True)
+    backup.file.write_bytes(packed)
+    assert backup.restore(backup.directory / "new").manifest.last_slot == BACKED_UP
+
+
+def test_without_room_nothing_is_begun(backup: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The sizes are known before a byte is unpacked."""
+    monkeypatch.setattr(restoring, "room", lambda _directory: 10_000)
+    assert refused(backup, Failure, "10000 are free", force=True).code is Exit.IO_ERROR
+
+
+def test_what_is_no_backup_is_told(backup: Made) -> None:
+    """A ledger is none; and where there is nothing, exit 4."""
+    backup.file.write_bytes(backup.market.ledger_path.read_bytes())
+    refused(backup, BackupDamaged, "no backup")
+    backup.file.unlink()
+    refused(backup, NoSuchObject, "no backup here")
+
+
+# versions
+
+
+def test_a_newer_format_is_refused_also_with_force(backup: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its reader is the version that made it, and that is named."""
+    with monkeypatch.context() as patched:
+        patched.setattr(manifests, "FORMAT", 2)
+        backup.forge(lambda manifest, _content: replace(manifest, product_version="9.1.0"))
+    refused(backup, Failure, r"format 2, made by version 9\.1\.0", force=True)
+
+
+def test_another_schema_of_the_ledger_is_refused_also_with_force(backup: Made) -> None:
+    """This program would misread it."""
+    backup.forge(lambda manifest, _content: replace(manifest, ledger_schema=2))
+    refused(backup, Failure, "schema 2, this program reads 1", force=True)
+
+
+@pytest.mark.parametrize("version", ["0.0.9", "0.2.0"])
+def test_another_version_of_the_program_needs_force(backup: Made, version: str) -> None:
+    """Both ways: the state goes back, or the program does."""
+    backup.forge(lambda manifest, _content: replace(manifest, product_version=version))
+    refused(backup, Failure, f"made by version {version}")
+    assert backup.restore(backup.directory / "new", force=True).manifest.last_slot == BACKED_UP
+
+
+# time
+
+
+def test_going_back_in_time_needs_force_and_keeps_the_present(backup: Made) -> None:
+    """Three settled slots would be lost: refused; with force they lie aside, whole."""
+    refused(backup, Failure, rf"ends with slot {PLAYED}, the backup with slot {BACKED_UP}: 3 settled slots")
+    before = tree(backup.state, "market", "homes")
+    done = backup.restore(backup.state, force=True)
+    assert done.aside == backup.state / f"before-{STAMP}"
+    assert tree(done.aside) == before
+    result = check(backup.state, backup.market.compiled)
+    assert (result.findings, result.last_slot, result.homes_compared) == ([], BACKED_UP, 4)
+
+
+def test_slots_in_the_log_of_a_killed_market_count(backup: Made) -> None:
+    """The present ledger's last slots stand in its write-ahead log only: seen, and nothing is folded."""
+    found = Made(backup.directory / "killed", SmallMarket(backup.directory / "killed" / "state"))
+    (found.state / "energy-market-state").touch()
+    found.market.play(5)
+    found.back_up()
+    found.market.play(1)
+    for books in found.market.books:
+        books.close()
+    refused(found, Failure, f"ends with slot {START + 5}")
+    found.market.store.close()
+
+
+def test_the_state_that_was_backed_up_can_come_back_without_force(backup: Made) -> None:
+    """Nothing goes back: the present ledger is the backup's beginning, or the backup's itself."""
+    new = backup.directory / "new"
+    assert backup.restore(new).aside is None
+    assert backup.restore(new).aside == new / f"before-{STAMP}"
+    assert check(new, backup.market.compiled).findings == []
+
+
+def test_another_history_of_the_same_scenario_needs_force(backup: Made) -> None:
+    """A ledger begun anew is no longer than the backup's, but its slots are in no backup."""
+    other = SmallMarket(backup.directory / "other")
+    (other.directory / "energy-market-state").touch()
+    other.raise_event(0, 0, 4)
+    other.play(3)
+    other.close()
+    with pytest.raises(Failure, match=f"another history: its slot {START + 2}"):
+        backup.restore(other.directory)
+    assert backup.restore(other.directory, force=True).aside is not None
+
+
+def test_a_present_ledger_that_cannot_be_read_needs_force(backup: Made) -> None:
+    """Nobody can say what would be lost; with force the damaged one goes aside."""
+    backup.market.ledger_path.write_bytes(b"rubbish" * 4096)
+    assert refused(backup, Failure, "nobody can say which slots").code is Exit.DEGRADED
+    done = backup.restore(backup.state, force=True)
+    assert done.aside is not None
+    assert (done.aside / "market/ledger.db").read_bytes().startswith(b"rubbish")
+
+
+# scenarios
+
+
+def test_a_state_of_another_scenario_is_refused_also_with_force(backup: Made) -> None:
+    """It is no earlier or later state of this run."""
+    with closing(sqlite3.connect(backup.market.ledger_path, isolation_level=None)) as db:
+        db.execute("UPDATE meta SET value = ? WHERE key = 'scenario_hash'", ("0" * 64,))
+    refused(backup, ConfigError, "another scenario", force=True)
+
+
+def test_a_configuration_of_another_scenario_is_refused(tmp_path: Path) -> None:
+    """A changed seed is another run, a mistake is told in its words; a changed coefficient is neither."""
+    scenario, _ = toml.read("classic")
+    assert scenario is not None
+    (tmp_path / "scenario").mkdir()
+    (tmp_path / "scenario/scenario.toml").write_text(scenario.text)
+    path = tmp_path / "energy-market.toml"
+    for old, new, match in (("seed = 1", "seed = 2", "is another scenario"), ("seed", "sede", "sede")):
+        path.write_text(scenario.text.replace(old, new, 1))
+        with pytest.raises(ConfigError, match=match) as caught:
+            guards.refuse_other_configuration(path, tmp_path)
+        assert "tar -xOf FILE configuration.toml" in str(caught.value)
+    path.write_text(scenario.text.replace("gamma = 0.99", "gamma = 0.98"))
+    guards.refuse_other_configuration(path, tmp_path)
+
+
+def test_the_next_start_finds_the_scenario_compiled(backup: Made) -> None:
+    """A machine without the compiler can go on: the arrays lie in the cache under their name."""
+    backup.restore(backup.directory / "new")
+    place = (
+        backup.directory / "cache/energy-market/compiled" / Tarball(backup.file).open().manifest.compiled_name
+    )
+    assert tree(place) == tree(backup.market.compiled.directory)
+
+
+def test_a_scenario_that_was_compiled_otherwise_stays_beside(backup: Made) -> None:
+    """The same file compiled by other libraries has another hash: both lie there, neither is overwritten."""
+    name = Tarball(backup.file).open().manifest.compiled_name
+    root = backup.directory / "cache/energy-market/compiled"
+    compile_small(root / name, slots=9)
+    before = tree(root)
+    backup.restore(backup.directory / "new")
+    (place,) = (path for path in root.iterdir() if path.name != name)
+    assert tree(place) == tree(backup.market.compiled.directory)
+    assert {path: data for path, data in tree(root).items() if path.startswith(f"{name}/")} == before
+
+
+# places
+
+
+@pytest.mark.parametrize("name", ["market/lock", "homes/shard-3-2.state", "energy-market-state"])
+def test_a_suite_that_runs_is_left_alone(backup: Made, name: str) -> None:
+    """Market, homes and supervisor each hold a lock; one is enough, also with --force."""
+    path = backup.state / name
+    path.touch()
+    descriptor = os.open(path, os.O_RDONLY)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    try:
+        refused(backup, SecondInstance, "energyctl stop", force=True)
+    finally:
+        os.close(descriptor)
+
+
+def test_somebody_elses_directory_is_left_alone(backup: Made) -> None:
+    """A directory with other things in it, and without the mark, is no state of ours."""
+    other = backup.directory / "photos"
+    other.mkdir()
+    (other / "cat.jpg").write_text("cat")
+    with pytest.raises(Failure, match="no state directory of ours"):
+        backup.restore(other, force=True)
+    assert tree(other) == {"cat.jpg": b"cat"}
+
+
+def test_a_new_place_that_is_refused_is_not_made(backup: Made) -> None:
+    """Nothing is left of a restore that never was."""
+    backup.forge(break_chain)
+    with pytest.raises(BackupDamaged):
+        backup.restore(backup.directory / "new")
+    assert not (backup.directory / "new").exists()
+
+
+# killed
+
+
+def killed_at(backup: Made, state: Path, at: str) -> None:
+    """Restore in a process that is killed at a step."""
+    pid = os.fork()
+    if not pid:
+        backup.restore(
+            state, force=True, step=lambda step: os.kill(os.getpid(), signal.SIGKILL) if step == at else None
+        )
+        os._exit(0)
+    assert os.WTERMSIG(os.waitpid(pid, 0)[1]) == signal.SIGKILL
+
+
+@pytest.mark.parametrize("at", STEPS)
+def test_killed_at_any_step_the_old_or_the_new_state_is_there(backup: Made, at: str) -> None:
+    """Old before the decision, new after it; between them no market starts, and a second try finishes."""
+    state = backup.state
+    old = tree(state, "market", "homes")
+    backup.restore(backup.directory / "new")
+    new = tree(backup.directory / "new", "market", "homes")
+    killed_at(backup, state, at)
+    if at in ON_THE_WAY:
+        with pytest.raises(ConfigError, match="cut short"):
+            exchange.refuse_unfinished(state)
+    else:
+        exchange.refuse_unfinished(state)
+        assert tree(state, "market", "homes") == (old if at in UNDECIDED else new)
+    done = backup.restore(state, force=True)
+    assert done.finished == (at in ON_THE_WAY)
+    assert tree(state, "market", "homes") == new
+    if at != "decision carried out":
+        assert done.aside is not None
+        assert tree(done.aside) == old
+    assert sorted(path.name for path in state.iterdir() if path.name.startswith(("in", "rest"))) == []
+
+
+def test_every_step_is_one_of_those_that_were_tried(backup: Made) -> None:
+    """The list of kills above is complete, and in order."""
+    heard: list[str] = []
+    backup.restore(backup.state, force=True, step=heard.append)
+    assert tuple(heard) == STEPS
+
+
+def test_a_cut_short_restore_of_another_backup_is_finished_first(backup: Made) -> None:
+    """Then the one that was asked for follows; the first one's state lies aside like any other."""
+    killed_at(backup, backup.state, "homes in")
+    backup.file.rename(backup.directory / "first.tar")
+    again = made(backup.directory / "again", before=6, after=1)
+    backup.file.write_bytes(again.file.read_bytes())
+    done = backup.restore(backup.state)
+    assert (done.finished, done.manifest.last_slot) == (False, START + 5)
+    assert check(backup.state, backup.market.compiled).last_slot == START + 5
+
+
+# another number of cores
+
+
+@pytest.mark.parametrize(
+    ("cores", "files"), [(1, ["1-4"]), (2, ["1-2", "3-2"]), (4, ["1-1", "2-1", "3-1", "4-1"])]
+)
+def test_on_a_machine_with_other_cores_the_homes_are_cut_anew(
+    backup: Made, cores: int, files: list[str]
+) -> None:
+    """Each file is one that the pool of that machine will open, and every register is in it."""
+    new = backup.directory / "new"
+    done = backup.restore(new, cores=cores)
+    assert done.recut == (cores != 2)
+    assert sorted(path.name for path in (new / "homes").iterdir()) == [
+        f"shard-{each}.state" for each in files
+    ]
+    result = check(new, backup.market.compiled)
+    assert (result.findings, result.homes_compared, result.homes_uncompared) == ([], 4, 0)
+
+
+def test_shards_of_different_slots_have_no_common_cut(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A shard that was late cannot be joined with one that was not: refused, with both ways out."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    found = Made(tmp_path, SmallMarket(tmp_path / "state"))
+    found.market.play(2)
+    found.market.play(1, late=(0,))
+    found.back_up()
+    with pytest.raises(Failure, match="2 shards are of different slots"):
+        found.restore(tmp_path / "new", cores=1)
+    assert found.restore(tmp_path / "new", cores=2).recut is False
