@@ -27,6 +27,17 @@ _CLONE_NEWIPC: Final = 0x08000000
 _LOCKS: Final = Path(tempfile.gettempdir()) / f"energy-market-tests-{os.getuid()}"
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`./test --long` plays the long form of the tests that have one."""
+    parser.addoption("--long", action="store_true", help="hundreds of cycles and kills instead of a few")
+
+
+@pytest.fixture(scope="session")
+def is_long(pytestconfig: pytest.Config) -> bool:
+    """Whether the long form of a test is wanted."""
+    return bool(pytestconfig.getoption("--long"))
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Give this process an IPC namespace of its own where it may: leaks end with it, workers do not meet."""
     config.stash[OWN_IPC] = os.geteuid() == 0 and ctypes.CDLL(None).unshare(_CLONE_NEWIPC) == 0

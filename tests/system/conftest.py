@@ -1,4 +1,4 @@
-"""One machine for all tests of a worker."""
+"""The machines that the tests of a worker share, made when first asked for."""
 
 from __future__ import annotations
 
@@ -6,11 +6,16 @@ import os
 import shutil
 import subprocess
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Final
 
 import pytest
 
+from tests.system.bases import ThisMachine, debian13
 from tests.system.machine import Machine
+
+HERE: Final = Path(__file__).resolve().parent
 
 
 def _lacking() -> str | None:
@@ -26,17 +31,28 @@ def _lacking() -> str | None:
     return None if probe.returncode == 0 else "needs to be allowed to mount"
 
 
-@pytest.fixture(scope="session")
-def machine() -> Iterator[Machine]:
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests of one machine run one after the other, in one worker; the two machines run side by side."""
+    for item in items:
+        spec = getattr(item, "callspec", None)
+        if spec is not None and "machine" in spec.params and item.path.parent == HERE:
+            item.add_marker(pytest.mark.xdist_group(f"machine-{spec.params['machine']}"))
+            item.add_marker(pytest.mark.timeout(400))
+
+
+@pytest.fixture(scope="session", params=["here", "debian13"])
+def machine(request: pytest.FixtureRequest) -> Iterator[Machine]:
     """A booted machine with the suite installed and nothing started."""
     lacking = _lacking()
     if lacking:
         pytest.skip(lacking)
-    made = Machine(f"energy-test-{os.getpid()}")
-    try:
+    if request.param == "debian13" and shutil.which("mmdebstrap") is None:
+        pytest.skip("needs mmdebstrap (Debian: apt install mmdebstrap)")
+    with ExitStack() as stack:
+        base = ThisMachine() if request.param == "here" else stack.enter_context(debian13())
+        made = Machine(f"energy-test-{base.name}-{os.getpid()}", base)
+        stack.callback(made.close)
         yield made.open()
-    finally:
-        made.close()
 
 
 @pytest.fixture

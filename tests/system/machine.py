@@ -1,4 +1,4 @@
-"""A machine of its own for tests: an overlay of this one's tree, the suite installed, systemd booted in it.
+"""A machine of its own for tests: an overlay of a tree, the suite installed, systemd booted in it.
 
 Nothing that happens in it is seen outside, and all of it is forgotten at the end.
 """
@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from energymarket.runtime.clock import boottime_ns, sleep_until_boottime_ns
+from tests.system.bases import Debian13, ThisMachine
 
-ROOT: Final = Path(__file__).resolve().parents[2]
 BOOT_S_MAX: Final = 60
 UNITS: Final = ("energy-market", "energy-weather", "energy-homes", "energy-check")
 HELD: Final = (
@@ -43,9 +43,9 @@ def pause(span_s: float) -> None:
 class Machine:
     """Made, installed into and booted by `open`; `close` takes all of it away."""
 
-    def __init__(self, name: str, lower: Path = Path("/")) -> None:
+    def __init__(self, name: str, base: ThisMachine | Debian13) -> None:
         self.name = name
-        self.lower = lower
+        self.base = base
         self._stack = ExitStack()
         self.tree = Path()
         self.leader = 0
@@ -60,16 +60,10 @@ class Machine:
         self._mount(["-t", "tmpfs", "tmpfs", str(base / "layer")], base / "layer")
         for path in (base / "layer/upper", base / "layer/work"):
             path.mkdir()
-        layers = f"lowerdir={self.lower},upperdir={base}/layer/upper,workdir={base}/layer/work"
+        layers = f"lowerdir={self.base.lower},upperdir={base}/layer/upper,workdir={base}/layer/work"
         self._mount(["-t", "overlay", "overlay", "-o", layers, str(self.tree)], self.tree)
         (self.tree / "etc/machine-id").write_text("")
-        environment = {
-            k: v for k, v in os.environ.items() if k not in {"PYTHON", "PYTHONPATH", "VIRTUAL_ENV"}
-        }
-        install = [str(ROOT / "packaging/install")]
-        subprocess.run(
-            install, env=environment | {"DESTDIR": str(self.tree)}, check=True, capture_output=True
-        )
+        self.base.install(self.tree)
         self._boot()
         self.must("systemd-sysusers", "energy-market.conf")
         self.must("systemd-tmpfiles", "--create", "energy-market.conf")
@@ -142,6 +136,11 @@ class Machine:
         command = ["nsenter", "-t", str(self.leader), "-a", *ENVIRONMENT, *who, *words]
         return subprocess.run(command, capture_output=True, text=True, check=False, timeout=timeout_s)
 
+    def begin(self, *words: str) -> subprocess.Popen[str]:
+        """Begin a command in it as root, without waiting for its end."""
+        command = ["nsenter", "-t", str(self.leader), "-a", *ENVIRONMENT, *words]
+        return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, text=True)
+
     def must(self, *words: str, timeout_s: float = 120) -> str:
         """Run a command that succeeds; what it says."""
         done = self.run(*words, timeout_s=timeout_s)
@@ -169,7 +168,8 @@ class Machine:
 
     def status(self) -> dict[str, Any]:
         """What energyctl says."""
-        found: dict[str, Any] = json.loads(self.run("energyctl", "status", "--json").stdout)
+        said = self.run("energyctl", "status", "--json").stdout
+        found: dict[str, Any] = json.loads(said) if said else {}
         return found
 
     def kill(self, unit: str, number: signal.Signals) -> float:
@@ -189,11 +189,30 @@ class Machine:
             assert boottime_ns() < until_ns, f"not within {span_s} s\n{self.journal()}"
             pause(0.02)
 
+    def external_pid(self) -> int:
+        """The market's child; 0 where there is none."""
+        return int(self.status().get("market", {}).get("external_pid") or 0)
+
+    def left(self) -> list[str]:
+        """What a stopped suite has left: processes, run files, System V objects, listening sockets."""
+        processes = self.run("pgrep", "-a", "-f", "energymarket").stdout.splitlines()
+        files = self.must("sh", "-c", "ls -A /run/energy-market").split()
+        objects = [line for line in self.must("ipcs", "-a").splitlines() if line.startswith("0x")]
+        sockets = [
+            line for line in self.must("cat", "/proc/net/unix").splitlines() if "energy-market" in line
+        ]
+        return [*processes, *files, *objects, *sockets]
+
     def all_serve(self) -> bool:
         """Whether every daemon is up, and all homes trade."""
         active = all(self.show(unit, "ActiveState") == "active" for unit in UNITS)
         found = self.status() if active else {}
         return active and found.get("state") == "running" and found["homes_joined"] == found["homes"]
+
+    def slot(self) -> int:
+        """The last committed slot, as soon as there is one."""
+        self.wait_until(lambda: "slot" in self.status().get("snapshot", {}))
+        return int(self.status()["snapshot"]["slot"])
 
     def start(self) -> None:
         """Start the suite and wait until all homes trade."""
