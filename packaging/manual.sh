@@ -4,9 +4,12 @@
 #   put_manual DEST TREE       puts them where man and the shells look
 #   remove_manual DEST TREE    takes exactly these away
 
-# Debian's zsh looks in a directory of its own for what packages bring, others in site-functions.
+# Debian's zsh looks in a directory of its own for what packages bring, others in site-functions. A tree that
+# is no system, only what goes into a package, is meant for a system like this one.
 zsh_completions() {
-    if [ -e "$1/etc/debian_version" ] || [ -d "$1/usr/share/zsh/vendor-completions" ]; then
+    system=$1
+    [ -e "$system/etc/os-release" ] || system=
+    if [ -e "$system/etc/debian_version" ]; then
         echo /usr/share/zsh/vendor-completions
     else
         echo /usr/share/zsh/site-functions

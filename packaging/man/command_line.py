@@ -113,6 +113,8 @@ def _option(found: Any, words: str) -> Option:  # noqa: ANN401 - likewise
     flag = is_option and found.is_flag
     names = sorted(found.opts, key=len) if is_option else ()  # -u, --unit
     text = (found.help or "").rstrip(".")
+    if not text:
+        raise LookupError(f"energyctl {words}: {found.name} has no word of help")
     many = found.nargs == -1 or getattr(found, "multiple", False)
     return Option(
         tuple(names), None if flag else _value(found, words), text, bool(found.required), bool(many)

@@ -65,7 +65,7 @@ def with_parts(text: str) -> str:
     def fill(match: re.Match[str]) -> str:
         return "\n".join([f'.\\" generated: {match[1]}', *part(match[1]), '.\\" end'])
 
-    return re.sub(r'^\.\\" generated: ([\w ]+)$.*?^\.\\" end$', fill, text, flags=re.DOTALL | re.MULTILINE)
+    return re.sub(r'^\.\\" generated: ([\w. ]+)$.*?^\.\\" end$', fill, text, flags=re.DOTALL | re.MULTILINE)
 
 
 def written() -> dict[Path, str]:

@@ -91,10 +91,11 @@ def _takes(option: Option) -> list[str]:
     value = option.value
     if value is None:
         return []
-    said = [f"One of {', '.join(value.choices)}."] if value.choices else []
+    told = "|".join(value.choices) == value.placeholder
+    said = [f"One of {', '.join(value.choices)}."] if value.choices and not told else []
     said += [f"{value.bounds.capitalize()}."] if value.bounds and option.names else []
     shown = value.default and not (value.default == "{}" or value.default in option.help)
-    said += [f"Default: {value.default}."] if shown else []
+    said += [f"Default: `{value.default}`."] if shown else []
     return [line for each in said for line in mdoc.text(each)]
 
 
@@ -133,7 +134,9 @@ def _synopsis(parser: argparse.ArgumentParser, verb: str = "") -> list[str]:
 def _actions(parser: argparse.ArgumentParser) -> Iterator[mdoc.Item]:
     for action in _shown(parser):
         default = action.default if action.option_strings else None
-        said = [*mdoc.sentence(action.help or "")]
+        if not action.help:
+            raise LookupError(f"{parser.prog}: {action.dest} has no word of help")
+        said = [*mdoc.sentence(action.help)]
         said += [f"One of {', '.join(map(str, action.choices))}."] if action.choices else []
         known = default not in {None, False, argparse.SUPPRESS} and str(default) not in (action.help or "")
         said += [f"Default: {default}."] if known else []

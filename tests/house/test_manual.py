@@ -94,7 +94,7 @@ def test_every_page_is_referred_to() -> None:
     known = text_of("energy-market.7") + text_of("energyctl.1")
     for page in PAGES:
         name, _, section = page.name.rpartition(".")
-        assert f".Xr {name} {section}" in known
+        assert f"Xr {name} {section}" in known
 
 
 @pytest.mark.parametrize("verb", verbs.MODULES)

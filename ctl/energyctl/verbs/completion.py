@@ -55,11 +55,14 @@ def completion(
     words: Annotated[Source | None, typer.Option("--words", hidden=True)] = None,
     prefix: Annotated[str, typer.Option("--prefix", hidden=True)] = "",
 ) -> Answer:
-    """Print the completion for a shell; packages install it, so that this is for other installations.
+    """Print the completion for a shell; an installed suite has them all, this is for other installations.
 
-    For bash: energyctl completion bash > ~/.local/share/bash-completion/completions/energyctl.
-    For fish: energyctl completion fish > ~/.config/fish/completions/energyctl.fish.
-    For zsh: energyctl completion zsh > DIR/_energyctl, where DIR is in $fpath before compinit.
+    In bash, for now: eval "$(energyctl completion bash)"; for good, put it into
+    ~/.local/share/bash-completion/completions/energyctl.
+
+    In zsh, put it into a file _energyctl in a directory that is in $fpath before compinit runs.
+
+    In fish, put it into ~/.config/fish/completions/energyctl.fish.
     """
     if words is not None:
         found = [word for word in _words(session(ctx), words, prefix) if word.startswith(prefix)][:WORDS_MAX]
