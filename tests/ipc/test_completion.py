@@ -155,14 +155,14 @@ def test_without_a_market_nothing_is_said(shell: str, nobody: Suite) -> None:
 
 @pytest.mark.parametrize("source", Source)
 def test_words_are_asked_for_in_bounded_time(source: Source, nobody: Suite) -> None:
-    """A market that accepts and never answers costs less than a second, and no error is shown."""
+    """A market that accepts and never answers costs a moment, and no error is shown."""
     nobody.run.mkdir()
     with socket.socket(socket.AF_UNIX) as frozen:
         frozen.bind(str(nobody.run / "control"))
         frozen.listen()
         began_s = clock.monotonic_s()
         done = nobody.ctl("completion", "bash", "--words", source)
-        assert clock.monotonic_s() - began_s < completion.WAIT_S_MAX + 1.5
+        assert clock.monotonic_s() - began_s < 2.5  # a start of Python, and the wait
     assert (done.returncode, done.stderr) == (0, "")
     assert bool(done.stdout) == (source is Source.UNITS)
 
