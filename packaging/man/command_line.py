@@ -23,6 +23,7 @@ SCENARIOS: Final = "scenarios"
 WORDS: Final = "words"
 _BY_PLACEHOLDER: Final = {
     "DIR": DIRECTORIES,
+    "DIRECTORY": DIRECTORIES,
     "FILE": FILES,
     "FILE|NAME": SCENARIOS,
     "SCENARIO": SCENARIOS,
