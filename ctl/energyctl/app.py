@@ -8,7 +8,7 @@ import importlib
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -81,7 +81,7 @@ def run(session: Session, words: list[str]) -> Exit | int:
     """Run one command line; the answer is the exit code."""
     app, name, rest = build(words)
     command = typer.main.get_command(app)
-    command.epilog = _EPILOG
+    _close_help(command)
     result = command.main(args=rest, prog_name=name, standalone_mode=False, obj=session)
     if isinstance(result, Answer):
         show(result, as_json=session.as_json)
@@ -93,6 +93,13 @@ def run(session: Session, words: list[str]) -> Exit | int:
             code = answer.exit_code
         return code
     return result if isinstance(result, int) else Exit.OK
+
+
+def _close_help(command: Any) -> None:  # noqa: ANN401 - see _WRONG_COMMAND_LINE
+    """Say at the end of every help what holds everywhere."""
+    command.epilog = _EPILOG
+    for inner in getattr(command, "commands", {}).values():
+        _close_help(inner)
 
 
 def main() -> int:

@@ -67,7 +67,7 @@ def _render(rows: list[dict[str, Any]], *, as_json: bool) -> str:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("energy-ipc", description=__doc__)
-    parser.add_argument("verb", choices=tuple(_VERBS))
+    parser.add_argument("verb", choices=tuple(_VERBS), help="what to do with the objects of the run")
     parser.add_argument("--run", type=Path, required=True, metavar="DIR", help="the runtime directory")
     parser.add_argument("--json", action="store_true", help="answer as JSON")
     parser.add_argument("--group", metavar="NAME", help="group that may use the objects (create)")

@@ -208,7 +208,7 @@ def _how(code: int) -> str:
 def _words(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser("energy-homesd", description=__doc__)
     household.add_arguments(parser)
-    parser.add_argument("--shards", type=int, default=0, help="processes; 0: one per core")
+    parser.add_argument("--shards", type=int, default=0, help="number of processes")
     parser.add_argument("--shard", help=argparse.SUPPRESS)
     return parser.parse_args(arguments)
 

@@ -296,12 +296,20 @@ def _lock(stack: ExitStack, state: Path) -> None:
 
 def _words(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser("energy-marketd", description=__doc__)
-    parser.add_argument("--compiled", type=Path, metavar="DIR", help="a compiled scenario")
+    parser.add_argument("--compiled", type=Path, metavar="DIR", help="directory of a compiled scenario")
     parser.add_argument("--scenario", metavar="NAME", help="a scenario's name or file, compiled before")
     parser.add_argument("--config", type=Path, metavar="FILE", help="where a reload reads the coefficients")
-    parser.add_argument("--run", type=Path, required=True, metavar="DIR", help="sockets and IPC record")
-    parser.add_argument("--state", type=Path, required=True, metavar="DIR", help="the ledger's directory")
-    parser.add_argument("--speed", type=float, help="market seconds per real second")
+    parser.add_argument(
+        "--run",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help="run directory: sockets, and the record of IPC objects",
+    )
+    parser.add_argument("--state", type=Path, required=True, metavar="DIR", help="directory of the ledger")
+    parser.add_argument(
+        "--speed", type=float, help="market seconds per real second, instead of the scenario's"
+    )
     parser.add_argument("--slots", type=int, help="end after so many slots of the scenario")
     parser.add_argument(
         "--course", metavar="NAME", help="count --slots from where this run was first heard of"

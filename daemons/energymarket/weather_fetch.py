@@ -176,7 +176,11 @@ def parse(arguments: list[str] | None) -> Settings:
         PROGRAM, description="Fetch live weather into a file for energy-weatherd."
     )
     parser.add_argument(
-        "--compiled", type=Path, required=True, metavar="DIR", help="compiled scenario, with live weather"
+        "--compiled",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help="directory of a compiled scenario with live weather",
     )
     parser.add_argument("--state", type=Path, required=True, metavar="DIR", help="where to leave the weather")
     parser.add_argument("--once", action="store_true", help="ask once; exit 1 if there is no answer")

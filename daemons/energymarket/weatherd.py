@@ -199,9 +199,11 @@ def source_of(compiled: Compiled, state_dir: Path | None) -> Source:
 def parse(arguments: list[str] | None) -> Settings:
     """The command line."""
     parser = argparse.ArgumentParser(PROGRAM, description="Post the weather of each slot on the board.")
-    parser.add_argument("--compiled", type=Path, required=True, metavar="DIR", help="compiled scenario")
     parser.add_argument(
-        "--run", type=Path, required=True, metavar="DIR", help="runtime directory of the suite"
+        "--compiled", type=Path, required=True, metavar="DIR", help="directory of a compiled scenario"
+    )
+    parser.add_argument(
+        "--run", type=Path, required=True, metavar="DIR", help="run directory: the record of IPC objects"
     )
     parser.add_argument(
         "--state", type=Path, metavar="DIR", help="where energy-weather-fetch leaves live weather"

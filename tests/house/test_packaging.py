@@ -19,6 +19,7 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).resolve().parents[2]
 PYPROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())
 LOCK: dict[str, Any] = tomllib.loads((ROOT / "uv.lock").read_text())
+MANUAL = sorted((ROOT / "packaging/man").glob("*.[1-8]"))
 SCRIPTS: dict[str, str] = PYPROJECT["project"]["scripts"]
 
 
@@ -147,6 +148,7 @@ def test_ci_calls_the_tests_and_nothing_else() -> None:
         "run",
         "test",
         "packaging/setup.sh",
+        "packaging/manual.sh",
         "packaging/lock/refresh",
         "packaging/install",
         "packaging/uninstall",
@@ -176,5 +178,42 @@ def test_wheel_carries_both_packages_and_their_data(tmp_path: Path) -> None:
     names = {line.split()[0] for line in listing.splitlines()[1:]}
     for base in (ROOT / "daemons", ROOT / "ctl"):
         for path in base.rglob("*"):
-            if path.is_file() and path.suffix in {".py", ".toml", ".csv", ".json"}:
+            if path.is_file() and "__pycache__" not in path.parts:
                 assert str(path.relative_to(base)) in names
+    shared = {name.partition(".data/data/")[2] for name in names}
+    wanted = {f"share/man/man{page.suffix[1:]}/{page.name}" for page in MANUAL}
+    wanted |= {
+        "share/bash-completion/completions/energyctl",
+        "share/fish/vendor_completions.d/energyctl.fish",
+    }
+    assert wanted <= shared
+
+
+@pytest.mark.parametrize("debian", [True, False])
+def test_manual_and_completion_go_where_they_came(tmp_path: Path, *, debian: bool) -> None:
+    """What install puts, uninstall takes away: no more and no less, whatever else is named alike."""
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc/os-release").touch()
+    if debian:
+        (tmp_path / "etc/debian_version").touch()
+    (tmp_path / "usr/share/man/man8").mkdir(parents=True)
+    (tmp_path / "usr/share/man/man8/energy-star.8").touch()
+
+    def files() -> set[str]:
+        return {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
+
+    def told(function: str) -> None:
+        words = f'set -eu; . packaging/manual.sh; {function} "$1" .'
+        subprocess.run(["/bin/sh", "-c", words, "sh", str(tmp_path)], cwd=ROOT, check=True)
+
+    before = files()
+    told("put_manual")
+    place = "vendor-completions" if debian else "site-functions"
+    assert files() - before == {
+        *(f"usr/share/man/man{page.suffix[1:]}/{page.name}" for page in MANUAL),
+        "usr/share/bash-completion/completions/energyctl",
+        f"usr/share/zsh/{place}/_energyctl",
+        "usr/share/fish/vendor_completions.d/energyctl.fish",
+    }
+    told("remove_manual")
+    assert files() == before

@@ -25,6 +25,7 @@ MODULES: Final[dict[str, str]] = {
     "scenario": "scenario",
     "ipc": "ipc",
     "call": "call",
+    "completion": "completion",
     "version": "version",
 }
 """Verb -> module of this package, in the order of the help. Each has a function `register(app)`."""

@@ -21,12 +21,20 @@ def register(app: typer.Typer) -> None:
 
 def call(
     ctx: typer.Context,
-    method: Annotated[str, typer.Argument(help="A method of io.energymarket.Control, or a full name.")],
-    parameters: Annotated[str, typer.Argument(metavar="[JSON]", help="Its parameters, an object.")] = "{}",
+    method: Annotated[
+        str, typer.Argument(metavar="METHOD", help="A method of io.energymarket.Control, or a full name.")
+    ],
+    parameters: Annotated[
+        str, typer.Argument(metavar="[JSON]", help="Its parameters, as a JSON object.")
+    ] = "{}",
     *,
     more: Annotated[bool, typer.Option("--more", help="Take replies as long as they come.")] = False,
 ) -> Answer | Iterator[Answer]:
-    """Call a method of the market's control socket; for example `energyctl call Status`."""
+    """Call a method of the market's control socket, with raw JSON; for example `energyctl call Status`.
+
+    All methods, as the market describes them: energyctl call
+    org.varlink.service.GetInterfaceDescription '{"interface": "io.energymarket.Control"}'
+    """
     given = _parameters(parameters)
     if more:
         return _replies(session(ctx), method, given)

@@ -28,7 +28,7 @@ def _config() -> None:
     """Check and print scenario files."""
 
 
-_FILE = typer.Argument(metavar="[FILE]", help="A file, or the name of a shipped scenario.")
+_FILE = typer.Argument(metavar="[FILE|NAME]", help="A file, or the name of a shipped scenario.")
 
 
 def check(file: Annotated[str, _FILE] = "default") -> Answer:
@@ -51,7 +51,7 @@ def check(file: Annotated[str, _FILE] = "default") -> Answer:
 
 
 def show(file: Annotated[str, _FILE] = "default") -> Answer:
-    """Print a file with every default resolved."""
+    """Print a file with every default written out, as the daemons will see it."""
     from energymarket.scenario import toml
 
     text = toml.show(good_scenario(file))
@@ -59,7 +59,7 @@ def show(file: Annotated[str, _FILE] = "default") -> Answer:
 
 
 def default() -> Answer:
-    """Print the default configuration, every key commented."""
+    """Print the default configuration, every key with its meaning: the beginning of a file of your own."""
     from energymarket.scenario import toml
 
     text = toml.default_text()

@@ -37,7 +37,10 @@ def register(app: typer.Typer) -> None:
 
 
 def doctor() -> Answer:
-    """Look at everything that the suite needs; exit code 5 if something is wrong."""
+    """Look at everything that the suite needs; exit code 5 if something is wrong.
+
+    Units, configuration, rights, disk and Python; beside what is bad stands the command that helps.
+    """
     found = [*_units(), *_configuration(), *_rights(), *_disk(), *_python()]
     rows = [("ok" if each.good else "BAD", each.what, each.seen, each.helps) for each in found]
     data = {"type": "doctor", "ok": all(each.good for each in found), "found": [f._asdict() for f in found]}

@@ -33,7 +33,7 @@ def _events() -> None:
 
 
 def list_events(ctx: typer.Context) -> Answer:
-    """Show the active events and the kinds there are."""
+    """Show the active events, and the kinds that this scenario has."""
     reply = ask(session(ctx), "Events")
     active: list[Block] = [
         f"{event(row)}, since slot {row['from_slot']}, by {row['origin']}" for row in reply["active"]
@@ -44,15 +44,23 @@ def list_events(ctx: typer.Context) -> Answer:
 
 def raise_event(
     ctx: typer.Context,
-    kind: Annotated[str, typer.Argument(help="What happens: one of `energyctl event list`.")],
+    kind: Annotated[
+        str, typer.Argument(metavar="KIND", help="What happens: a kind that `energyctl event list` names.")
+    ],
     intensity: Annotated[
-        float, typer.Option("--intensity", help="1 is the event as the scenario has it.")
+        float, typer.Option("--intensity", metavar="X", help="Times the event as the scenario has it.")
     ] = 1.0,
     lasting: Annotated[
-        str | None, typer.Option("--for", metavar="N|2h", help="Slots, or market time (rounded up to slots).")
+        str | None,
+        typer.Option(
+            "--for", metavar="N|2h", help="How long: slots, or market time; without, until it is cleared."
+        ),
     ] = None,
 ) -> Answer:
-    """Raise an event from the next slot on, until it is cleared or for a time."""
+    """Raise an event from the next slot on, until it is cleared or for a time.
+
+    Events of a kind add. What is left of it in the price afterwards fades: energyctl price --explain.
+    """
     if not 0.0 <= intensity <= _INTENSITY_MAX:
         raise ProblemError(
             Exit.USAGE, "bad_intensity", f"intensity {intensity:g} is not within 0 and {_INTENSITY_MAX:g}"
@@ -70,7 +78,10 @@ def raise_event(
 
 
 def clear_event(
-    ctx: typer.Context, kind: Annotated[str, typer.Argument(help="The kind to clear; events of all origins.")]
+    ctx: typer.Context,
+    kind: Annotated[
+        str, typer.Argument(metavar="KIND", help="The kind; of all origins, also those not raised by hand.")
+    ],
 ) -> Answer:
     """Clear the active events of a kind from the next slot on."""
     reply = ask(session(ctx), "Clear", {"kind": kind})

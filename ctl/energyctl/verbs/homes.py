@@ -27,11 +27,17 @@ def register(app: typer.Typer) -> None:
 
 def homes(
     ctx: typer.Context,
-    home: Annotated[int | None, typer.Argument(metavar="[ID]", min=1, help="One home.")] = None,
-    first: Annotated[int, typer.Option("--first", min=1, help="Begin with this home.")] = 1,
-    count: Annotated[int, typer.Option("--count", min=1, help="At most so many homes.")] = 20,
+    home: Annotated[
+        int | None, typer.Argument(metavar="[ID]", min=1, help="Only this home, one figure per line.")
+    ] = None,
+    first: Annotated[int, typer.Option("--first", min=1, metavar="ID", help="Begin with this home.")] = 1,
+    count: Annotated[int, typer.Option("--count", min=1, metavar="N", help="At most so many homes.")] = 20,
 ) -> Answer:
-    """Show homes: their last slot (kWh), what it brought or cost, and their balance."""
+    """Show homes: their last slot (kWh), what it brought or cost, and their balance.
+
+    Net is what the meter counted out of the home less what it counted in. Imbalance is net less what was
+    given, received, sold and bought: below zero the home was short and pays the import price.
+    """
     wanted = {"first": first, "count": count} if home is None else {"first": home, "count": 1}
     reply = ask(session(ctx), "Homes", wanted)
     rows = reply["homes"]

@@ -25,7 +25,7 @@ def _ipc() -> None:
 
 
 def list_objects(ctx: typer.Context) -> int:
-    """Show queue, semaphores and shared memory of this run directory."""
+    """Show queue, semaphores and shared memory of the run directory, and whether they are there."""
     return run_program("anchor", ["list", *_where(session(ctx))])
 
 

@@ -46,10 +46,10 @@ def _ledger() -> None:
 def show(
     ctx: typer.Context,
     slot: Annotated[
-        int | None, typer.Argument(metavar="[SLOT]", help="A slot; the last sealed one without.")
+        int | None, typer.Argument(metavar="[SLOT]", help="A slot; without, the last sealed one.")
     ] = None,
-    first: Annotated[int, typer.Option("--first", min=1, help="Begin with this home.")] = 1,
-    count: Annotated[int, typer.Option("--count", min=1, help="At most so many homes.")] = 20,
+    first: Annotated[int, typer.Option("--first", min=1, metavar="ID", help="Begin with this home.")] = 1,
+    count: Annotated[int, typer.Option("--count", min=1, metavar="N", help="At most so many homes.")] = 20,
 ) -> Answer:
     """Show one slot of the ledger, row by row."""
     reply: dict[str, Any] = ask(session(ctx), "Ledger", {"slot": slot, "first": first, "count": count})[
@@ -90,17 +90,17 @@ def check(
     state: Annotated[Path | None, _STATE] = None,
     compiled: Annotated[Path | None, _COMPILED] = None,
 ) -> int:
-    """Hold registers, ledger and physics together (the independent checker)."""
+    """Hold registers, ledger and physics together (the independent checker); exit code 5 if they disagree."""
     return run_program("checkd", _where(session(ctx), state, compiled))
 
 
 def export(
     ctx: typer.Context,
-    directory: Annotated[Path, typer.Argument(help="Where the CSV files go.")],
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Where the CSV files go.")],
     state: Annotated[Path | None, _STATE] = None,
     compiled: Annotated[Path | None, _COMPILED] = None,
 ) -> int:
-    """Write prices and homes as CSV."""
+    """Write prices.csv and homes.csv: of the running market, or of a state directory."""
     return run_program(
         "report", ["--csv-only", "--out", str(directory), *_where(session(ctx), state, compiled)]
     )

@@ -18,17 +18,29 @@ def register(app: typer.Typer) -> None:
 
 
 def logs(
-    unit: Annotated[str | None, typer.Option("--unit", "-u", metavar="UNIT", help="Only this unit.")] = None,
-    home: Annotated[int | None, typer.Option("--home", min=1, help="Only what concerns this home.")] = None,
-    lines: Annotated[int, typer.Option("--lines", "-n", min=1, help="The last so many lines.")] = 100,
+    unit: Annotated[
+        str | None,
+        typer.Option("--unit", "-u", metavar="UNIT", help="Only this unit, for example energy-market."),
+    ] = None,
+    home: Annotated[
+        int | None, typer.Option("--home", min=1, metavar="ID", help="Only what concerns this home.")
+    ] = None,
+    lines: Annotated[
+        int, typer.Option("--lines", "-n", min=1, metavar="N", help="The last so many lines.")
+    ] = 100,
     *,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as lines come.")] = False,
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="Go on as lines come, until Ctrl-C.")
+    ] = False,
     explain: Annotated[
-        bool, typer.Option("--explain", "-x", help="With the catalog's explanations.")
+        bool,
+        typer.Option(
+            "--explain", "-x", help="With the catalog's explanations: what it means, and what to do."
+        ),
     ] = False,
     user: Annotated[bool, USER] = False,
 ) -> None:
-    """Show the suite's journal."""
+    """Show the journal of the suite's units: all of them, one unit, or what concerns one home."""
     words = ["journalctl", f"--lines={lines}", *(["--follow"] if follow else ["--no-pager"])]
     words += ["--catalog"] if explain else []
     words += ["--user"] if user else []

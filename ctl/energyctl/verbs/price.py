@@ -22,13 +22,21 @@ def register(app: typer.Typer) -> None:
 def show_price(
     ctx: typer.Context,
     *,
-    last: Annotated[int | None, typer.Option("--last", min=1, metavar="N", help="The last N slots.")] = None,
+    last: Annotated[
+        int | None, typer.Option("--last", min=1, metavar="N", help="The last N slots, one per line.")
+    ] = None,
     explain: Annotated[
-        bool, typer.Option("--explain", help="Term by term: the terms add up exactly.")
+        bool, typer.Option("--explain", help="Term by term: inertia, factors, events; they add up exactly.")
     ] = False,
-    slot: Annotated[int | None, typer.Option("--slot", help="Explain this slot, not the open one.")] = None,
+    slot: Annotated[
+        int | None,
+        typer.Option("--slot", metavar="SLOT", help="With --explain: this slot, not the open one."),
+    ] = None,
 ) -> Answer:
-    """Show the price in €/kWh, now, of the last slots, or term by term."""
+    """Show the price in €/kWh, now, of the last slots, or term by term.
+
+    Beside it stand the import price, which the grid asks, and the export price, which it pays.
+    """
     if slot is not None and not explain:
         raise ProblemError(
             Exit.USAGE,

@@ -27,11 +27,19 @@ def register(app: typer.Typer) -> None:
 def reset(
     *,
     state: Annotated[
-        bool, typer.Option("--state", help="Set ledger and registers aside, so that a new ledger begins.")
+        bool,
+        typer.Option(
+            "--state",
+            help="Set ledger and registers aside, so that a new ledger begins; the suite must be stopped.",
+        ),
     ] = False,
     user: Annotated[bool, USER] = False,
 ) -> Answer:
-    """Let units that have given up try again; they are not started."""
+    """Let units that have given up try again; they are not started.
+
+    With --state also ledger and registers are set aside, never deleted: the way to begin anew after the
+    configuration has changed in more than its price.
+    """
     failed = [unit.name for unit in systemd.show(user=user) if unit.failed]
     if failed:
         systemd.tell(["reset-failed", *failed], user=user)

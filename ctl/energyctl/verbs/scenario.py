@@ -30,7 +30,7 @@ def _scenario() -> None:
 
 
 def list_scenarios() -> Answer:
-    """Show the scenarios that come with the program."""
+    """Show the scenarios that come with the program: name, homes, title."""
     from energymarket.scenario import toml
 
     rows, documents = [], []
@@ -46,14 +46,17 @@ def list_scenarios() -> Answer:
 
 
 def show(name: Annotated[str, _NAME] = "default") -> Answer:
-    """Print a scenario with every default resolved."""
+    """Print a scenario with every default written out."""
     from energyctl.verbs import config
 
     return config.show(name)
 
 
 def compile_it(ctx: typer.Context, name: Annotated[str, _NAME] = "default") -> int:
-    """Compile a scenario into arrays (cached); further options go to energy-scenario compile."""
+    """Compile a scenario into arrays; one that is compiled already is only found.
+
+    `energyctl up` does it by itself. Further options go to energy-scenario compile: --homes N, --seed S.
+    """
     return run_program(
         "scenario", ["compile", name, *ctx.args, *(["--json"] if session(ctx).as_json else [])]
     )

@@ -10,7 +10,7 @@ from energyctl import systemd
 from energyctl.exits import Exit, ProblemError
 from energyctl.render import Answer, Table
 
-USER = typer.Option("--user", help="The units of your own service manager.")
+USER = typer.Option("--user", help="The units of your own service manager, not the system's.")
 
 
 def register(app: typer.Typer) -> None:

@@ -39,24 +39,35 @@ def up(
         float | None,
         typer.Option("--speed", min=0.001, metavar="N", help="Market seconds per second; 1: real time, now."),
     ] = None,
-    homes: Annotated[int | None, typer.Option("--homes", min=1, metavar="N", help="Number of homes.")] = None,
+    homes: Annotated[
+        int | None,
+        typer.Option("--homes", min=1, metavar="N", help="So many homes in the scenario's groups."),
+    ] = None,
     seed: Annotated[
-        int | None, typer.Option("--seed", min=0, metavar="N", help="The seed of all chance.")
+        int | None, typer.Option("--seed", min=0, metavar="N", help="Another seed of all chance.")
     ] = None,
     state: Annotated[
         Path | None,
         typer.Option("--state", metavar="DIR", help="Ledger and registers (default: below $XDG_STATE_HOME)."),
     ] = None,
-    fresh: Annotated[bool, typer.Option("--fresh", help="Begin with an empty state.")] = False,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Begin with an empty state; the old ledger is removed.")
+    ] = False,
     shards: Annotated[
         int | None, typer.Option("--shards", min=1, metavar="N", help="Processes of the home pool.")
     ] = None,
     report: Annotated[
-        Path | None, typer.Option("--report", metavar="DIR", help="At the end, write the report here.")
+        Path | None, typer.Option("--report", metavar="DIR", help="At the end, write report and CSV here.")
     ] = None,
-    detach: Annotated[bool, typer.Option("--detach", help="Return when all is ready.")] = False,
+    detach: Annotated[
+        bool, typer.Option("--detach", help="Return when all is ready; energyctl stop ends it.")
+    ] = False,
 ) -> Answer | int:
-    """Run a market here: its daemons are started, shown, and taken down together. Ctrl-C stops it."""
+    """Run a market here: its daemons are started, shown, and taken down together. Ctrl-C stops it.
+
+    It needs neither root nor systemd. Without --fresh it goes on where the last run with the same state
+    has ended. A daemon that dies ends the run, with its last words and its exit code.
+    """
     from energyctl.up import detach as detaching
     from energyctl.up import run as running
 

@@ -20,7 +20,7 @@ def register(app: typer.Typer) -> None:
 
 
 def version(ctx: typer.Context) -> Answer:
-    """Show the versions of energyctl, Python, and the running market."""
+    """Show the versions of energyctl, Python, and the running market; say if they differ."""
     ours = own_version()
     market = _market_version(session(ctx))
     data = {"type": "version", "energyctl": ours, "python": platform.python_version(), "market": market}

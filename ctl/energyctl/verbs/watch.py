@@ -18,7 +18,10 @@ def register(app: typer.Typer) -> None:
 
 
 def watch(ctx: typer.Context) -> Iterator[Answer]:
-    """Follow the market: one line per slot; with --json one document per line."""
+    """Follow the market: one line per slot as it is committed; with --json one document per line.
+
+    It ends with the market, or with Ctrl-C.
+    """
     return _slots(session(ctx))
 
 

@@ -28,7 +28,7 @@ def register(app: typer.Typer) -> None:
 
 
 def weather(ctx: typer.Context) -> Answer:
-    """Show the weather of the open slot."""
+    """Show the weather of the open slot: what homes and price go by, and whether it is stale."""
     found: dict[str, Any] = ask(session(ctx), "Weather")["weather"]
     rows = [
         (label, form.format(found[name]))

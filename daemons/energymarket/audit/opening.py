@@ -20,11 +20,20 @@ if TYPE_CHECKING:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """--run or --ledger or --state; --homes, --compiled, --json."""
     where = parser.add_mutually_exclusive_group(required=True)
-    where.add_argument("--run", type=Path, metavar="DIR", help="of a market that runs")
-    where.add_argument("--ledger", type=Path, metavar="FILE", help="of a market that does not run")
-    where.add_argument("--state", type=Path, metavar="DIR", help="its ledger and its homes' registers")
-    parser.add_argument("--homes", type=Path, metavar="DIR", help="registers of the homes (*.state)")
-    parser.add_argument("--compiled", type=Path, metavar="DIR", help="the compiled scenario")
+    where.add_argument(
+        "--run", type=Path, metavar="DIR", help="the ledger of the market that runs in this run directory"
+    )
+    where.add_argument("--ledger", type=Path, metavar="FILE", help="the ledger of a market that does not run")
+    where.add_argument(
+        "--state",
+        type=Path,
+        metavar="DIR",
+        help="a state directory: ledger and registers of a market that does not run",
+    )
+    parser.add_argument("--homes", type=Path, metavar="DIR", help="where the homes' registers are (*.state)")
+    parser.add_argument(
+        "--compiled", type=Path, metavar="DIR", help="the compiled scenario that the ledger belongs to"
+    )
     parser.add_argument("--json", action="store_true", help="answer as JSON")
 
 

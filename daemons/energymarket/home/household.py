@@ -27,9 +27,15 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options that every home's daemon has."""
-    parser.add_argument("--compiled", type=Path, metavar="DIR", help="a compiled scenario")
+    parser.add_argument("--compiled", type=Path, metavar="DIR", help="directory of a compiled scenario")
     parser.add_argument("--scenario", metavar="NAME", help="a scenario's name or file, compiled before")
-    parser.add_argument("--run", type=Path, required=True, metavar="DIR", help="sockets and IPC record")
+    parser.add_argument(
+        "--run",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help="run directory: sockets, and the record of IPC objects",
+    )
     parser.add_argument("--state", type=Path, required=True, metavar="DIR", help="directory of the registers")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from energymarket.scenario import toml
+from energymarket.scenario import resolve, toml
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -44,7 +44,9 @@ class Reloader:
         scenario, problems = toml.parse(text, str(self._source))
         if scenario is None:
             return Reading(old, tuple(str(problem) for problem in problems))
-        new = replace(scenario.market.price, initial_ueur_per_kwh=old.initial_ueur_per_kwh)
+        # By the slots that run: the file may have others by now, which take another ledger.
+        model = resolve.price_model(scenario.price, self._compiled.period.slot_s)
+        new = replace(model, initial_ueur_per_kwh=old.initial_ueur_per_kwh)
         if [kind.name for kind in old.events] != [kind.name for kind in new.events]:
             return Reading(old, ("price.events: the kinds of events cannot change while the market runs",))
         changed = tuple(f"price.{name}" for name in _LIVE if getattr(old, name) != getattr(new, name))

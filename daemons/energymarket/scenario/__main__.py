@@ -112,7 +112,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         ("show", show_it, "print a scenario with every key"),
     ):
         verb = verbs.add_parser(name, help=text)
-        verb.add_argument("scenario", metavar="NAME|FILE")
+        verb.add_argument("scenario", metavar="NAME|FILE", help="a shipped scenario, or a file")
         verb.add_argument("--homes", type=int, metavar="N", help="another number of homes in its groups")
         verb.add_argument("--seed", type=int, metavar="S", help="another seed")
         verb.add_argument("--json", action="store_true", help=json_help)

@@ -18,7 +18,9 @@ UEUR_PER_EUR: Final = 1_000_000  # as in core.units, which needs NumPy
 LIST_ITEMS_MAX: Final = 4_000_000  # a list of one value per slot is as long as the longest period
 
 _SPAN_S: Final = {"s": 1, "min": 60, "h": 3_600, "d": 86_400}
+_SPAN_S_MAX: Final = 400 * 86_400
 _BYTES: Final = {"B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
+_SIZE_MAX: Final = 1 << 50
 
 
 class RefusedError(Exception):
@@ -39,6 +41,7 @@ class Kind(Generic[T]):
     words: str
     read: Callable[[object], T]
     write: Callable[[T], str]
+    limits: str = ""  # what `read` refuses beyond, for the manual
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +130,18 @@ def _named(value: object) -> str:
     )
 
 
+def _limits(low: float, high: float) -> str:
+    """The ends of a range as the manual shows them."""
+    return f"{_end(low)} to {_end(high)}"
+
+
+def _end(value: float) -> str:
+    if isinstance(value, int) and value > 1 << 32:
+        power = value.bit_length()
+        return f"2^{power} - 1" if value == (1 << power) - 1 else f"2^{power - 1}"
+    return number(value)
+
+
 def _within(value: float, low: float, high: float) -> float:
     if value < low:
         raise RefusedError(f"{value:g} is below {low:g}", f"give {low:g} .. {high:g}")
@@ -138,7 +153,7 @@ def _within(value: float, low: float, high: float) -> float:
 def real(low: float, high: float, unit: str = "") -> Kind[float]:
     """A finite number from low to high, both included."""
     words = f"a number in {unit}" if unit else "a number"
-    return Kind(words, lambda value: _within(_finite(value, words), low, high), number)
+    return Kind(words, lambda value: _within(_finite(value, words), low, high), number, _limits(low, high))
 
 
 def whole(low: int, high: int, unit: str = "") -> Kind[int]:
@@ -151,7 +166,7 @@ def whole(low: int, high: int, unit: str = "") -> Kind[int]:
         _within(value, low, high)
         return value
 
-    return Kind(words, read, str)
+    return Kind(words, read, str, _limits(low, high))
 
 
 def flag() -> Kind[bool]:
@@ -175,7 +190,7 @@ def text(length_max: int = 400) -> Kind[str]:
             raise RefusedError(f"expected text of 1 .. {length_max} characters, found {len(value)}")
         return value
 
-    return Kind("text", read, quoted)
+    return Kind("text", read, quoted, f"at most {length_max} characters")
 
 
 def choice(words: type[E]) -> Kind[E]:
@@ -199,7 +214,7 @@ def price(low_eur: float = -10.0, high_eur: float = 10.0) -> Kind[int]:
     def read(value: object) -> int:
         return round(_within(_finite(value, words), low_eur, high_eur) * UEUR_PER_EUR)
 
-    return Kind(words, read, lambda value: number(value / UEUR_PER_EUR))
+    return Kind(words, read, lambda value: number(value / UEUR_PER_EUR), _limits(low_eur, high_eur))
 
 
 def span() -> Kind[int]:
@@ -210,13 +225,13 @@ def span() -> Kind[int]:
         if not isinstance(value, str):
             raise RefusedError(f"expected {words}, found {_named(value)}")
         seconds = _measured(value, _SPAN_S, words)
-        return round(_within(seconds, 1, 400 * 86_400))
+        return round(_within(seconds, 1, _SPAN_S_MAX))
 
     def write(value: int) -> str:
         unit = next(name for name in ("d", "h", "min", "s") if value % _SPAN_S[name] == 0)
         return f'"{value // _SPAN_S[unit]}{unit}"'
 
-    return Kind(words, read, write)
+    return Kind(words, read, write, f"1s to {_SPAN_S_MAX // 86_400}d")
 
 
 def size(low: int) -> Kind[int]:
@@ -226,13 +241,13 @@ def size(low: int) -> Kind[int]:
     def read(value: object) -> int:
         if not isinstance(value, str):
             raise RefusedError(f"expected {words}, found {_named(value)}")
-        return round(_within(_measured(value, _BYTES, words), low, 1 << 50))
+        return round(_within(_measured(value, _BYTES, words), low, _SIZE_MAX))
 
     def write(value: int) -> str:
         unit = next(name for name in reversed(_BYTES) if value % _BYTES[name] == 0)
         return f'"{value // _BYTES[unit]}{unit}"'
 
-    return Kind(words, read, write)
+    return Kind(words, read, write, f"{write(low)} to {write(_SIZE_MAX)}".replace('"', ""))
 
 
 def _measured(value: str, units: dict[str, int], words: str) -> float:
@@ -267,7 +282,7 @@ def between(low: float, high: float, unit: str = "") -> Kind[Range]:
             return number(value.low)
         return f"[{number(value.low)}, {number(value.high)}]"
 
-    return Kind(words, read, write)
+    return Kind(words, read, write, _limits(low, high))
 
 
 def series(low: float, high: float, unit: str) -> Kind[tuple[float, ...]]:
@@ -280,7 +295,7 @@ def series(low: float, high: float, unit: str) -> Kind[tuple[float, ...]]:
             raise RefusedError(f"expected {words}, found a list of {len(items)}")
         return tuple(_within(_finite(item, words), low, high) for item in items)
 
-    return Kind(words, read, _one_or_list(number))
+    return Kind(words, read, _one_or_list(number), _limits(low, high))
 
 
 def prices() -> Kind[tuple[int, ...]]:
@@ -328,7 +343,10 @@ def wholes(low: int, high: int) -> Kind[tuple[int, ...]]:
             raise RefusedError(f"expected a list of whole numbers, found {_named(value)}")
         return tuple(each.read(item) for item in value)
 
-    return Kind("a list of whole numbers", read, lambda value: "[" + ", ".join(map(str, value)) + "]")
+    def write(value: tuple[int, ...]) -> str:
+        return "[" + ", ".join(map(str, value)) + "]"
+
+    return Kind("a list of whole numbers", read, write, _limits(low, high))
 
 
 def moment() -> Kind[datetime]:

@@ -1,0 +1,219 @@
+# bash completion of energyctl(1). Written by packaging/man/generate.py from the definitions of the verbs: change those, not this.
+
+# Is it a verb?
+_energyctl_is() {
+    case "$1" in
+    'up') echo 'yes' ;;
+    'start') echo 'yes' ;;
+    'status') echo 'yes' ;;
+    'price') echo 'yes' ;;
+    'watch') echo 'yes' ;;
+    'homes') echo 'yes' ;;
+    'weather') echo 'yes' ;;
+    'event') echo 'yes' ;;
+    'event list') echo 'yes' ;;
+    'event raise') echo 'yes' ;;
+    'event clear') echo 'yes' ;;
+    'ledger') echo 'yes' ;;
+    'ledger show') echo 'yes' ;;
+    'ledger verify') echo 'yes' ;;
+    'ledger check') echo 'yes' ;;
+    'ledger export') echo 'yes' ;;
+    'ledger backup') echo 'yes' ;;
+    'ledger restore') echo 'yes' ;;
+    'stop') echo 'yes' ;;
+    'restart') echo 'yes' ;;
+    'reload') echo 'yes' ;;
+    'reset') echo 'yes' ;;
+    'home') echo 'yes' ;;
+    'home start') echo 'yes' ;;
+    'home stop') echo 'yes' ;;
+    'logs') echo 'yes' ;;
+    'doctor') echo 'yes' ;;
+    'config') echo 'yes' ;;
+    'config check') echo 'yes' ;;
+    'config show') echo 'yes' ;;
+    'config default') echo 'yes' ;;
+    'scenario') echo 'yes' ;;
+    'scenario list') echo 'yes' ;;
+    'scenario show') echo 'yes' ;;
+    'scenario compile') echo 'yes' ;;
+    'ipc') echo 'yes' ;;
+    'ipc ls') echo 'yes' ;;
+    'ipc clean') echo 'yes' ;;
+    'call') echo 'yes' ;;
+    'completion') echo 'yes' ;;
+    'version') echo 'yes' ;;
+    esac
+}
+
+# The options of a verb.
+_energyctl_options() {
+    case "$1" in
+    'up') echo '--for --speed --homes --seed --state --fresh --shards --report --detach --json --run --help' ;;
+    'start') echo '--user --json --run --help' ;;
+    'price') echo '--last --explain --slot --json --run --help' ;;
+    'homes') echo '--first --count --json --run --help' ;;
+    'event raise') echo '--intensity --for --json --run --help' ;;
+    'ledger show') echo '--first --count --json --run --help' ;;
+    'ledger verify') echo '--state --compiled --json --run --help' ;;
+    'ledger check') echo '--state --compiled --json --run --help' ;;
+    'ledger export') echo '--state --compiled --json --run --help' ;;
+    'ledger backup') echo '-o --out --state --compiled --json --run --help' ;;
+    'ledger restore') echo '--state --force --json --run --help' ;;
+    'restart') echo '--user --json --run --help' ;;
+    'reset') echo '--state --user --json --run --help' ;;
+    'home start') echo '--user --json --run --help' ;;
+    'home stop') echo '--user --json --run --help' ;;
+    'logs') echo '-u --unit --home -n --lines -f --follow -x --explain --user --json --run --help' ;;
+    'call') echo '--more --json --run --help' ;;
+    *) echo '--json --run --help' ;;
+    esac
+}
+
+# What an option of a verb takes; a flag takes nothing, and is not here.
+_energyctl_takes() {
+    case "$1 $2" in
+    *' --run') echo 'directories' ;;
+    'up --for') echo 'nothing' ;;
+    'up --speed') echo 'nothing' ;;
+    'up --homes') echo 'nothing' ;;
+    'up --seed') echo 'nothing' ;;
+    'up --state') echo 'directories' ;;
+    'up --shards') echo 'nothing' ;;
+    'up --report') echo 'directories' ;;
+    'price --last') echo 'nothing' ;;
+    'price --slot') echo 'nothing' ;;
+    'homes --first') echo 'homes' ;;
+    'homes --count') echo 'nothing' ;;
+    'event raise --intensity') echo 'nothing' ;;
+    'event raise --for') echo 'nothing' ;;
+    'ledger show --first') echo 'homes' ;;
+    'ledger show --count') echo 'nothing' ;;
+    'ledger verify --state') echo 'directories' ;;
+    'ledger verify --compiled') echo 'directories' ;;
+    'ledger check --state') echo 'directories' ;;
+    'ledger check --compiled') echo 'directories' ;;
+    'ledger export --state') echo 'directories' ;;
+    'ledger export --compiled') echo 'directories' ;;
+    'ledger backup -o') echo 'files' ;;
+    'ledger backup --out') echo 'files' ;;
+    'ledger backup --state') echo 'directories' ;;
+    'ledger backup --compiled') echo 'directories' ;;
+    'ledger restore --state') echo 'directories' ;;
+    'logs -u') echo 'units' ;;
+    'logs --unit') echo 'units' ;;
+    'logs --home') echo 'homes' ;;
+    'logs -n') echo 'nothing' ;;
+    'logs --lines') echo 'nothing' ;;
+    esac
+}
+
+# What comes as an argument of a verb, counted from 0.
+_energyctl_argument() {
+    case "$1 $2" in
+    ' 0') echo 'words up start status price watch homes weather event ledger stop restart reload reset home logs doctor config scenario ipc call completion version' ;;
+    'up 0') echo 'paths classic default pencil-classic pencil-full-queue pencil-gift pencil-imbalance pencil-late pencil-phantom-claim pencil-policy3-alone pencil-policy3-part pencil-sharing-exact-fair pencil-sharing-exact-selfish pencil-sharing-greedy-mean-fair pencil-sharing-greedy-mean-selfish pencil-sharing-greedy-neutral-fair pencil-sharing-greedy-neutral-selfish pencil-stale-weather pencil-trade' ;;
+    'homes 0') echo 'homes' ;;
+    'event 0') echo 'words list raise clear' ;;
+    'event raise 0') echo 'kinds' ;;
+    'event clear 0') echo 'active-kinds' ;;
+    'ledger 0') echo 'words show verify check export backup restore' ;;
+    'ledger show 0') echo 'nothing' ;;
+    'ledger export 0') echo 'directories' ;;
+    'ledger restore 0') echo 'files' ;;
+    'home 0') echo 'words start stop' ;;
+    'home start 0') echo 'singles' ;;
+    'home stop 0') echo 'singles' ;;
+    'config 0') echo 'words check show default' ;;
+    'config check 0') echo 'paths classic default pencil-classic pencil-full-queue pencil-gift pencil-imbalance pencil-late pencil-phantom-claim pencil-policy3-alone pencil-policy3-part pencil-sharing-exact-fair pencil-sharing-exact-selfish pencil-sharing-greedy-mean-fair pencil-sharing-greedy-mean-selfish pencil-sharing-greedy-neutral-fair pencil-sharing-greedy-neutral-selfish pencil-stale-weather pencil-trade' ;;
+    'config show 0') echo 'paths classic default pencil-classic pencil-full-queue pencil-gift pencil-imbalance pencil-late pencil-phantom-claim pencil-policy3-alone pencil-policy3-part pencil-sharing-exact-fair pencil-sharing-exact-selfish pencil-sharing-greedy-mean-fair pencil-sharing-greedy-mean-selfish pencil-sharing-greedy-neutral-fair pencil-sharing-greedy-neutral-selfish pencil-stale-weather pencil-trade' ;;
+    'scenario 0') echo 'words list show compile' ;;
+    'scenario show 0') echo 'paths classic default pencil-classic pencil-full-queue pencil-gift pencil-imbalance pencil-late pencil-phantom-claim pencil-policy3-alone pencil-policy3-part pencil-sharing-exact-fair pencil-sharing-exact-selfish pencil-sharing-greedy-mean-fair pencil-sharing-greedy-mean-selfish pencil-sharing-greedy-neutral-fair pencil-sharing-greedy-neutral-selfish pencil-stale-weather pencil-trade' ;;
+    'scenario compile 0') echo 'paths classic default pencil-classic pencil-full-queue pencil-gift pencil-imbalance pencil-late pencil-phantom-claim pencil-policy3-alone pencil-policy3-part pencil-sharing-exact-fair pencil-sharing-exact-selfish pencil-sharing-greedy-mean-fair pencil-sharing-greedy-mean-selfish pencil-sharing-greedy-neutral-fair pencil-sharing-greedy-neutral-selfish pencil-stale-weather pencil-trade' ;;
+    'ipc 0') echo 'words ls clean' ;;
+    'call 0') echo 'words Status Price Explain Homes Weather Events Raise Clear Ledger Slots Compacted Verify Resources Reload Stop Watch' ;;
+    'call 1') echo 'nothing' ;;
+    'completion 0') echo 'words bash zsh fish' ;;
+    esac
+}
+
+# Offers what completes a value.
+_energyctl_offer() {
+    case "$1" in
+    'words '*) _energyctl_words "${1#words }" ;;
+    'paths '*)
+        _energyctl_words "${1#paths }"
+        _energyctl_paths -f
+        ;;
+    files) _energyctl_paths -f ;;
+    directories) _energyctl_paths -d ;;
+    homes | singles | kinds | active-kinds | units) _energyctl_ask "$1" ;;
+    esac
+}
+
+# Asks energyctl for words that depend on what runs: bounded, and none if the market is down.
+_energyctl_ask() {
+    mapfile -t COMPREPLY < <(timeout 1 "${program/#\~\//$HOME/}" "${run[@]}" completion bash \
+        --words "$1" --prefix "$cur" 2>/dev/null)
+}
+
+_energyctl_words() {
+    mapfile -t COMPREPLY < <(compgen -W "$1" -- "$cur")
+}
+
+_energyctl_paths() {
+    local -a found
+    compopt -o filenames 2>/dev/null
+    mapfile -t found < <(compgen "$1" -- "$cur")
+    COMPREPLY+=("${found[@]}")
+}
+
+_energyctl() {
+    local program=$1 cur=${COMP_WORDS[COMP_CWORD]} command='' option='' closed='' word
+    local -i arguments=0 i
+    local -a run=() words=()
+    # bash cuts --run=DIR at the equals sign: put it together again
+    for ((i = 1; i < COMP_CWORD; i++)); do
+        word=${COMP_WORDS[i]}
+        if ((${#words[@]})) && [[ $word == = || ${words[-1]} == --*= ]]; then
+            words[-1]+=$word
+        else
+            words+=("$word")
+        fi
+    done
+    if [[ $cur == = ]] && ((${#words[@]})); then
+        words[-1]+==
+        cur=''
+    fi
+    for word in "${words[@]}"; do
+        if [[ -n $option ]]; then
+            [[ $option != --run ]] || run=(--run "$word")
+            option=''
+        elif [[ -n $closed ]]; then
+            arguments+=1
+        elif [[ $word == -- ]]; then
+            closed=yes
+        elif [[ $word == --*= ]]; then
+            option=${word%=}
+        elif [[ $word == --run=* ]]; then
+            run=(--run "${word#*=}")
+        elif [[ $word == -* ]]; then
+            [[ $word == *=* || -z $(_energyctl_takes "$command" "$word") ]] || option=$word
+        elif [[ -n $(_energyctl_is "${command:+$command }$word") ]]; then
+            command+=${command:+ }$word
+        else
+            arguments+=1
+        fi
+    done
+    COMPREPLY=()
+    if [[ -n $option ]]; then
+        _energyctl_offer "$(_energyctl_takes "$command" "$option")"
+    elif [[ $cur == -* && -z $closed ]]; then
+        _energyctl_words "$(_energyctl_options "$command")"
+    else
+        _energyctl_offer "$(_energyctl_argument "$command" "$arguments")"
+    fi
+}
+
+complete -F _energyctl energyctl

@@ -1,0 +1,282 @@
+# fish completion of energyctl(1). Written by packaging/man/generate.py from the definitions of the verbs: change those, not this.
+
+function __energyctl_is
+    contains -- "$argv[1]" \
+        'up' \
+        'start' \
+        'status' \
+        'price' \
+        'watch' \
+        'homes' \
+        'weather' \
+        'event' \
+        'event list' \
+        'event raise' \
+        'event clear' \
+        'ledger' \
+        'ledger show' \
+        'ledger verify' \
+        'ledger check' \
+        'ledger export' \
+        'ledger backup' \
+        'ledger restore' \
+        'stop' \
+        'restart' \
+        'reload' \
+        'reset' \
+        'home' \
+        'home start' \
+        'home stop' \
+        'logs' \
+        'doctor' \
+        'config' \
+        'config check' \
+        'config show' \
+        'config default' \
+        'scenario' \
+        'scenario list' \
+        'scenario show' \
+        'scenario compile' \
+        'ipc' \
+        'ipc ls' \
+        'ipc clean' \
+        'call' \
+        'completion' \
+        'version'
+end
+
+function __energyctl_takes
+    string match -qr -- ' --run$' "$argv[1]"; and return
+    contains -- "$argv[1]" \
+        'up --for' \
+        'up --speed' \
+        'up --homes' \
+        'up --seed' \
+        'up --state' \
+        'up --shards' \
+        'up --report' \
+        'price --last' \
+        'price --slot' \
+        'homes --first' \
+        'homes --count' \
+        'event raise --intensity' \
+        'event raise --for' \
+        'ledger show --first' \
+        'ledger show --count' \
+        'ledger verify --state' \
+        'ledger verify --compiled' \
+        'ledger check --state' \
+        'ledger check --compiled' \
+        'ledger export --state' \
+        'ledger export --compiled' \
+        'ledger backup -o' \
+        'ledger backup --out' \
+        'ledger backup --state' \
+        'ledger backup --compiled' \
+        'ledger restore --state' \
+        'logs -u' \
+        'logs --unit' \
+        'logs --home' \
+        'logs -n' \
+        'logs --lines'
+end
+
+# The verb so far, how many arguments it has, and the run directory that is meant.
+function __energyctl_line
+    set -l words (commandline -opc)
+    set -e words[1]
+    set -l command ''
+    set -l option ''
+    set -l run ''
+    set -l arguments 0
+    for word in $words
+        if test -n "$option"
+            test "$option" = --run; and set run $word
+            set option ''
+            continue
+        end
+        switch $word
+            case '--run=*'
+                set run (string replace -- --run= '' $word)
+            case '--*=*'
+            case '-*'
+                if __energyctl_takes "$command $word"
+                    set option $word
+                end
+            case '*'
+                set -l longer (string trim -- "$command $word")
+                if __energyctl_is $longer
+                    set command $longer
+                else
+                    set arguments (math $arguments + 1)
+                end
+        end
+    end
+    printf '%s\n' "$command" $arguments "$run"
+end
+
+function __energyctl_at
+    set -l line (__energyctl_line)
+    test "$line[1]" = "$argv[1]"
+end
+
+function __energyctl_argument
+    set -l line (__energyctl_line)
+    test "$line[1]" = "$argv[1]" -a $line[2] -eq $argv[2]
+end
+
+# The word under the cursor; of --option=value, the value.
+function __energyctl_value
+    string replace -r -- '^--[a-z-]+=' '' (commandline -ct)
+end
+
+# Asks energyctl for words that depend on what runs: bounded, and none if the market is down.
+function __energyctl_ask
+    set -l line (__energyctl_line)
+    set -l run
+    test -n "$line[3]"; and set run --run $line[3]
+    set -l program (commandline -opc)[1]
+    timeout 1 $program $run completion fish --words $argv[1] --prefix (__energyctl_value) 2>/dev/null
+end
+
+complete -c energyctl -f
+complete -c energyctl -l json -d 'Answer in JSON: raw integers, units in the names'
+complete -c energyctl -l run -x -a '(__fish_complete_directories (__energyctl_value))' -d 'The run directory ($ENERGY_MARKET_RUN)'
+complete -c energyctl -l help -d 'Show what it does and takes'
+complete -c energyctl -n '__energyctl_argument \'\' 0' -a up -d 'Run a market here'
+complete -c energyctl -n '__energyctl_argument \'\' 0' -a start -d 'Start the suite and wait until all of it serves'
+complete -c energyctl -n '__energyctl_argument \'\' 0' -a status -d 'Show how the market is'
+complete -c energyctl -n '__energyctl_argument \'\' 0' -a price -d 'Show the price in €/kWh, now, of the last slots, or term by term'
+complete -c energyctl -n '__energyctl_argument \'\' 0' -a watch -d 'Follow the market'
+complete -c energyctl -n '__energyctl_argument \'\' 0' -a homes -d 'Show homes'
+complete -c energyctl -n '__energyctl_argument \'\' 0' -a weather -d 'Show the weather of the open slot'
+complete -c energyctl -n '__energyctl_argument \'\' 0' -a event -d 'List, raise and clear external events'
+complete -c energyctl -n '__energyctl_argument \'\' 0' -a ledger -d 'Show, verify, check, export, back up and restore the ledger'
+complete -c energyctl -n '__energyctl_argument \'\' 0' -a stop -d 'Stop the market'
+complete -c energyctl -n '__energyctl_argument \'\' 0' -a restart -d 'Stop all of it, check the configuration again, and start'
+complete -c energyctl -n '__energyctl_argument \'\' 0' -a reload -d 'Let the market read its coefficients again'
+complete -c energyctl -n '__energyctl_argument \'\' 0' -a reset -d 'Let units that have given up try again'
+complete -c energyctl -n '__energyctl_argument \'\' 0' -a home -d 'Start and stop a single home as a unit'
+complete -c energyctl -n '__energyctl_argument \'\' 0' -a logs -d 'Show the journal of the suite\'s units'
+complete -c energyctl -n '__energyctl_argument \'\' 0' -a doctor -d 'Look at everything that the suite needs'
+complete -c energyctl -n '__energyctl_argument \'\' 0' -a config -d 'Check and print scenario files'
+complete -c energyctl -n '__energyctl_argument \'\' 0' -a scenario -d 'List, show and compile scenarios'
+complete -c energyctl -n '__energyctl_argument \'\' 0' -a ipc -d 'List the kernel\'s IPC objects of a run, or remove leftovers'
+complete -c energyctl -n '__energyctl_argument \'\' 0' -a call -d 'Call a method of the market\'s control socket, with raw JSON'
+complete -c energyctl -n '__energyctl_argument \'\' 0' -a completion -d 'Print the completion for a shell'
+complete -c energyctl -n '__energyctl_argument \'\' 0' -a version -d 'Show the versions of energyctl, Python, and the running market'
+
+complete -c energyctl -n '__energyctl_at \'up\'' -l for -x -d 'End after so much market time, or so many slots'
+complete -c energyctl -n '__energyctl_at \'up\'' -l speed -x -d 'Market seconds per second'
+complete -c energyctl -n '__energyctl_at \'up\'' -l homes -x -d 'So many homes in the scenario\'s groups'
+complete -c energyctl -n '__energyctl_at \'up\'' -l seed -x -d 'Another seed of all chance'
+complete -c energyctl -n '__energyctl_at \'up\'' -l state -x -a '(__fish_complete_directories (__energyctl_value))' -d 'Ledger and registers (default: below $XDG_STATE_HOME)'
+complete -c energyctl -n '__energyctl_at \'up\'' -l fresh -d 'Begin with an empty state'
+complete -c energyctl -n '__energyctl_at \'up\'' -l shards -x -d 'Processes of the home pool'
+complete -c energyctl -n '__energyctl_at \'up\'' -l report -x -a '(__fish_complete_directories (__energyctl_value))' -d 'At the end, write report and CSV here'
+complete -c energyctl -n '__energyctl_at \'up\'' -l detach -d 'Return when all is ready'
+complete -c energyctl -n '__energyctl_argument \'up\' 0' -F -a 'classic default pencil-classic pencil-full-queue pencil-gift pencil-imbalance pencil-late pencil-phantom-claim pencil-policy3-alone pencil-policy3-part pencil-sharing-exact-fair pencil-sharing-exact-selfish pencil-sharing-greedy-mean-fair pencil-sharing-greedy-mean-selfish pencil-sharing-greedy-neutral-fair pencil-sharing-greedy-neutral-selfish pencil-stale-weather pencil-trade'
+
+complete -c energyctl -n '__energyctl_at \'start\'' -l user -d 'The units of your own service manager, not the system\'s'
+
+
+complete -c energyctl -n '__energyctl_at \'price\'' -l last -x -d 'The last N slots, one per line'
+complete -c energyctl -n '__energyctl_at \'price\'' -l explain -d 'Term by term: inertia, factors, events'
+complete -c energyctl -n '__energyctl_at \'price\'' -l slot -x -d 'With --explain: this slot, not the open one'
+
+
+complete -c energyctl -n '__energyctl_at \'homes\'' -l first -x -a '(__energyctl_ask homes)' -d 'Begin with this home'
+complete -c energyctl -n '__energyctl_at \'homes\'' -l count -x -d 'At most so many homes'
+complete -c energyctl -n '__energyctl_argument \'homes\' 0' -a '(__energyctl_ask homes)'
+
+
+complete -c energyctl -n '__energyctl_argument \'event\' 0' -a list -d 'Show the active events, and the kinds that this scenario has'
+complete -c energyctl -n '__energyctl_argument \'event\' 0' -a raise -d 'Raise an event from the next slot on, until it is cleared or for a time'
+complete -c energyctl -n '__energyctl_argument \'event\' 0' -a clear -d 'Clear the active events of a kind from the next slot on'
+
+
+complete -c energyctl -n '__energyctl_at \'event raise\'' -l intensity -x -d 'Times the event as the scenario has it'
+complete -c energyctl -n '__energyctl_at \'event raise\'' -l for -x -d 'How long: slots, or market time'
+complete -c energyctl -n '__energyctl_argument \'event raise\' 0' -a '(__energyctl_ask kinds)'
+
+complete -c energyctl -n '__energyctl_argument \'event clear\' 0' -a '(__energyctl_ask active-kinds)'
+
+complete -c energyctl -n '__energyctl_argument \'ledger\' 0' -a show -d 'Show one slot of the ledger, row by row'
+complete -c energyctl -n '__energyctl_argument \'ledger\' 0' -a verify -d 'Recompute the hash chain and the sums'
+complete -c energyctl -n '__energyctl_argument \'ledger\' 0' -a check -d 'Hold registers, ledger and physics together (the independent checker)'
+complete -c energyctl -n '__energyctl_argument \'ledger\' 0' -a export -d 'Write prices.csv and homes.csv'
+complete -c energyctl -n '__energyctl_argument \'ledger\' 0' -a backup -d 'Back up ledger, registers, scenario and configuration of one moment into one file, while all runs'
+complete -c energyctl -n '__energyctl_argument \'ledger\' 0' -a restore -d 'Put a backup in the place of the state, once all of it is verified'
+
+complete -c energyctl -n '__energyctl_at \'ledger show\'' -l first -x -a '(__energyctl_ask homes)' -d 'Begin with this home'
+complete -c energyctl -n '__energyctl_at \'ledger show\'' -l count -x -d 'At most so many homes'
+
+complete -c energyctl -n '__energyctl_at \'ledger verify\'' -l state -x -a '(__fish_complete_directories (__energyctl_value))' -d 'A state directory, for a market that does not run'
+complete -c energyctl -n '__energyctl_at \'ledger verify\'' -l compiled -x -a '(__fish_complete_directories (__energyctl_value))' -d 'The compiled scenario of that state'
+
+complete -c energyctl -n '__energyctl_at \'ledger check\'' -l state -x -a '(__fish_complete_directories (__energyctl_value))' -d 'A state directory, for a market that does not run'
+complete -c energyctl -n '__energyctl_at \'ledger check\'' -l compiled -x -a '(__fish_complete_directories (__energyctl_value))' -d 'The compiled scenario of that state'
+
+complete -c energyctl -n '__energyctl_at \'ledger export\'' -l state -x -a '(__fish_complete_directories (__energyctl_value))' -d 'A state directory, for a market that does not run'
+complete -c energyctl -n '__energyctl_at \'ledger export\'' -l compiled -x -a '(__fish_complete_directories (__energyctl_value))' -d 'The compiled scenario of that state'
+complete -c energyctl -n '__energyctl_argument \'ledger export\' 0' -a '(__fish_complete_directories (__energyctl_value))'
+
+complete -c energyctl -n '__energyctl_at \'ledger backup\'' -s o -l out -r -F -d 'Where the backup goes (default: here)'
+complete -c energyctl -n '__energyctl_at \'ledger backup\'' -l state -x -a '(__fish_complete_directories (__energyctl_value))' -d 'Of this state directory, not of the suite or the run'
+complete -c energyctl -n '__energyctl_at \'ledger backup\'' -l compiled -x -a '(__fish_complete_directories (__energyctl_value))' -d 'The compiled scenario of that state'
+
+complete -c energyctl -n '__energyctl_at \'ledger restore\'' -l state -x -a '(__fish_complete_directories (__energyctl_value))' -d 'Of this state directory, not of the suite or the run'
+complete -c energyctl -n '__energyctl_at \'ledger restore\'' -l force -d 'Also back in time, or to another version'
+complete -c energyctl -n '__energyctl_argument \'ledger restore\' 0' -F
+
+
+complete -c energyctl -n '__energyctl_at \'restart\'' -l user -d 'The units of your own service manager, not the system\'s'
+
+
+complete -c energyctl -n '__energyctl_at \'reset\'' -l state -d 'Set ledger and registers aside, so that a new ledger begins'
+complete -c energyctl -n '__energyctl_at \'reset\'' -l user -d 'The units of your own service manager, not the system\'s'
+
+complete -c energyctl -n '__energyctl_argument \'home\' 0' -a start -d 'Start a home that the scenario has as a process of its own'
+complete -c energyctl -n '__energyctl_argument \'home\' 0' -a stop -d 'Stop a home'
+
+complete -c energyctl -n '__energyctl_at \'home start\'' -l user -d 'The units of your own service manager, not the system\'s'
+complete -c energyctl -n '__energyctl_argument \'home start\' 0' -a '(__energyctl_ask singles)'
+
+complete -c energyctl -n '__energyctl_at \'home stop\'' -l user -d 'The units of your own service manager, not the system\'s'
+complete -c energyctl -n '__energyctl_argument \'home stop\' 0' -a '(__energyctl_ask singles)'
+
+complete -c energyctl -n '__energyctl_at \'logs\'' -s u -l unit -x -a '(__energyctl_ask units)' -d 'Only this unit, for example energy-market'
+complete -c energyctl -n '__energyctl_at \'logs\'' -l home -x -a '(__energyctl_ask homes)' -d 'Only what concerns this home'
+complete -c energyctl -n '__energyctl_at \'logs\'' -s n -l lines -x -d 'The last so many lines'
+complete -c energyctl -n '__energyctl_at \'logs\'' -s f -l follow -d 'Go on as lines come, until Ctrl-C'
+complete -c energyctl -n '__energyctl_at \'logs\'' -s x -l explain -d 'With the catalog\'s explanations: what it means, and what to do'
+complete -c energyctl -n '__energyctl_at \'logs\'' -l user -d 'The units of your own service manager, not the system\'s'
+
+
+complete -c energyctl -n '__energyctl_argument \'config\' 0' -a check -d 'Check a file'
+complete -c energyctl -n '__energyctl_argument \'config\' 0' -a show -d 'Print a file with every default written out, as the daemons will see it'
+complete -c energyctl -n '__energyctl_argument \'config\' 0' -a default -d 'Print the default configuration, every key with its meaning'
+
+complete -c energyctl -n '__energyctl_argument \'config check\' 0' -F -a 'classic default pencil-classic pencil-full-queue pencil-gift pencil-imbalance pencil-late pencil-phantom-claim pencil-policy3-alone pencil-policy3-part pencil-sharing-exact-fair pencil-sharing-exact-selfish pencil-sharing-greedy-mean-fair pencil-sharing-greedy-mean-selfish pencil-sharing-greedy-neutral-fair pencil-sharing-greedy-neutral-selfish pencil-stale-weather pencil-trade'
+
+complete -c energyctl -n '__energyctl_argument \'config show\' 0' -F -a 'classic default pencil-classic pencil-full-queue pencil-gift pencil-imbalance pencil-late pencil-phantom-claim pencil-policy3-alone pencil-policy3-part pencil-sharing-exact-fair pencil-sharing-exact-selfish pencil-sharing-greedy-mean-fair pencil-sharing-greedy-mean-selfish pencil-sharing-greedy-neutral-fair pencil-sharing-greedy-neutral-selfish pencil-stale-weather pencil-trade'
+
+
+complete -c energyctl -n '__energyctl_argument \'scenario\' 0' -a list -d 'Show the scenarios that come with the program'
+complete -c energyctl -n '__energyctl_argument \'scenario\' 0' -a show -d 'Print a scenario with every default written out'
+complete -c energyctl -n '__energyctl_argument \'scenario\' 0' -a compile -d 'Compile a scenario into arrays'
+
+
+complete -c energyctl -n '__energyctl_argument \'scenario show\' 0' -F -a 'classic default pencil-classic pencil-full-queue pencil-gift pencil-imbalance pencil-late pencil-phantom-claim pencil-policy3-alone pencil-policy3-part pencil-sharing-exact-fair pencil-sharing-exact-selfish pencil-sharing-greedy-mean-fair pencil-sharing-greedy-mean-selfish pencil-sharing-greedy-neutral-fair pencil-sharing-greedy-neutral-selfish pencil-stale-weather pencil-trade'
+
+complete -c energyctl -n '__energyctl_argument \'scenario compile\' 0' -F -a 'classic default pencil-classic pencil-full-queue pencil-gift pencil-imbalance pencil-late pencil-phantom-claim pencil-policy3-alone pencil-policy3-part pencil-sharing-exact-fair pencil-sharing-exact-selfish pencil-sharing-greedy-mean-fair pencil-sharing-greedy-mean-selfish pencil-sharing-greedy-neutral-fair pencil-sharing-greedy-neutral-selfish pencil-stale-weather pencil-trade'
+
+complete -c energyctl -n '__energyctl_argument \'ipc\' 0' -a ls -d 'Show queue, semaphores and shared memory of the run directory, and whether they are there'
+complete -c energyctl -n '__energyctl_argument \'ipc\' 0' -a clean -d 'Remove what a crash has left'
+
+
+
+complete -c energyctl -n '__energyctl_at \'call\'' -l more -d 'Take replies as long as they come'
+complete -c energyctl -n '__energyctl_argument \'call\' 0' -a 'Status Price Explain Homes Weather Events Raise Clear Ledger Slots Compacted Verify Resources Reload Stop Watch'
+
+complete -c energyctl -n '__energyctl_argument \'completion\' 0' -a 'bash zsh fish'
