@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from energymarket.audit import opening, telling
 from energymarket.audit.reading import Check
 from energymarket.audit.source import LedgerDamagedError, LedgerMovedError
-from energymarket.exits import Exit, NotRunning, Unreachable
+from energymarket.exits import Exit, Failure, NotRunning, Unreachable
 from energymarket.runtime import service
 from energymarket.runtime.clock import boottime_ns
 from energymarket.runtime.notify import Notifier
@@ -85,6 +85,10 @@ BEAT_MS: Final = 250
 """However long a slot is, the watcher says several times a second that it lives."""
 
 
+WENT: Final = frozenset({Exit.NOT_RUNNING, Exit.UNREACHABLE, Exit.TRY_AGAIN})
+"""How a market fails us that goes while we look at it: with --stay the next one is awaited."""
+
+
 class Watcher:
     """Checks slot after slot while the market runs."""
 
@@ -101,11 +105,11 @@ class Watcher:
             while code is Exit.OK and not self._stop.is_set():
                 try:
                     code = self._one_market()
-                except (Unreachable, NotRunning) as error:
-                    # It went while we looked at it: with --stay the next one is awaited.
-                    if not self._words.stay:
+                except Failure as failure:
+                    if not self._words.stay or failure.code not in WENT:
                         raise
-                    log.info("%s", error.args[0])
+                    log.info("%s", failure.args[0])
+                    self._stop.wait_until(boottime_ns() + RETRY_NS)
                 if not self._words.stay:
                     break
             self._notifier.stopping()

@@ -12,7 +12,15 @@ import pytest
 
 from energymarket import checkd, ledger_tool
 from energymarket.audit import opening
-from energymarket.exits import ConfigError, Exit, NoSuchObject, NotRunning, SecondInstance
+from energymarket.exits import (
+    ConfigError,
+    Exit,
+    Failure,
+    NoSuchObject,
+    NotRunning,
+    SecondInstance,
+    Unreachable,
+)
 from energymarket.runtime.service import StopFlag
 from energymarket.wire.messages import CONTROL_SOCKET
 from tests.simulation.planting import Plant, opened, plant
@@ -130,8 +138,17 @@ def test_watching_needs_a_market() -> None:
     assert ended.value.code == Exit.USAGE
 
 
+@pytest.mark.parametrize(
+    "went",
+    [
+        NotRunning("control: No such file or directory"),
+        Unreachable("control: Connection reset by peer"),
+        Failure("Slots: io.energymarket.Control.Stopping {}", code=Exit.TRY_AGAIN),
+    ],
+    ids=lambda went: went.code.name,
+)
 def test_a_market_that_goes_while_it_is_looked_at_is_awaited(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, went: Failure
 ) -> None:
     """With --stay the checker outlives a market that closes between two of its questions."""
     path, stop, tries = tmp_path / CONTROL_SOCKET, StopFlag(), []
@@ -141,14 +158,14 @@ def test_a_market_that_goes_while_it_is_looked_at_is_awaited(
         tries.append(words.run)
         if len(tries) == 3:
             stop.stop("seen enough")
-        raise NotRunning(f"{path}: No such file or directory")
+        raise went
 
     monkeypatch.setattr(opening, "open_ledger", gone)
     words = ["--watch", "--chain-only", "--run", str(tmp_path)]
     with socket.socket(socket.AF_UNIX) as listener, stop:
         listener.bind(str(path))
         listener.listen(8)
-        with pytest.raises(NotRunning):
+        with pytest.raises(type(went)):
             checkd.Watcher(checkd._words(words), stop).run()
         assert checkd.Watcher(checkd._words([*words, "--stay"]), stop).run() == Exit.OK
     assert tries == [tmp_path] * 3
