@@ -179,6 +179,7 @@ class TradeDesk:
         market = self.owner.market
         heard = int(market.accounts.last_slot[first - 1 : first - 1 + count].max())
         receipt = self._receipt_of(heard, first, count) if heard >= 0 else None
+        handed_in = market.opening is not None and market.has_handed_in_otherwise(first, count)
         call.reply(
             {
                 "lease": lease.text,
@@ -186,6 +187,7 @@ class TradeDesk:
                 "committed_slot": market.slot if market.slot >= 0 else None,
                 "batch_slot": heard if heard >= 0 else None,
                 "receipt": None if receipt is None else base64.b64encode(receipt).decode(),
+                "handed_slot": market.opened().slot if handed_in else None,
             }
         )
 
@@ -304,8 +306,8 @@ class TradeDesk:
 
     def all_handed_in(self) -> bool:
         """Whether every lease has its batch in."""
-        handed = self.owner.market.batches
-        return all((lease.first, lease.count) in handed for lease in self.leases)
+        market = self.owner.market
+        return all(market.has_handed_in(lease.first, lease.count) for lease in self.leases)
 
     def settle(self, closed: Closed) -> None:
         """The slot is durable: every batch gets its receipt."""
