@@ -49,7 +49,7 @@ SILENCE_HOME_NS: Final = 10_000
 """A shard that is ready and says nothing for so long (and a little longer per home) is frozen: killed."""
 
 LOOK_MS: Final = 250
-"""How often the master looks at its shards, and tells its supervisor that it does."""
+"""How often the master looks at its shards and for homes that leave, and tells its supervisor so."""
 
 STOP_NS: Final = 5_000_000_000
 """Shards end within one slot's bookkeeping; what has not ended by then is killed."""
@@ -93,6 +93,8 @@ class Pool:
     ) -> None:
         self._words = words
         self._pooled = pooled  # by home, less one: whether the scenario has it in the pool
+        self._still = pooled
+        self._look_ns = 0  # when homes that leave are looked for again
         self._ranges = ranges
         self._shards: list[Shard] = []
         self._stop = stop
@@ -119,7 +121,7 @@ class Pool:
                 self._shards.append(Shard(first, count, *self._spawn(first, count, path)))
             while not self._stop.is_set():
                 self._wait()
-                pooled = without(self._pooled, apart.homes_in(self._words.state))
+                pooled = self._still_pooled()
                 for shard in list(self._shards):
                     self._look_after(shard, pooled, path)
                 self._notifier.beat()
@@ -137,6 +139,14 @@ class Pool:
         environment["ENERGY_POOL_PIDFD"] = str(self._own_pidfd)
         process = subprocess.Popen(words, env=environment, pass_fds=(self._own_pidfd,))
         return process, os.pidfd_open(process.pid)
+
+    def _still_pooled(self) -> npt.NDArray[np.bool_]:
+        """The homes that have not left the pool, looked for now and then."""
+        now_ns = boottime_ns()
+        if now_ns >= self._look_ns:
+            self._look_ns = now_ns + LOOK_MS * 1_000_000
+            self._still = without(self._pooled, apart.homes_in(self._words.state))
+        return self._still
 
     def _wait(self) -> None:
         poll = select.poll()

@@ -214,6 +214,7 @@ def test_a_slot_that_was_handed_in_before_is_not_handed_in_again(place: Place) -
     assert all(len(each.homes) == HOMES for each in ledger.values())
     assert sum(each.totals["short_wh"] + each.totals["long_wh"] for each in ledger.values()) == 0
     assert not ledger[slot].orders
+    assert "does not end: killed" not in place.log.read_text()
     assert all(ledger[each].orders for each in ledger if each > slot + 1)
     content(place)
 
@@ -239,4 +240,24 @@ def test_killed_around_the_handover_nothing_is_lost(place: Place) -> None:
     for home in range(3, min(3 + 4 * STORM, 20), 4):
         readings_go_on(ledger, home, len(ledger))
         assert any(order[0] == home for slot in ledger.values() for order in slot.orders)
+    content(place)
+
+
+def test_under_up_a_home_started_by_hand_leaves_the_pool_and_is_started_with_the_next_run(
+    place: Place,
+) -> None:
+    """`energyctl up` keeps its pool; the next one on the same state starts home 7 by itself."""
+    words = ("up", str(place.path / "scene.toml"), "--speed", f"{place.speed:g}", "--state", str(place.state))
+    assert place.ctl(*words, "--detach").returncode == 0
+    place.start("home-7")
+    all_trade(place, "home 7")
+    assert place.ctl("stop").returncode == 0
+    place.daemons["home-7"].terminate()
+    assert place.daemons.pop("home-7").wait(10) == 0
+    assert place.ctl(*words, "--detach").returncode == 0
+    all_trade(place, "the next run")
+    assert len(place.processes("energymarket.homed")) == 1
+    assert place.ctl("stop").returncode == 0
+    ledger = place.ledger()
+    readings_go_on(ledger, 7, len(ledger))
     content(place)

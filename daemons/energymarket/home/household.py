@@ -95,7 +95,7 @@ def _opened(
             if boottime_ns() >= until_ns:
                 hint = "energyctl status shows whether the pool is well; then start it again"
                 raise Failure(f"{file.text}: waited {wait_s:g} s; {error}", hint, Exit.TRY_AGAIN) from error
-            notifier.status(f"waiting for the pool to let go of {file.text}: {error}")
+            notifier.status(f"waiting for {file.text}: {error}")
         notifier.beat()
         stop.wait_until(boottime_ns() + LOOK_AGAIN_NS)
     return None
