@@ -130,11 +130,11 @@ def content(place: Place) -> None:
     assert f"own registers of {HOMES} homes held against the ledger" in checked.stdout
 
 
-def readings_go_on(ledger: dict[int, LedgerSlot], home: int, slots: int) -> None:
-    """The home's meter has run on: what a slot misses, the next one has, and its sum is the whole time's."""
-    rows = [slot.homes[home] for slot in ledger.values() if home in slot.homes]
-    assert sum(row["consumed_wh"] for row in rows) == NEEDS_WH * slots
-    assert all(row["consumed_wh"] % NEEDS_WH == 0 for row in rows)
+def readings_go_on(ledger: dict[int, LedgerSlot], home: int) -> None:
+    """The home's meter has run on: what a slot misses, the next reading has, and the last has it all."""
+    rows = {number: slot.homes[home] for number, slot in ledger.items() if home in slot.homes}
+    assert sum(row["consumed_wh"] for row in rows.values()) == NEEDS_WH * (max(rows) - min(ledger) + 1)
+    assert max(rows) > max(ledger) - 10, "it was away at the end"
 
 
 def test_a_home_of_the_pool_is_started_by_itself_and_trades(place: Place) -> None:
@@ -161,7 +161,7 @@ def test_a_home_of_the_pool_is_started_by_itself_and_trades(place: Place) -> Non
     assert len(alone) >= 2
     assert {home for slot in ledger.values() for home, _, _ in slot.orders} == {7}
     assert all(slot.homes[7]["bought_wh"] + slot.homes[7]["received_wh"] == NEEDS_WH for slot in alone[1:])
-    readings_go_on(ledger, 7, len(ledger))
+    readings_go_on(ledger, 7)
     content(place)
 
 
@@ -193,7 +193,7 @@ def test_it_stays_away_when_it_is_stopped_and_the_pool_starts_without_it(place: 
     all_trade(place, "home 7 again")
     place.stop()
     ledger = place.ledger()
-    readings_go_on(ledger, 7, len(ledger))
+    readings_go_on(ledger, 7)
     content(place)
 
 
@@ -238,7 +238,7 @@ def test_killed_around_the_handover_nothing_is_lost(place: Place) -> None:
     refusals = {each["reason"] for slot in ledger.values() for each in slot.notes["refusals"]}
     assert refusals <= {"GateClosed"}
     for home in range(3, min(3 + 4 * STORM, 20), 4):
-        readings_go_on(ledger, home, len(ledger))
+        readings_go_on(ledger, home)
         assert any(order[0] == home for slot in ledger.values() for order in slot.orders)
     content(place)
 
@@ -259,5 +259,5 @@ def test_under_up_a_home_started_by_hand_leaves_the_pool_and_is_started_with_the
     assert len(place.processes("energymarket.homed")) == 1
     assert place.ctl("stop").returncode == 0
     ledger = place.ledger()
-    readings_go_on(ledger, 7, len(ledger))
+    readings_go_on(ledger, 7)
     content(place)
