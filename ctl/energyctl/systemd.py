@@ -27,6 +27,7 @@ ALL: Final = (
     "energy-weather-fetch.service",
     "energy-singles.service",
 )
+SINGLE_HOMES: Final = "energy-home@*.service"
 PATTERNS: Final = ("energy-*.service", "energy-*.socket", "energy-*.timer")
 PROPERTIES: Final = (
     "Id",
@@ -114,8 +115,17 @@ def installed(*, user: bool = False) -> bool:
     return any(unit.name == TARGET for unit in show((TARGET,), user=user))
 
 
-def tell(words: Sequence[str], *, user: bool = False, timeout_s: float = START_S_MAX) -> None:
-    """Give the manager an order and wait until it is carried out. ProblemError says what to do instead."""
+def tell(
+    words: Sequence[str],
+    *,
+    user: bool = False,
+    timeout_s: float = START_S_MAX,
+    about: Sequence[str] = ALL,
+) -> None:
+    """Give the manager an order and wait until it is carried out. ProblemError says what to do instead.
+
+    `about` are the units of which one may be to blame.
+    """
     if not installed(user=user):
         raise ProblemError(
             Exit.NOT_RUNNING,
@@ -135,10 +145,10 @@ def tell(words: Sequence[str], *, user: bool = False, timeout_s: float = START_S
             hint="energyctl status; energyctl logs",
         ) from None
     if done.returncode != 0:
-        raise _refused(command, done.stderr.strip())
+        raise _refused(command, done.stderr.strip(), show(about, user=user))
 
 
-def _refused(command: Sequence[str], said: str) -> ProblemError:
+def _refused(command: Sequence[str], said: str, units: Sequence[Unit]) -> ProblemError:
     denied = any(word in said for word in ("authentication required", "Access denied", "Permission denied"))
     if denied:
         return ProblemError(
@@ -149,8 +159,10 @@ def _refused(command: Sequence[str], said: str) -> ProblemError:
             f"sudo {' '.join(word for word in command if word != '--no-ask-password')}, "
             "or once: sudo usermod -aG energy-ctl $USER, and log in again",
         )
-    failed = [unit for unit in show() if unit.failed]
+    failed = [unit for unit in units if unit.failed]
     why = "; ".join(f"{unit.name}: {unit.why}" for unit in failed) or said.splitlines()[0] if said else ""
     last = failed[0].name if failed else TARGET
-    code = Exit.CONFIGURATION if any(unit.get("ExecMainStatus") == "78" for unit in failed) else Exit.FAILED
+    ended = {unit.get("ExecMainStatus") for unit in failed}
+    told = (Exit.CONFIGURATION, Exit.NO_SUCH_OBJECT)  # what a restart would not change
+    code = next((each for each in told if str(int(each)) in ended), Exit.FAILED)
     return ProblemError(code, "not_started", "the units did not start", why, f"energyctl logs -u {last}")

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from energymarket.exits import Exit, NoSuchObject
-from energymarket.home import household
+from energymarket.home import apart, files, household
 from energymarket.runtime import service
 from energymarket.scenario.opening import open_scenario
 
@@ -16,6 +16,11 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from energymarket.runtime.service import StopFlag
+
+log = logging.getLogger(__name__)
+
+POOL_LETS_GO_S: Final = 20.0
+"""A shard ends within 5 s; the unit's start has 30 s, and the market is still to be joined."""
 
 
 def _words(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -27,10 +32,18 @@ def _words(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 def _serve(words: argparse.Namespace, stop: StopFlag) -> int:
     compiled = open_scenario(words)
-    if not 1 <= words.home <= compiled.homes_count:
-        raise NoSuchObject(f"home {words.home}: the scenario has homes 1 to {compiled.homes_count}")
-    path: Path = words.state / f"home-{words.home}.state"
-    household.keep(compiled, words.run, path, words.home, 1, stop, single=True)
+    home: int = words.home
+    if not 1 <= home <= compiled.homes_count:
+        raise NoSuchObject(f"home {home}: the scenario has homes 1 to {compiled.homes_count}")
+    words.state.mkdir(parents=True, exist_ok=True)
+    if not compiled.homes["single"][home - 1] and home not in apart.homes_in(words.state):
+        apart.leave(words.state, home)
+        fields = {"ENERGY_HOME": home}
+        log.info(
+            "home %d leaves the pool for good: it trades when it is started by itself", home, extra=fields
+        )
+    file = files.of_home(words.state, home)
+    household.keep(compiled, words.run, file, stop, single=True, wait_s=POOL_LETS_GO_S)
     return Exit.OK
 
 

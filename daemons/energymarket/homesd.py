@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from energymarket.exits import ConfigError, Exit, Failure
-from energymarket.home import household, ranges
+from energymarket.home import apart, files, household, ranges
 from energymarket.runtime import service
 from energymarket.runtime.child import die_with_parent, signal_name
 from energymarket.runtime.clock import boottime_ns
@@ -31,6 +31,8 @@ from energymarket.scenario.opening import open_scenario
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+
+    import numpy.typing as npt
 
     from energymarket.runtime.service import StopFlag
 
@@ -47,10 +49,13 @@ SILENCE_HOME_NS: Final = 10_000
 """A shard that is ready and says nothing for so long (and a little longer per home) is frozen: killed."""
 
 LOOK_MS: Final = 250
-"""How often the master looks at its shards, and tells its supervisor that it does."""
+"""How often the master looks at its shards and for homes that leave, and tells its supervisor so."""
 
 STOP_NS: Final = 5_000_000_000
 """Shards end within one slot's bookkeeping; what has not ended by then is killed."""
+
+FILE_FREE_S: Final = 5.0
+"""How long a shard waits for its state file: one that is being stopped, or cut, is free by then."""
 
 
 @dataclass(slots=True)
@@ -64,6 +69,7 @@ class Shard:
     ready: bool = False
     heard_ns: int = 0  # its last word
     deaths: list[int] = field(default_factory=list)
+    leave_by_ns: int | None = None  # it was asked to end, because a home leaves the pool
 
     def frozen(self, now_ns: int) -> bool:
         """Whether it has served and is silent for too long now."""
@@ -78,8 +84,17 @@ class Shard:
 class Pool:
     """The master: starts the shards, replaces a dead one, is ready when all are."""
 
-    def __init__(self, words: argparse.Namespace, ranges: list[tuple[int, int]], stop: StopFlag) -> None:
+    def __init__(
+        self,
+        words: argparse.Namespace,
+        pooled: npt.NDArray[np.bool_],
+        ranges: list[tuple[int, int]],
+        stop: StopFlag,
+    ) -> None:
         self._words = words
+        self._pooled = pooled  # by home, less one: whether the scenario has it in the pool
+        self._still = pooled
+        self._look_ns = 0  # when homes that leave are looked for again
         self._ranges = ranges
         self._shards: list[Shard] = []
         self._stop = stop
@@ -106,8 +121,9 @@ class Pool:
                 self._shards.append(Shard(first, count, *self._spawn(first, count, path)))
             while not self._stop.is_set():
                 self._wait()
-                for shard in self._shards:
-                    self._look_after(shard, path)
+                pooled = self._still_pooled()
+                for shard in list(self._shards):
+                    self._look_after(shard, pooled, path)
                 self._notifier.beat()
             self._notifier.stopping("shards are ending")
         return Exit.OK
@@ -123,6 +139,14 @@ class Pool:
         environment["ENERGY_POOL_PIDFD"] = str(self._own_pidfd)
         process = subprocess.Popen(words, env=environment, pass_fds=(self._own_pidfd,))
         return process, os.pidfd_open(process.pid)
+
+    def _still_pooled(self) -> npt.NDArray[np.bool_]:
+        """The homes that have not left the pool, looked for now and then."""
+        now_ns = boottime_ns()
+        if now_ns >= self._look_ns:
+            self._look_ns = now_ns + LOOK_MS * 1_000_000
+            self._still = without(self._pooled, apart.homes_in(self._words.state))
+        return self._still
 
     def _wait(self) -> None:
         poll = select.poll()
@@ -154,20 +178,50 @@ class Pool:
         elif latest:
             self._notifier.status(text)
 
-    def _look_after(self, shard: Shard, notify: Path) -> None:
-        """Replace a dead shard; it goes on from what the ledger has of it."""
+    def _look_after(self, shard: Shard, pooled: npt.NDArray[np.bool_], notify: Path) -> None:
+        """Replace a dead shard; it goes on from what the ledger has of it. Let homes leave that want to."""
         code = shard.process.poll()
         if self._stop.is_set():
             return
         if code is None:
-            if shard.frozen(boottime_ns()):
-                fields = Occasion.SHARD_FROZEN.fields(homes=shard.text)
-                log.error("shard %s is silent for too long: killed", shard.text, extra=fields)
-                shard.ready = False
-                shard.process.kill()
+            self._look_at_living(shard, pooled, boottime_ns())
             return
         os.close(shard.pidfd)
-        shard.ready = False
+        self._shards.remove(shard)
+        parts = ranges.refine(pooled & _only(shard, pooled), [(shard.first, shard.count)], 1)
+        has_left = parts != [(shard.first, shard.count)]
+        if not has_left or (shard.leave_by_ns is None and code != Exit.TRY_AGAIN):
+            self._count_death(shard, code)
+        for first, count in parts:
+            process, pidfd = self._spawn(first, count, notify)
+            self._shards.append(Shard(first, count, process, pidfd, deaths=list(shard.deaths)))
+        self._shards.sort(key=lambda each: each.first)
+
+    def _look_at_living(self, shard: Shard, pooled: npt.NDArray[np.bool_], now_ns: int) -> None:
+        if shard.frozen(now_ns):
+            fields = Occasion.SHARD_FROZEN.fields(homes=shard.text)
+            log.error("shard %s is silent for too long: killed", shard.text, extra=fields)
+            shard.ready = False
+            shard.process.kill()
+        elif shard.leave_by_ns is None:
+            self._let_leave(shard, pooled, now_ns)
+        elif now_ns > shard.leave_by_ns:
+            log.warning("shard %s does not end: killed", shard.text)
+            shard.process.kill()
+
+    def _let_leave(self, shard: Shard, pooled: npt.NDArray[np.bool_], now_ns: int) -> None:
+        """End a shard of which a home wants to leave; what is left of it is started when it has ended."""
+        leaving = np.flatnonzero(_only(shard, pooled) & ~pooled)
+        if not len(leaving):
+            return
+        for home in (leaving + 1).tolist():
+            fields = Occasion.HOME_LEFT.fields(home=home)
+            log.info("home %d leaves the pool: shard %s is cut", home, shard.text, extra=fields)
+        shard.leave_by_ns = now_ns + STOP_NS
+        shard.process.terminate()
+
+    def _count_death(self, shard: Shard, code: int) -> None:
+        """Say that a shard died; too often ends the pool."""
         now = boottime_ns()
         shard.deaths = [each for each in shard.deaths if each > now - DEATHS_WINDOW_NS] + [now]
         fields = Occasion.SHARD_DIED.fields(homes=shard.text, cause=_how(code))
@@ -176,7 +230,6 @@ class Pool:
             raise ConfigError(f"shard {shard.text} refuses its configuration")
         if len(shard.deaths) > DEATHS_MAX:
             raise Failure(f"shard {shard.text} died {len(shard.deaths)} times within a minute")
-        shard.process, shard.pidfd = self._spawn(shard.first, shard.count, notify)
 
     def _end(self) -> None:
         """Stop every shard, wait for each, kill what does not end."""
@@ -191,6 +244,21 @@ class Pool:
                 log.warning("shard %s does not end: killed", shard.text)
                 shard.process.kill()
                 shard.process.wait()
+
+
+def without(pooled: npt.NDArray[np.bool_], apart_: Iterable[int]) -> npt.NDArray[np.bool_]:
+    """The homes of the pool that have not left it."""
+    left = np.array([home for home in apart_ if home <= len(pooled)], np.int64)
+    still = pooled.copy()
+    still[left - 1] = False
+    return still
+
+
+def _only(shard: Shard, homes: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """The homes of a shard, as a mask."""
+    mask = np.zeros_like(homes)
+    mask[shard.first - 1 : shard.first - 1 + shard.count] = True
+    return mask
 
 
 def _sender(ancillary: Iterable[tuple[int, int, bytes]]) -> int:
@@ -216,18 +284,38 @@ def _words(arguments: Sequence[str] | None) -> argparse.Namespace:
 def _serve(words: argparse.Namespace, stop: StopFlag) -> int:
     compiled = open_scenario(words)
     words.compiled = compiled.directory
+    words.state.mkdir(parents=True, exist_ok=True)
     if words.shard is not None:
         _die_with_parent()
-        first, count = map(int, words.shard.split(":"))
-        path = words.state / f"shard-{first}-{count}.state"
-        household.keep(compiled, words.run, path, first, count, stop, single=False)
+        file = files.of_shard(words.state, *map(int, words.shard.split(":")))
+        household.keep(compiled, words.run, file, stop, single=False, wait_s=FILE_FREE_S)
         return Exit.OK
     wanted = words.shards or compiled.settings.get("service", {}).get("shards", 0)
     pooled = np.asarray(compiled.homes["single"]) == 0
     if not pooled.any():
         raise ConfigError("every home of the scenario is a process of its own", "the pool is not needed")
-    cut = ranges.cut(pooled, wanted or len(os.sched_getaffinity(0)))
-    return Pool(words, cut, stop).run()
+    cut = _cut(words.state, pooled, wanted or len(os.sched_getaffinity(0)), stop)
+    return Pool(words, pooled, cut, stop).run()
+
+
+def _cut(state: Path, pooled: npt.NDArray[np.bool_], shards: int, stop: StopFlag) -> list[tuple[int, int]]:
+    """The ranges of the shards: as their state files are cut already, else as many as there shall be."""
+    kept, alone = _kept(state, stop)
+    found = ranges.refine(without(pooled, [*apart.homes_in(state), *alone]), kept, shards)
+    if kept and len(kept) != shards:
+        log.info("%d shards, as their state was cut: %d are asked for", len(found), shards)
+    return found
+
+
+def _kept(state: Path, stop: StopFlag) -> tuple[list[tuple[int, int]], list[int]]:
+    """What the directory has; a home that opens its file there is waited for."""
+    until_ns = boottime_ns() + round(FILE_FREE_S * 1e9)
+    while True:
+        try:
+            return files.ranges_kept(state)
+        except files.InUse:
+            if boottime_ns() >= until_ns or stop.wait_until(boottime_ns() + household.LOOK_AGAIN_NS):
+                raise
 
 
 def _die_with_parent() -> None:

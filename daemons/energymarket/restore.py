@@ -78,7 +78,6 @@ def put_back(words: argparse.Namespace) -> int:
         owners=owners_of_the_suite() if installed else owners_of(words.state),
         configuration=words.config,
         prepared=words.prepared,
-        cores=len(os.sched_getaffinity(0)) if installed else None,
     )
     with shown() as told:
         done = restore(order, told)
@@ -102,7 +101,6 @@ def _document(words: argparse.Namespace, done: Restored) -> dict[str, object]:
         "hash": manifest.chain_hash,
         "aside": None if done.aside is None else str(done.aside),
         "finished": done.finished,
-        "recut": done.recut,
     }
 
 
@@ -110,8 +108,6 @@ def _lines(words: argparse.Namespace, done: Restored) -> list[str]:
     manifest = done.manifest
     how = "a restore that was cut short is finished" if done.finished else "restored"
     lines = [f"{how}: {words.state} ends with slot {manifest.last_slot}, backed up {manifest.made}"]
-    if done.recut:
-        lines.append("the pool's homes were cut anew: this machine has another number of cores")
     if done.aside is not None:
         lines.append(f"what was there is in {done.aside}")
     return lines

@@ -74,6 +74,14 @@ def test_the_last_prices_are_a_table(market: Suite) -> None:
     assert len(document(market.ctl("price", "--last", "3", "--json"))["prices"]) == 3
 
 
+def test_a_home_that_there_is_not_bothers_no_unit(market: Suite) -> None:
+    """Exit 4 with the homes that there are, though no service manager could be asked here."""
+    found = failure(market.ctl("home", "start", "2000", "--json"))
+    assert (found["code"], found["name"]) == (4, "unknown_home")
+    assert found["message"] == "there is no home 2000"
+    assert failure(market.ctl("home", "stop", "2000", "--json"))["code"] == 4
+
+
 @pytest.mark.parametrize(
     "words",
     [

@@ -263,6 +263,29 @@ def test_after_the_gate_a_batch_is_refused(client: Client, market: Place) -> Non
     assert market.control("Status")["status"]["counts"]["late_batches"] == 1
 
 
+def test_who_handed_in_together_with_others_joins_and_waits_for_the_slot(
+    client: Client, market: Place
+) -> None:
+    """Homes 1 and 2 are in; home 2 alone is told so, refused in that slot, and has its receipt after it."""
+    slot = client.opening()
+    client.trade.start(f"{TRADE}.Submit", submission(batch_of(slot, TRADED), slot), more=False)
+    client.close()
+    alone = Client(market)
+    soon(lambda: market.status()["homes_joined"] == 0, 1, "the lease of both has ended")
+    joined = alone.ask("Join", first=2, count=1, name="alone")
+    assert joined["handed_slot"] == slot
+    assert joined["batch_slot"] is None
+    name, told = alone.refused("Submit", **submission(batch_of(slot, first=2, count=1), slot, id="c"))
+    assert (name, told["reason"]) == ("BatchRefused", "HomesTaken")
+    while alone.notice["committed_slot"] != slot:
+        alone.notice = alone._next()
+    joined = alone.ask("Join", first=2, count=1, name="alone")
+    assert (joined["handed_slot"], joined["batch_slot"]) == (None, slot)
+    _, columns = batch_wire.unpack_receipt(base64.b64decode(joined["receipt"]))
+    assert columns["money_ueur"].tolist() == [-140_000]
+    alone.close()
+
+
 REFUSED: Final[list[tuple[str, dict[str, tuple[Any, ...]]]]] = [
     ("EnergyNegative", {"sold_wh": (-1, 0)}),
     ("EnergyTooLarge", {"bought_wh": (2**31 - 1, 0)}),

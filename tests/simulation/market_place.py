@@ -87,6 +87,7 @@ class Place:
     compiled: Path = Path()
     speed: float = 3600
     slots: int | None = None
+    shards: int | None = None
     daemons: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
     @property
@@ -186,7 +187,8 @@ class Place:
             case ("weather", _, _):
                 return ["energymarket.weatherd", *where, str(self.state / "weather")]
             case ("homes", _, _):
-                return ["energymarket.homesd", *where, str(self.state / "homes")]
+                words = ["energymarket.homesd", *where, str(self.state / "homes")]
+                return words if self.shards is None else [*words, "--shards", str(self.shards)]
             case (_, _, home):
                 return ["energymarket.homed", *where, str(self.state / "homes"), "--home", home]
 

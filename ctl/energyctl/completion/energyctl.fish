@@ -236,8 +236,8 @@ complete -c energyctl -n '__energyctl_at \'restart\'' -l user -d 'The units of y
 complete -c energyctl -n '__energyctl_at \'reset\'' -l state -d 'Set ledger and registers aside, so that a new ledger begins'
 complete -c energyctl -n '__energyctl_at \'reset\'' -l user -d 'The units of your own service manager, not the system\'s'
 
-complete -c energyctl -n '__energyctl_argument \'home\' 0' -a start -d 'Start a home that the scenario has as a process of its own'
-complete -c energyctl -n '__energyctl_argument \'home\' 0' -a stop -d 'Stop a home'
+complete -c energyctl -n '__energyctl_argument \'home\' 0' -a start -d 'Start a home as a process of its own'
+complete -c energyctl -n '__energyctl_argument \'home\' 0' -a stop -d 'Stop a home that is a process of its own'
 
 complete -c energyctl -n '__energyctl_at \'home start\'' -l user -d 'The units of your own service manager, not the system\'s'
 complete -c energyctl -n '__energyctl_argument \'home start\' 0' -a '(__energyctl_ask singles)'

@@ -80,6 +80,15 @@ def read_compiled(directory: Path) -> Compiled:
     return Compiled(directory, str(data["name"]), str(data["title"]), homes_count, singles, live_weather)
 
 
+def left_the_pool(state: Path, homes_count: int) -> tuple[int, ...]:
+    """The homes that were started by themselves once: the pool of this state leaves them out."""
+    try:
+        names = {entry.name for entry in (state / "homes" / "apart").iterdir()}
+    except FileNotFoundError:
+        return ()
+    return tuple(home for home in range(1, homes_count + 1) if str(home) in names)
+
+
 def hold_state(state: Path, scenario: str, *, fresh: bool) -> int:
     """Make or take the state directory and lock it; `fresh` empties it of what is ours."""
     if state.exists() and any(state.iterdir()) and not (state / MARK).is_file():

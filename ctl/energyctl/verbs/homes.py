@@ -44,18 +44,23 @@ def homes(
     if home is not None:
         rows = [row for row in rows if row["home"] == home]
         if not rows:
-            raise ProblemError(
-                Exit.NO_SUCH_OBJECT,
-                "unknown_home",
-                f"there is no home {home}",
-                f"this market has the homes 1 to {reply['total']}",
-                "energyctl homes lists them",
-            )
+            raise unknown_home(home, reply["total"])
         return Answer({"type": "home", **rows[0]}, (_one(rows[0]),))
     table = Table(_HEADINGS, [_row(row) for row in rows])
     text = f"{len(rows)} of {reply['total']} homes"
     more = f"; --first {rows[-1]['home'] + 1} goes on" if rows and rows[-1]["home"] < reply["total"] else ""
     return Answer({"type": "homes", **reply}, (table, text + more))
+
+
+def unknown_home(home: int, total: int) -> ProblemError:
+    """There is no such home, and which there are."""
+    return ProblemError(
+        Exit.NO_SUCH_OBJECT,
+        "unknown_home",
+        f"there is no home {home}",
+        f"this market has the homes 1 to {total}",
+        "energyctl homes lists them",
+    )
 
 
 def _row(row: dict[str, Any]) -> tuple[str, ...]:

@@ -19,6 +19,10 @@ SILENT_S_MAX = 0.2
 """A market that takes longer for its snapshot is shown as frozen: its unit says the rest."""
 
 
+SINGLE_HOMES_SHOWN_MAX = 10
+"""Where more of them are well, the table says how many; the JSON document has them all."""
+
+
 def register(app: typer.Typer) -> None:
     """Add the verb."""
     app.command("status")(status)
@@ -27,7 +31,7 @@ def register(app: typer.Typer) -> None:
 def status(ctx: typer.Context) -> Answer:
     """Show how the market is. Exit code: 0 running, 3 not running, 5 degraded, 75 starting."""
     here = session(ctx)
-    units = systemd.show() if here.run_dir == SYSTEM_RUN else []
+    units = _units() if here.run_dir == SYSTEM_RUN else []
     try:
         found: dict[str, Any] = ask(here, "Status", timeout_s=SILENT_S_MAX if units else TIMEOUT_S)["status"]
     except ProblemError as problem:
@@ -67,6 +71,16 @@ def status(ctx: typer.Context) -> Answer:
     return Answer(data, tuple(blocks), code)
 
 
+def _units() -> list[systemd.Unit]:
+    """All units of the suite, and those of single homes that are not simply stopped."""
+    units = systemd.show((*systemd.ALL, systemd.SINGLE_HOMES))
+    return [unit for unit in units if not (_is_single_home(unit) and unit.state == "inactive")]
+
+
+def _is_single_home(unit: systemd.Unit) -> bool:
+    return unit.name.startswith("energy-home@")
+
+
 def _without_market(problem: ProblemError, units: list[systemd.Unit]) -> Answer:
     """What can be said when the market says nothing: the units' states and reasons."""
     bad = [unit for unit in units if unit.failed]
@@ -88,9 +102,14 @@ def _is_bad(unit: systemd.Unit) -> bool:
 
 
 def _table(units: list[systemd.Unit]) -> Table:
+    well = [unit for unit in units if _is_single_home(unit) and not _is_bad(unit)]
+    hidden = well if len(well) > SINGLE_HOMES_SHOWN_MAX else []
     rows = [
-        (u.name, u.state, u.get("NRestarts", ""), u.get("StatusText", "") or u.why * u.failed) for u in units
+        (u.name, u.state, u.get("NRestarts", ""), u.get("StatusText", "") or u.why * u.failed)
+        for u in units
+        if u not in hidden
     ]
+    rows += [("energy-home@…", "active", "", f"{len(hidden)} single homes")] if hidden else []
     return Table(("unit", "state", ">restarts", "says"), rows)
 
 

@@ -120,12 +120,13 @@ def _order(
     state_fd = prepare.hold_state(state_dir, checked.name, fresh=fresh)
     stack.callback(os.close, state_fd)
     compiled = prepare.read_compiled(prepare.compile_scenario(scenario, homes, seed, as_json=here.as_json))
+    left = prepare.left_the_pool(state_dir, compiled.homes_count)
     plan = Plan(
         compiled=compiled.directory,
         run=run,
         state=state_dir,
         homes_count=compiled.homes_count,
-        single_homes=compiled.single_homes,
+        single_homes=tuple(sorted({*compiled.single_homes, *left})),
         live_weather=compiled.live_weather,
         source=Path(checked.path).absolute(),
         shards=shards,

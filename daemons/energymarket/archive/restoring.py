@@ -9,12 +9,14 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from energymarket.archive import exchange, guards, recut
+from energymarket.archive import exchange, guards
 from energymarket.archive.exchange import Decision
 from energymarket.archive.manifest import HOMES, LEDGER, MARKET, SCENARIO
 from energymarket.archive.places import copy_durably, durable, room
 from energymarket.archive.tarball import Tarball, room_for
 from energymarket.archive.verifying import check_unpacked, hash_at, no_room
+from energymarket.home import apart
+from energymarket.home.files import of_home
 from energymarket.scenario import cache
 from energymarket.scenario import compiled as compiling
 
@@ -41,7 +43,6 @@ class Order:
     owners: Mapping[str, Owner] = field(default_factory=dict)  # of market, homes and scenario
     configuration: Path | None = None  # the suite's, where there is one
     prepared: Path | None = None  # where the configuration check leaves what a start needs
-    cores: int | None = None  # cut the pool as a start on so many cores does; None: leave it as it was
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +52,6 @@ class Restored:
     manifest: Manifest
     aside: Path | None  # where the state of before lies now
     finished: bool  # an earlier restore of this backup had been cut short, and is done now
-    recut: bool  # the pool's homes lie in other files than in the backup
 
 
 def restore(order: Order, told: Told, step: Callable[[str], None] = log.debug) -> Restored:
@@ -66,7 +66,7 @@ def restore(order: Order, told: Told, step: Callable[[str], None] = log.debug) -
         cut_short = exchange.pending(state)
         aside = None if cut_short is None else exchange.finish(state, cut_short, step)
     if cut_short is not None and cut_short.seal == manifest.seal:
-        return Restored(manifest, aside, finished=True, recut=False)
+        return Restored(manifest, aside, finished=True)
     with ExitStack() as stack:
         guards.lock_out(stack, state)
         if order.prepared is None:
@@ -74,16 +74,14 @@ def restore(order: Order, told: Told, step: Callable[[str], None] = log.debug) -
         guards.refuse_version(manifest, force=order.force)
         incoming = stack.enter_context(_room_beside(state))
         compiled = _verify(order, ball, incoming, told, step)
-        cut_anew = False
-        if order.cores is not None:
-            cut_anew = recut.recut(incoming / HOMES, manifest, compiled, order.cores)
+        _set_apart(incoming / HOMES, manifest, compiled)
         _seat(order, manifest, incoming)
         step("ready")
         decision = Decision(f"before-{order.stamp}", manifest.seal, manifest.last_slot)
         exchange.decide(state, decision)
         step("decided")
         aside = exchange.finish(state, decision, step)
-    return Restored(manifest, aside, finished=False, recut=cut_anew)
+    return Restored(manifest, aside, finished=False)
 
 
 @contextmanager
@@ -124,6 +122,14 @@ def _verify(order: Order, ball: Tarball, incoming: Path, told: Told, step: Calla
         guards.refuse_other_history(present, hash_at(incoming / LEDGER, present.last_slot), force=force)
     step("verified")
     return compiled
+
+
+def _set_apart(homes: Path, manifest: Manifest, compiled: Compiled) -> None:
+    """Homes that had left the pool have left it: the next start starts them by themselves."""
+    single = compiled.homes["single"]
+    for each in manifest.ranges:
+        if homes.parent / each.file == of_home(homes, each.first).path and not single[each.first - 1]:
+            apart.leave(homes, each.first)
 
 
 def _seat(order: Order, manifest: Manifest, incoming: Path) -> None:

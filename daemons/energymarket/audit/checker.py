@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from energymarket.audit import bills, physics
-from energymarket.audit.accounts import READINGS, Accounts
+from energymarket.audit.accounts import HOMES_MAX, READINGS, Accounts, Mask
 from energymarket.audit.chain import Chain
 from energymarket.audit.findings import Finding, Findings, Kind
 from energymarket.audit.opened import Notes, Opened, notes_of, opened
@@ -77,7 +77,7 @@ class Checker:
         self._stretch_totals: Counter[str] = Counter()  # of the slots since a stretch began, from their rows
         self._checkpoints: dict[int, Checkpoint] = {}
         self._orders: dict[int, list[OrderRow]] = {}
-        self._with_registers: dict[int, int] = {}  # first home of a file -> homes
+        self._with_registers: Mask = np.zeros(0, np.bool_)  # by home, whatever files it has shared
         self._last_row: SlotRow | None = None
         self._chain.begin(facts, scenario_hash)
 
@@ -273,17 +273,23 @@ class Checker:
             if before is not None and before.path == each.path:
                 physics.check_pair(before, each, self.findings)
             self.accounts.compare(each, self.findings)
-            self._with_registers[each.first] = each.state.count
+            self._mark(each)
             before = each
+
+    def _mark(self, registers: Registers) -> None:
+        last = min(int(registers.home[-1]), HOMES_MAX)
+        more = np.zeros(max(0, last - len(self._with_registers)), np.bool_)
+        self._with_registers = np.append(self._with_registers, more)
+        self._with_registers[registers.first - 1 : last] = True
 
     def result(self) -> Result:
         """What there is to say so far."""
         compared = int(np.count_nonzero(self.accounts.compared))
-        with_registers = sum(self._with_registers.values())
+        with_registers = int(np.count_nonzero(self._with_registers))
         notes = []
         if self.compiled is None and not self._chain_only:
             notes.append("no compiled scenario: tariff, floor, cap, factors and batteries were not checked")
-        if not self._with_registers and not self._chain_only:
+        if not with_registers and not self._chain_only:
             notes.append("no registers: nothing was held against what the homes measured")
         return Result(
             slots=self._slots,

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 READS_MAX: Final = 5
 """A generation that changes while it is read is read again; a home writes it once per slot."""
 
+PATTERNS: Final = ("shard-*.state", "home-*.state")
+
 Generation: TypeAlias = tuple[Header, State | None] | str
 """Header and state (None while it is written), or what is wrong with it."""
 
@@ -47,21 +49,35 @@ class Registers:
 
 
 def read_all(directory: Path, findings: Findings, scenario_hash: str | None) -> list[Registers]:
-    """Every generation of every state file, the older of a file first."""
-    found: list[Registers] = []
-    for pattern in ("shard-*.state", "home-*.state"):
-        for path in sorted(directory.glob(pattern)):
-            found += _read(path, findings, scenario_hash)
-    return found
+    """Every generation of every state file, the older of a file first.
+
+    A file whose homes part is cut into others and then goes: where one has gone meanwhile, the others are
+    looked for. For a moment both are there and say the same.
+    """
+    found: dict[Path, list[Registers]] = {}
+    for _ in range(READS_MAX):
+        listed = [path for pattern in PATTERNS for path in sorted(directory.glob(pattern))]
+        gone = False
+        for path in listed:
+            if path not in found:
+                read = _read(path, findings, scenario_hash)
+                if read is None:
+                    gone = True
+                else:
+                    found[path] = read
+        if not gone:
+            break
+    return [registers for read in found.values() for registers in read]
 
 
-def _read(path: Path, findings: Findings, scenario_hash: str | None) -> list[Registers]:
+def _read(path: Path, findings: Findings, scenario_hash: str | None) -> list[Registers] | None:
+    """The generations of a file; None if it has gone."""
     generations: list[Generation] = []
     for _ in range(READS_MAX):
         try:
             data = path.read_bytes()
         except FileNotFoundError:
-            return []  # moved away between listing and reading
+            return None  # moved away between listing and reading
         generations = [generation_of(data, number) for number in (0, 1)]
         if not any(isinstance(each, str) for each in generations):
             break

@@ -224,19 +224,24 @@ class Market:
     def hear_batch(self, batch: Batch) -> list[Refusal]:
         """Book a batch into the open slot, or say why not. The same range again replaces what it said."""
         problems = settlement.check(batch, self.rules.homes, self.accounts.readings)
-        if not problems and self._overlaps(batch):
+        if not problems and self.has_handed_in_otherwise(batch.first, batch.count):
             problems = [Refusal.HOMES_TAKEN]
         if not problems:
             self.batches[batch.first, batch.count] = batch
         return problems
 
-    def _overlaps(self, batch: Batch) -> bool:
+    def has_handed_in_otherwise(self, first: int, count: int) -> bool:
         """Whether another range with some of these homes is in: leases may change hands within a slot."""
-        end = batch.first + batch.count
         return any(
-            first < end and batch.first < first + count and (first, count) != (batch.first, batch.count)
-            for first, count in self.batches
+            other < first + count and first < other + size and (other, size) != (first, count)
+            for other, size in self.batches
         )
+
+    def has_handed_in(self, first: int, count: int) -> bool:
+        """Whether a batch of the open slot is in that has all of these homes."""
+        if (first, count) in self.batches:
+            return True
+        return any(other <= first and first + count <= other + size for other, size in self.batches)
 
     def hear_order(self, home: int, energy_wh: int, order_id: str) -> Order:
         """The receipt of a single order (above zero: a sale). An id seen before gets its receipt again."""

@@ -23,7 +23,10 @@ STATE_COLUMNS: Final[tuple[tuple[str, np.dtype], ...]] = (
 )
 """A fleet's state: columns back to back in this order, one value per home each."""
 
-STATE_BYTES_PER_HOME: Final = sum(dtype.itemsize for _, dtype in STATE_COLUMNS)
+STATE_WIDTHS: Final = tuple(dtype.itemsize for _, dtype in STATE_COLUMNS)
+"""Bytes of a home in each column."""
+
+STATE_BYTES_PER_HOME: Final = sum(STATE_WIDTHS)
 
 
 class State:

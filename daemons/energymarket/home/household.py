@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from energymarket.core.fleet import Fleet
 from energymarket.exits import ConfigError, Exit, Failure, SecondInstance
+from energymarket.home import files
 from energymarket.home.books import Books
 from energymarket.home.keeper import Keeper
 from energymarket.home.session import Session
 from energymarket.runtime import memory
+from energymarket.runtime.clock import boottime_ns
 from energymarket.runtime.notify import Notifier
 from energymarket.transport import resources
 from energymarket.transport.generation import GenerationError, GenerationFault
@@ -21,8 +23,13 @@ from energymarket.transport.queue import OfferQueue, QueueGone
 if TYPE_CHECKING:
     import argparse
 
+    from energymarket.home.files import StateFile
     from energymarket.runtime.service import StopFlag
     from energymarket.scenario.compiled import Compiled
+
+
+LOOK_AGAIN_NS: Final = 50_000_000
+"""How often a file that another process has is looked at: a file's lock tells nobody that it is free."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -40,21 +47,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def keep(
-    compiled: Compiled, run_dir: Path, path: Path, first: int, count: int, stop: StopFlag, *, single: bool
+    compiled: Compiled, run_dir: Path, file: StateFile, stop: StopFlag, *, single: bool, wait_s: float = 0
 ) -> None:
-    """Run the homes first .. first + count - 1 until asked to stop."""
+    """Run the homes of a state file until asked to stop.
+
+    Whoever has them still, among others, is waited for so long.
+    """
     memory.keep_freed_memory()
-    path.parent.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
         ipc = resources.ensure(run_dir)
-        fleet = Fleet(compiled, first, count)
-        name = f"home {first}" if single else f"shard {first}+{count}"
+        fleet = Fleet(compiled, file.first, file.count)
+        name = f"home {file.first}" if single else f"shard {file.first}+{file.count}"
         notifier = Notifier()
         stack.callback(notifier.close)
-        session = Session(run_dir, first, count, name, stop, notifier.beat)
+        session = Session(run_dir, file.first, file.count, name, stop, notifier.beat)
         stack.callback(session.close)
         try:
-            books = Books(path, fleet, bytes.fromhex(compiled.hash))
+            books = _opened(file, fleet, bytes.fromhex(compiled.hash), notifier, stop, wait_s)
+            if books is None:
+                return
             stack.callback(books.close)
             Keeper(
                 compiled,
@@ -75,3 +86,22 @@ def keep(
                 raise SecondInstance(str(error)) from error
             hint = "the registers do not fit the ledger: use the --state of both"
             raise ConfigError(str(error), hint) from error
+
+
+def _opened(
+    file: StateFile, fleet: Fleet, identity: bytes, notifier: Notifier, stop: StopFlag, wait_s: float
+) -> Books | None:
+    """The books, once nobody else has any of their homes; None when asked to stop."""
+    until_ns = boottime_ns() + round(wait_s * 1e9)
+    while not stop.is_set():
+        try:
+            with files.claimed(file, identity):
+                return Books(file.path, fleet, identity)
+        except files.InUse as error:
+            if boottime_ns() >= until_ns:
+                hint = "energyctl status shows whether the pool is well; then start it again"
+                raise Failure(f"{file.text}: waited {wait_s:g} s; {error}", hint, Exit.TRY_AGAIN) from error
+            notifier.status(f"waiting for {file.text}: {error}")
+        notifier.beat()
+        stop.wait_until(boottime_ns() + LOOK_AGAIN_NS)
+    return None

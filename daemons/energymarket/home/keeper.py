@@ -78,6 +78,7 @@ class Keeper:
         self._handed: Handed | None = None
         self._done = -1  # last slot that was lived with the market
         self._gated = -1  # last slot whose gate closed without us
+        self._handed_slot: int | None = None  # the open slot, handed in by the shard that the homes have left
         self._degraded = False
         self._bill_ueur = 0  # since this process started; the ledger has it from the beginning
 
@@ -87,8 +88,13 @@ class Keeper:
             joined = self._session.join()
             if joined is None:
                 break
-            self._resume(joined)
-            self._notifier.ready(self._status("joined"))
+            self._handed_slot = joined.handed_slot
+            if joined.handed_slot is None:
+                self._resume(joined)
+                self._notifier.ready(self._status("joined"))
+            else:
+                # What they are to go on from is known when that slot is settled.
+                self._notifier.ready(self._status(f"joined; slot {joined.handed_slot} was handed in before"))
             try:
                 self._serve()
             except Lost:
@@ -120,6 +126,11 @@ class Keeper:
             notice = self._session.notice()
             if notice is None:
                 return
+            if self._handed_slot is not None:
+                committed: int | None = notice["committed_slot"]
+                if committed is not None and committed >= self._handed_slot:
+                    return  # and join again: now the market knows their receipt
+                continue
             page = self._clock.read()
             if page is None:
                 continue

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     import numpy.typing as npt
 
 
@@ -16,11 +18,41 @@ def cut(pooled: npt.NDArray[np.bool_], shards: int) -> list[tuple[int, int]]:
 
     A home that is a process of its own ends a range, so there may be more ranges than asked for.
     """
-    edges = np.flatnonzero(np.diff(np.concatenate(([False], pooled, [False])).astype(np.int8)))
-    runs = list(zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True))
-    size = max(1, -(-int(pooled.sum()) // max(1, shards)))
+    return _parts(pooled, _size(pooled, shards))
+
+
+def refine(
+    pooled: npt.NDArray[np.bool_], kept: Iterable[tuple[int, int]], shards: int
+) -> list[tuple[int, int]]:
+    """The ranges of an earlier cut, without the homes that have left the pool since.
+
+    A range that nobody has left stays as it is, and no two are joined: each has its state in a file of its
+    own. Homes of the pool that no range has are cut as if they were all new.
+    """
+    found, left = [], pooled.copy()
+    for first, count in kept:
+        inside = np.zeros_like(pooled)
+        inside[first - 1 : first - 1 + count] = True
+        found += [(start + 1, end - start) for start, end in _runs(pooled & inside)]
+        left &= ~inside
+    return sorted(found + _parts(left, _size(pooled, shards)))
+
+
+def _size(pooled: npt.NDArray[np.bool_], shards: int) -> int:
+    """Homes of a shard."""
+    return max(1, -(-int(pooled.sum()) // max(1, shards)))
+
+
+def _runs(homes: npt.NDArray[np.bool_]) -> list[tuple[int, int]]:
+    """Where homes stand without a gap: index of the first, and of the one after the last."""
+    edges = np.flatnonzero(np.diff(np.concatenate(([False], homes, [False])).astype(np.int8)))
+    return list(zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True))
+
+
+def _parts(homes: npt.NDArray[np.bool_], size: int) -> list[tuple[int, int]]:
+    """Every run in as few parts of nearly equal size as are not larger than `size`."""
     found = []
-    for start, end in runs:
+    for start, end in _runs(homes):
         parts = -(-(end - start) // size)
         bounds = [start + (end - start) * part // parts for part in range(parts + 1)]
         found += [(low + 1, high - low) for low, high in pairwise(bounds)]

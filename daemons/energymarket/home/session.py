@@ -35,6 +35,9 @@ BEAT_MS: Final = 250
 ANSWER_S: Final = 10.0
 """Of Join, Buy and Sell. A receipt of a batch is awaited until the slot must be over."""
 
+STOP_NS: Final = 4_000_000_000
+"""How long an answer is still awaited when asked to stop: a market that stops answers within 3 s."""
+
 INLINE_BYTES_MAX: Final = 32_768
 """A batch up to this size goes inline; a larger one as a sealed memory file."""
 
@@ -49,6 +52,7 @@ class Joined:
 
     batch_slot: int | None  # last slot of which the ledger has a batch of them
     receipt: dict[str, Any] | None  # its columns
+    handed_slot: int | None  # the open slot, if they have handed in together with others
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +77,7 @@ class Session:
         self._beat = beat
         self._trade: Connection | None = None
         self._watch: Connection | None = None
+        self._stop_by_ns = 0  # when an answer is no longer waited for; 0: nobody has asked us to stop
 
     def close(self) -> None:
         """Hang up."""
@@ -98,16 +103,25 @@ class Session:
 
     def _join_once(self) -> Joined:
         self.close()
-        self._trade = Connection(self._path, ANSWER_S, self._beat).open()
+        self._trade = Connection(self._path, ANSWER_S, self._while_waiting).open()
         asked = {"first": self._first, "count": self._count, "name": self._name}
         answer = self._trade.call(f"{TRADE}.Join", asked).parameters
         self._watch = Connection(self._path, ANSWER_S).open()
         self._watch.start(f"{TRADE}.Watch")
-        receipt = answer.get("receipt")
+        receipt, handed_slot = answer.get("receipt"), answer.get("handed_slot")
         if receipt is None:
-            return Joined(answer.get("batch_slot"), None)
+            return Joined(answer.get("batch_slot"), None, handed_slot)
         _, columns = batch_wire.unpack_receipt(base64.b64decode(receipt))
-        return Joined(answer["batch_slot"], columns)
+        return Joined(answer["batch_slot"], columns, handed_slot)
+
+    def _while_waiting(self) -> None:
+        """Nobody who is asked to stop waits for the rest of a long slot: what was handed in stays there."""
+        self._beat()
+        if not self._stop.is_set():
+            return
+        self._stop_by_ns = self._stop_by_ns or boottime_ns() + STOP_NS
+        if boottime_ns() >= self._stop_by_ns:
+            raise Disconnected("asked to stop before the answer came")
 
     def notice(self) -> dict[str, Any] | None:
         """The latest notice, awaited; None when asked to stop. Raises Lost."""

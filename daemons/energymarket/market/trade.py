@@ -158,7 +158,7 @@ class TradeDesk:
         """A connection is gone: its leases end, what it handed in stays."""
         self.watchers.pop(peer, None)
         for lease in self.leases.release(peer):
-            self._tell("homes %s have left (%s)", lease.text, lease.name)
+            self._tell("left", lease)
         for key in [key for key, call in self.pending.items() if call.peer.id == peer]:
             del self.pending[key]
 
@@ -175,10 +175,11 @@ class TradeDesk:
         name = (call.parameters.get("name") or f"pid {call.peer.pid}")[:NAME_CHARACTERS_MAX]
         lease = Lease(first, count, call.peer.id, call.peer.uid, name)
         self.leases.grant(lease)
-        self._tell("homes %s have joined (%s)", lease.text, name)
+        self._tell("joined", lease)
         market = self.owner.market
         heard = int(market.accounts.last_slot[first - 1 : first - 1 + count].max())
         receipt = self._receipt_of(heard, first, count) if heard >= 0 else None
+        handed_in = market.opening is not None and market.has_handed_in_otherwise(first, count)
         call.reply(
             {
                 "lease": lease.text,
@@ -186,6 +187,7 @@ class TradeDesk:
                 "committed_slot": market.slot if market.slot >= 0 else None,
                 "batch_slot": heard if heard >= 0 else None,
                 "receipt": None if receipt is None else base64.b64encode(receipt).decode(),
+                "handed_slot": market.opened().slot if handed_in else None,
             }
         )
 
@@ -197,11 +199,12 @@ class TradeDesk:
         columns = receipt_columns(last.settlement, first, count)
         return batch_wire.pack_receipt(columns, slot=slot, epoch=0, first=first)
 
-    def _tell(self, text: str, *about: object) -> None:
+    def _tell(self, what: str, lease: Lease) -> None:
         """A line in the journal, of so many between two commits: a storm of joins floods no disk."""
         self._told += 1
         if self._told <= LINES_PER_SLOT_MAX:
-            log.info(text, *about)
+            fields = {"ENERGY_HOME": lease.first} if lease.count == 1 else None
+            log.info("homes %s have %s (%s)", lease.text, what, lease.name, extra=fields)
 
     def _submit(self, call: Call) -> None:
         batch, slot, epoch = self._read(call)
@@ -304,8 +307,8 @@ class TradeDesk:
 
     def all_handed_in(self) -> bool:
         """Whether every lease has its batch in."""
-        handed = self.owner.market.batches
-        return all((lease.first, lease.count) in handed for lease in self.leases)
+        market = self.owner.market
+        return all(market.has_handed_in(lease.first, lease.count) for lease in self.leases)
 
     def settle(self, closed: Closed) -> None:
         """The slot is durable: every batch gets its receipt."""

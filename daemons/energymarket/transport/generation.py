@@ -172,10 +172,7 @@ class GenerationFile:
 
     def _header(self, generation: int) -> Header | None:
         at = generation * HEADER_STEP
-        try:
-            return Header.unpack(self._map[at : at + HEADER_BYTES])
-        except WireError:
-            return None
+        return _unpacked(self._map[at : at + HEADER_BYTES])
 
     def _headers(self) -> Iterator[Header | None]:
         return (self._header(generation) for generation in (0, 1))
@@ -202,26 +199,61 @@ class GenerationFile:
                 )
 
 
+@contextlib.contextmanager
+def held(path: Path) -> Iterator[int]:
+    """A locked descriptor of the file of this name. FileNotFoundError, or GenerationError LOCKED."""
+    descriptor = _open_locked(path)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def headers_of(descriptor: int) -> tuple[Header | None, Header | None]:
+    """Both headers of an open file; None for one that is torn."""
+    first, second = (_unpacked(os.pread(descriptor, HEADER_BYTES, at)) for at in (0, HEADER_STEP))
+    return first, second
+
+
+def _unpacked(raw: bytes) -> Header | None:
+    try:
+        return Header.unpack(raw)
+    except WireError:
+        return None
+
+
+def _open_locked(path: Path) -> int:
+    """Open and lock the file that has this name; FileNotFoundError if there is none."""
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        try:
+            _lock(descriptor, path)
+            here, there = os.fstat(descriptor), path.stat()
+        except FileNotFoundError:
+            os.close(descriptor)  # removed between opening and locking
+            continue
+        except BaseException:
+            os.close(descriptor)
+            raise
+        if (here.st_dev, here.st_ino) == (there.st_dev, there.st_ino):
+            return descriptor
+        os.close(descriptor)
+
+
 def _open_or_create(path: Path, shape: Shape) -> int:
     """A locked descriptor of the file at this path, made first if there is none."""
     while True:
         try:
-            descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+            descriptor = _open_locked(path)
         except FileNotFoundError:
             _create(path, shape)
             continue
         try:
-            _lock(descriptor, path)
-            here, there = os.fstat(descriptor), path.stat()
-            if (here.st_dev, here.st_ino) == (there.st_dev, there.st_ino):
-                _check_size(here.st_size, path, shape)
-                return descriptor
-        except FileNotFoundError:
-            pass  # removed between opening and locking
+            _check_size(os.fstat(descriptor).st_size, path, shape)
         except BaseException:
             os.close(descriptor)
             raise
-        os.close(descriptor)
+        return descriptor
 
 
 def _lock(descriptor: int, path: Path) -> None:
@@ -255,10 +287,11 @@ def _create(path: Path, shape: Shape) -> None:
     finally:
         os.close(descriptor)
         fresh.unlink()
-    _sync_directory(path.parent)
+    sync_directory(path.parent)
 
 
-def _sync_directory(directory: Path) -> None:
+def sync_directory(directory: Path) -> None:
+    """Make durable which names a directory has."""
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)

@@ -54,12 +54,15 @@ method Price() -> (
 
 # Lease the homes first .. first + count - 1 to this connection. The answer names the last slot of
 # which the ledger holds a batch of them, with its receipt (packed, base64), if there is one.
+# handed_slot is the open slot if some of these homes are in it already, in a batch of another range:
+# none of this range is accepted in it. Join again when it is committed, for its receipt.
 method Join(first: int, count: int, name: ?string) -> (
   lease: string,
   homes: int,
   committed_slot: ?int,
   batch_slot: ?int,
-  receipt: ?string
+  receipt: ?string,
+  handed_slot: ?int
 )
 
 # Buy or sell for a leased home in the open slot. The same id again gets the same receipt.

@@ -55,11 +55,10 @@ class Made:
         state: Path,
         *,
         force: bool = False,
-        cores: int | None = None,
         step: Callable[[str], None] = lambda _step: None,
     ) -> Restored:
         """Put the backup in the place of a state."""
-        order = Order(self.file, state, force, STAMP, owners_of(state), cores=cores)
+        order = Order(self.file, state, force, STAMP, owners_of(state))
         return restore(order, quiet, step)
 
     def forge(self, change: Callable[[Manifest, Path], Manifest]) -> None:

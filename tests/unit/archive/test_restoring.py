@@ -20,6 +20,7 @@ from energymarket.archive import manifest as manifests
 from energymarket.archive.manifest import BackupDamaged, Manifest
 from energymarket.archive.tarball import Tarball, member_of
 from energymarket.exits import ConfigError, Exit, Failure, NoSuchObject, SecondInstance
+from energymarket.home import apart, files
 from energymarket.scenario import toml
 from tests.simulation.small_market import START, SmallMarket, compile_small
 from tests.unit.archive.made_backup import STAMP, Made, check, made, spots, tree
@@ -372,35 +373,18 @@ def test_a_cut_short_restore_of_another_backup_is_finished_first(backup: Made) -
     assert check(backup.state, backup.market.compiled).last_slot == START + 5
 
 
-# another number of cores
-
-
-@pytest.mark.parametrize(
-    ("cores", "files"), [(1, ["1-4"]), (2, ["1-2", "3-2"]), (4, ["1-1", "2-1", "3-1", "4-1"])]
-)
-def test_on_a_machine_with_other_cores_the_homes_are_cut_anew(
-    backup: Made, cores: int, files: list[str]
-) -> None:
-    """Each file is one that the pool of that machine will open, and every register is in it."""
+def test_a_home_that_had_left_the_pool_has_left_it(backup: Made) -> None:
+    """Its registers have a file of their own in the backup, and the next start finds whom to start."""
+    homes = backup.state / "homes"
+    with files.claimed(files.of_home(homes, 3), bytes.fromhex(backup.market.compiled.hash)):
+        assert files.of_home(homes, 3).path.exists()
+    backup.file.unlink()
+    backup.back_up()
     new = backup.directory / "new"
-    done = backup.restore(new, cores=cores)
-    assert done.recut == (cores != 2)
-    assert sorted(path.name for path in (new / "homes").iterdir()) == [
-        f"shard-{each}.state" for each in files
-    ]
+    backup.restore(new)
+    assert sorted(path.name for path in (new / "homes").glob("*.state")) == [
+        "home-3.state", "shard-1-2.state", "shard-4-1.state",
+    ]  # fmt: skip
+    assert apart.homes_in(new / "homes") == {3}
     result = check(new, backup.market.compiled)
     assert (result.findings, result.homes_compared, result.homes_uncompared) == ([], 4, 0)
-
-
-def test_shards_of_different_slots_have_no_common_cut(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A shard that was late cannot be joined with one that was not: refused, with both ways out."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    found = Made(tmp_path, SmallMarket(tmp_path / "state"))
-    found.market.play(2)
-    found.market.play(1, late=(0,))
-    found.back_up()
-    with pytest.raises(Failure, match="2 shards are of different slots"):
-        found.restore(tmp_path / "new", cores=1)
-    assert found.restore(tmp_path / "new", cores=2).recut is False

@@ -10,6 +10,7 @@ from energymarket.audit.findings import Findings, Kind
 from energymarket.audit.physics import check_pair, check_state
 from energymarket.audit.register_files import read_all
 from energymarket.core.state import State
+from energymarket.home import files
 from energymarket.transport.generation import GenerationFile
 from energymarket.wire.state_file import HEADER_BYTES, HEADER_STEP, NO_SLOT, PAGE_BYTES, Header
 from tests.simulation.small_market import SHARDS, SmallMarket
@@ -22,6 +23,27 @@ def market(tmp_path: Path) -> SmallMarket:
     made.play(4)
     made.close()
     return made
+
+
+def test_registers_that_are_cut_while_they_are_read_are_all_read(
+    market: SmallMarket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file of homes 1 and 2 goes between listing and reading: home 1 and home 2 are read instead."""
+    read_bytes = Path.read_bytes
+
+    def cut_first(path: Path) -> bytes:
+        if path == path_of(market) and path.exists():
+            with files.claimed(files.of_home(market.homes, 2), bytes.fromhex(market.compiled.hash)):
+                pass
+        return read_bytes(path)
+
+    monkeypatch.setattr(Path, "read_bytes", cut_first)
+    findings = Findings()
+    found = read_all(market.homes, findings, market.compiled.hash)
+    assert [(each.first, each.state.count, each.settled) for each in found] == [
+        (3, 2, False), (3, 2, True), (1, 1, False), (1, 1, True), (2, 1, False), (2, 1, True),
+    ]  # fmt: skip
+    assert len(findings) == 0
 
 
 def path_of(market: SmallMarket) -> Path:

@@ -294,6 +294,27 @@ def test_new_coefficients_count_from_the_next_slot_on() -> None:
     assert market.open_slot(FIRST + 1, CALM).prices.price == 150_000
 
 
+def test_whoever_is_in_another_range_of_the_slot_is_in() -> None:
+    """Homes 2 and 3 have handed in: 2 alone has, 1 and 2 have only in part, 1 and 4 have not."""
+    market, meters = fresh(), Meters()
+    market.open_slot(FIRST, CALM)
+    assert market.hear_batch(meters.batch(first=2, count=2)) == []
+    told = {
+        homes: (market.has_handed_in(*homes), market.has_handed_in_otherwise(*homes))
+        for homes in ((2, 2), (2, 1), (3, 1), (1, 2), (1, 4), (1, 1), (4, 1))
+    }
+    assert told == {
+        (2, 2): (True, False),
+        (2, 1): (True, True),
+        (3, 1): (True, True),
+        (1, 2): (False, True),
+        (1, 4): (False, True),
+        (1, 1): (False, False),
+        (4, 1): (False, False),
+    }
+    assert market.hear_batch(meters.batch(first=2, count=1)) == [Refusal.HOMES_TAKEN]
+
+
 def test_accounts_are_packed_and_unpacked() -> None:
     """Six columns of eight bytes per home; any other size is no checkpoint of this market."""
     market, meters = fresh(), Meters()

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from energyctl.up.core import Role
 from energyctl.up.plan import Plan, commands, environment
+from energyctl.up.prepare import left_the_pool
 
 
 def plan(**changes: object) -> Plan:
@@ -79,3 +80,13 @@ def test_live_weather_is_fetched_by_a_program_of_its_own() -> None:
     state = found["weather"][found["weather"].index("--state") + 1]
     assert found["fetch"][2] == "energymarket.weather_fetch"
     assert found["fetch"][found["fetch"].index("--state") + 1] == state
+
+
+def test_a_home_that_has_left_the_pool_is_started_by_itself_again(tmp_path: Path) -> None:
+    """Numbers of homes of the scenario count, whatever else lies there."""
+    assert left_the_pool(tmp_path, 20) == ()
+    apart = tmp_path / "homes" / "apart"
+    apart.mkdir(parents=True)
+    for name in ("7", "20", "21", "0", "03", "x", "٣"):
+        (apart / name).touch()
+    assert left_the_pool(tmp_path, 20) == (7, 20)

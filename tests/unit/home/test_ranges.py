@@ -1,0 +1,58 @@
+"""How the pool is cut: every home of it once, and a cut that was made stays but for those who left."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from energymarket.home import ranges
+
+
+def homes_of(cut: list[tuple[int, int]]) -> list[int]:
+    return [home for first, count in cut for home in range(first, first + count)]
+
+
+def pool(homes: int, *apart: int) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
+    found = np.ones(homes, np.bool_)
+    found[np.array(apart, np.int64) - 1] = False
+    return found
+
+
+@given(st.lists(st.booleans(), min_size=1, max_size=200), st.integers(1, 9))
+def test_a_cut_has_every_home_of_the_pool_once(pooled: list[bool], shards: int) -> None:
+    """In order, none twice, none that is a process of its own, and no shard larger than its share."""
+    found = ranges.cut(np.array(pooled), shards)
+    assert homes_of(found) == [at + 1 for at, flag in enumerate(pooled) if flag]
+    assert all(count <= -(-sum(pooled) // shards) for _, count in found)
+
+
+def test_a_home_that_leaves_cuts_its_own_range_only() -> None:
+    """1,000 homes in two shards; home 7 leaves: 1 to 6 and 8 to 500 remain of the first, the second stays."""
+    assert ranges.cut(pool(1000), 2) == [(1, 500), (501, 500)]
+    assert ranges.refine(pool(1000, 7), [(1, 500), (501, 500)], 2) == [(1, 6), (8, 493), (501, 500)]
+
+
+def test_the_cut_of_the_first_start_is_kept_on_a_machine_with_more_cores() -> None:
+    """Two shards stay two, though four are asked for now; the first and the last home may leave."""
+    kept = [(1, 500), (501, 500)]
+    assert ranges.refine(pool(1000), kept, 4) == kept
+    assert ranges.refine(pool(1000, 1, 1000), kept, 4) == [(2, 499), (501, 499)]
+
+
+def test_homes_without_a_state_are_cut_as_if_new() -> None:
+    """Of four shards only the first had written a state: the others are cut as they would have been."""
+    assert ranges.refine(pool(1000), [(1, 250)], 4) == [(1, 250), (251, 250), (501, 250), (751, 250)]
+
+
+@given(st.data())
+def test_refining_loses_no_home_and_joins_no_ranges(data: st.DataObject) -> None:
+    """Whoever leaves: the rest of the pool is there once, and each range lies in one of the old ranges."""
+    homes, shards = data.draw(st.integers(1, 120)), data.draw(st.integers(1, 6))
+    kept = ranges.cut(pool(homes), shards)
+    gone = data.draw(st.sets(st.integers(1, homes)))
+    found = ranges.refine(pool(homes, *gone), kept, data.draw(st.integers(1, 6)))
+    assert homes_of(found) == [home for home in range(1, homes + 1) if home not in gone]
+    for first, count in found:
+        assert any(low <= first and first + count <= low + size for low, size in kept)
+    assert set(found) >= {(low, size) for low, size in kept if not gone & set(range(low, low + size))}
