@@ -11,11 +11,7 @@ import pytest
 
 from tests.system.machine import Machine
 
-pytestmark = [
-    pytest.mark.timeout(300),
-    pytest.mark.xdist_group("machine"),
-    pytest.mark.needs("systemd-nspawn"),
-]
+pytestmark = pytest.mark.needs("systemd-nspawn", "mmdebstrap")
 
 HOME = 7
 UNIT = f"energy-home@{HOME}"
