@@ -6,8 +6,10 @@ import os
 import sys
 from pathlib import Path
 
-from energyctl.session import Session, default_state
+from energyctl.session import SYSTEM_RUN, Session, default_state
 from energyctl.up import proc
+
+SERVICE_SCENARIO = Path("/var/cache/energy-market/scenario")
 
 
 def words_for(here: Session, state: Path | None, compiled: Path | None) -> list[str]:
@@ -17,7 +19,7 @@ def words_for(here: Session, state: Path | None, compiled: Path | None) -> list[
     if kept is not None:
         state, compiled = Path(kept.state), compiled or Path(kept.compiled)
     if state is None and here.control.exists():
-        return [*found, "--run", str(here.run_dir)]
+        return [*found, "--run", str(here.run_dir), *_compiled(compiled or _of_the_service(here))]
     if state is None:
         state = default_state(os.environ, "default")
         sys.stderr.write(f"no market runs here: the ledger in {state}; --state DIR names another\n")
@@ -27,5 +29,15 @@ def words_for(here: Session, state: Path | None, compiled: Path | None) -> list[
         *found,
         *source,
         *("--homes", str(state / "homes")),
-        *(("--compiled", str(compiled)) if compiled is not None else ()),
+        *_compiled(compiled),
     ]
+
+
+def _compiled(directory: Path | None) -> list[str]:
+    return [] if directory is None else ["--compiled", str(directory)]
+
+
+def _of_the_service(here: Session) -> Path | None:
+    """What the suite's units have compiled, if this user may read it."""
+    readable = here.run_dir == SYSTEM_RUN and os.access(SERVICE_SCENARIO / "scenario.json", os.R_OK)
+    return SERVICE_SCENARIO if readable else None

@@ -162,7 +162,8 @@ def test_the_parser_refuses_what_the_format_forbids() -> None:
     """The test's own parser is no rubber stamp."""
     head = "# HELP a b\n# TYPE a gauge\n"
     for bad in (
-        head + "a 1", head + 'a{b="c} 1\n', head + "a{b=c} 1\n", head + "a one\n", "a 1\n", head + "a 1\na 1\n",
+        head + "a 1", head + 'a{b="c} 1\n', head + "a{b=c} 1\n", head + "a one\n", "a 1\n",
+        head + "a 1\na 1\n",
         head + 'a{b="\\x"} 1\n', head + "c 1\n", head + head + "a 1\n", head + "a  1\n",
     ):  # fmt: skip
         with pytest.raises(AssertionError):
