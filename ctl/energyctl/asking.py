@@ -61,7 +61,7 @@ def in_words(
         case client.VarlinkError():
             return _refused(error)
         case client.Refused():
-            return _denied(session)
+            return denied(session)
         case client.Unreachable():
             return _unreachable(session, error)
         case _:
@@ -148,14 +148,20 @@ def _held(given: Mapping[str, Any]) -> str:
     return f"it holds the slots {given.get('first')} to {given.get('last')}"
 
 
-def _denied(session: Session) -> ProblemError:
-    control = session.control
+def denied(session: Session) -> ProblemError:
+    """The market's socket, or its directory, is closed to this user."""
+    if session.run_dir == SYSTEM_RUN:
+        why = f"{_OPERATORS} may open it; you are {_user()}"
+        hint = f"sudo usermod -aG energy-ctl {_user()} && newgrp energy-ctl"
+    else:
+        try:
+            owner = _name_of(session.run_dir.stat().st_uid)
+        except PermissionError:
+            owner = "OWNER"  # a directory above is closed too
+        why = f"it is a run of {'somebody else' if owner == 'OWNER' else owner}, and you are {_user()}"
+        hint = f"sudo -u {owner} energyctl --run {session.run_dir} ...; energyctl up starts one of your own"
     return ProblemError(
-        Exit.PERMISSION,
-        "permission_denied",
-        f"no permission on {control}",
-        f"{_OPERATORS} may open it; you are {_user()}",
-        f"sudo usermod -aG energy-ctl {_user()} && newgrp energy-ctl",
+        Exit.PERMISSION, "permission_denied", f"no permission on {session.control}", why, hint
     )
 
 
@@ -208,12 +214,16 @@ def silent(session: Session) -> ProblemError:
 
 
 def _user() -> str:
+    return _name_of(os.getuid())
+
+
+def _name_of(uid: int) -> str:
     import pwd
 
     try:
-        return pwd.getpwuid(os.getuid()).pw_name
+        return pwd.getpwuid(uid).pw_name
     except KeyError:
-        return f"user {os.getuid()}"
+        return f"user {uid}"
 
 
 def _snake(name: str) -> str:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from energyctl import asking, standing, systemd
-from energyctl.exits import ProblemError
+from energyctl.exits import Exit, ProblemError
 from energyctl.redaction import redact
 from energyctl.session import SYSTEM_RUN, Session, default_state
 from energyctl.up import proc, record
@@ -207,6 +207,8 @@ def _ledger(here: Session, found: standing.Standing, kept: proc.Record | None) -
     if found.status is not None:
         page = asking.ask(here, "Ledger", {"first": 1, "count": 0})["ledger"]
         return _json({name: page[name] for name in page if name not in {"homes", "gifts", "orders", "time"}})
+    if found.problem is not None and found.problem.exit_code is Exit.PERMISSION:
+        raise found.problem
     if kept is not None:
         state = Path(kept.state) / "market"
     elif here.run_dir == SYSTEM_RUN:

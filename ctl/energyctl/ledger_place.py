@@ -6,6 +6,7 @@ import os
 import sys
 from pathlib import Path
 
+from energyctl import asking
 from energyctl.session import SYSTEM_RUN, Session, default_state
 from energyctl.up import proc
 
@@ -18,12 +19,12 @@ def words_for(here: Session, state: Path | None, compiled: Path | None) -> list[
     found = ["--json"] if here.as_json else []
     if kept is not None:
         state, compiled = Path(kept.state), compiled or Path(kept.compiled)
-    if state is None and here.control.exists():
+    if state is None and listens(here):
         return [*found, "--run", str(here.run_dir), *_compiled(compiled or _of_the_service(here))]
     if state is None:
         state = default_state(os.environ, "default")
         sys.stderr.write(f"no market runs here: the ledger in {state}; --state DIR names another\n")
-    live = kept is not None and kept.up.alive() and here.control.exists()
+    live = kept is not None and kept.up.alive() and listens(here)
     source = ["--run", str(here.run_dir)] if live else ["--ledger", str(state / "market" / "ledger.db")]
     return [
         *found,
@@ -31,6 +32,19 @@ def words_for(here: Session, state: Path | None, compiled: Path | None) -> list[
         *("--homes", str(state / "homes")),
         *_compiled(compiled),
     ]
+
+
+def listens(here: Session) -> bool:
+    """Whether a market's socket is there; ProblemError if it is there but not for us."""
+    try:
+        here.control.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except PermissionError as error:
+        raise asking.denied(here) from error
+    if not os.access(here.control, os.W_OK):
+        raise asking.denied(here)
+    return True
 
 
 def _compiled(directory: Path | None) -> list[str]:

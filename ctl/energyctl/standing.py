@@ -6,6 +6,7 @@ old. Only where neither says anything is the answer waited for, and not for ever
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, Final
 
 from energyctl import asking, client, systemd
@@ -55,7 +56,7 @@ class Standing:
             {
                 "socket": name,
                 "path": str(path),
-                "present": path.is_socket(),
+                "present": _is_present(path),
                 "state": states.get(f"energy-{name}.socket"),
             }
             for name in (TRADE_SOCKET, CONTROL_SOCKET)
@@ -134,6 +135,14 @@ def _unit_row(unit: systemd.Unit, now_s: float) -> dict[str, Any]:
         "age_s": None if age_s is None else round(age_s, 3),
         "says": unit.get("StatusText", ""),
     }
+
+
+def _is_present(path: Path) -> bool | None:
+    """Whether a socket's file is there; None for who may not look."""
+    try:
+        return path.is_socket()
+    except PermissionError:
+        return None
 
 
 def _state(process: proc.Process) -> str:

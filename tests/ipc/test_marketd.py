@@ -537,12 +537,12 @@ def test_a_reload_that_is_waited_for_is_in_force(market: Place) -> None:
         assert (said["in_force"], said["open_price_ueur_per_kwh"]) == (True, 250_000)
         now = market.control("Price")["current"]
         assert now["slot"] >= said["from_slot"]
-        file.write_text(SCENE.replace("seed = 2", "sead = 2").replace("alpha = 0.1", "alpah = 0.1"))
+        file.write_text(SCENE.replace("seed = 2", "sead = 2").replace("alpha = 0.1", "alphabet = 0.1"))
         refused, checked = market.ctl("reload", "--wait"), market.ctl("config", "check", str(file))
         assert refused.returncode == checked.returncode == Exit.CONFIGURATION
         assert refused.stderr == checked.stdout
         assert "sead" in refused.stderr
-        assert "alpah" in refused.stderr
+        assert "alphabet" in refused.stderr
     finally:
         file.write_text(before)
 

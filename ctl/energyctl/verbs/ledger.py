@@ -9,7 +9,7 @@ import typer
 
 from energyctl.asking import ask
 from energyctl.exits import Exit
-from energyctl.ledger_place import words_for
+from energyctl.ledger_place import listens, words_for
 from energyctl.programs import run_program
 from energyctl.quantities import clock, kwh, money, price
 from energyctl.render import Alert, Answer, Block, Table
@@ -69,7 +69,7 @@ def verify(
 ) -> Answer | int:
     """Recompute the hash chain and the sums; a flipped byte is found."""
     here = session(ctx)
-    if state is not None or not here.control.exists():
+    if state is not None or not listens(here):
         return run_program("checkd", ["--chain-only", *words_for(here, state, compiled)])
     reply = ask(here, "Verify", timeout_s=VERIFY_S_MAX)
     if not reply["slots"] and reply["ok"]:

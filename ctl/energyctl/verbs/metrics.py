@@ -8,6 +8,7 @@ from typing import Any, Final
 import typer
 
 from energyctl import standing
+from energyctl.exits import Exit
 from energyctl.exposition import Family, text_of
 from energyctl.quantities import UEUR_PER_EUR
 from energyctl.render import Answer
@@ -38,6 +39,8 @@ def metrics(ctx: typer.Context) -> Answer:
     Energy is in joules (1 kWh = 3 600 000 J), prices are in euro per kWh. Counters begin with the market.
     """
     found = standing.look(session(ctx))
+    if found.problem is not None and found.problem.exit_code is Exit.PERMISSION:
+        raise found.problem  # who may not ask does not know that it is down
     families = [*_market(found), *_prices(found.status or {}), *_inside(found.status or {}), *_units(found)]
     data = {"type": "metrics", "metrics": [each for family in families for each in family.documents()]}
     return Answer(data, (text_of(families),))

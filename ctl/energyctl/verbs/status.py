@@ -104,7 +104,7 @@ def _tables(found: standing.Standing) -> list[Block]:
         ]
         blocks.append(Table(("unit", "state", ">for", ">restarts", "says"), rows))
         absent = [
-            row["path"] for row in found.socket_rows() if row["state"] == "active" and not row["present"]
+            row["path"] for row in found.socket_rows() if row["state"] == "active" and row["present"] is False
         ]
         blocks += [Alert(f"{path} is missing, though its unit is active") for path in absent]
     return blocks

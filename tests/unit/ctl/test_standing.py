@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
-from energyctl import standing, systemd
+from energyctl import asking, client, standing, systemd
 from energyctl.exits import Exit, ProblemError
 from energyctl.render import Answer, text_lines
 from energyctl.session import Session
-from energyctl.verbs import status
+from energyctl.verbs import metrics, status
 from energymarket.runtime.clock import monotonic_s
 from tests.unit.ctl.talker import Talker
 
@@ -207,3 +207,23 @@ def test_orders_to_a_manager_that_cannot_be_reached_say_so(machine: Machine) -> 
     assert caught.value.exit_code is Exit.UNREACHABLE
     assert caught.value.why == "Failed to connect to bus: No medium found"
     assert "enable-linger" in caught.value.hint
+
+
+def test_who_may_not_open_the_services_socket_is_told_of_the_group(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Exit code 77 with the units beside it; metrics do not call a market down that they may not ask."""
+    monkeypatch.setattr(asking, "SYSTEM_RUN", machine.run)
+    machine.manager_says(active(MARKET, StatusText="slot 7"))
+
+    def closed(self: client.Connection) -> client.Connection:
+        raise client.Refused(self.path)
+
+    monkeypatch.setattr(client.Connection, "open", closed)
+    answer, text = machine.status()
+    assert answer.exit_code is Exit.PERMISSION
+    assert "hint:  sudo usermod -aG energy-ctl " in text
+    assert MARKET in text
+    with pytest.raises(ProblemError) as caught:
+        metrics.metrics(machine)  # type: ignore[arg-type]
+    assert caught.value.exit_code is Exit.PERMISSION
