@@ -77,7 +77,7 @@ def _everywhere(
     """Look at, steer and run the energy market."""
 
 
-def run(session: Session, words: list[str]) -> Exit | int:
+def run(session: Session, words: list[str]) -> int:
     """Run one command line; the answer is the exit code."""
     app, name, rest = build(words)
     command = typer.main.get_command(app)
@@ -87,7 +87,7 @@ def run(session: Session, words: list[str]) -> Exit | int:
         show(result, as_json=session.as_json)
         return result.exit_code
     if isinstance(result, Iterator):
-        code = Exit.OK
+        code: int = Exit.OK
         for answer in result:
             show(answer, as_json=session.as_json)
             code = answer.exit_code
@@ -115,7 +115,7 @@ def main() -> int:
             sys.stderr.write(f"{error}\n")
             return Exit.USAGE
         show_problem(_usage(error, words), as_json=session.as_json)
-        return Exit.USAGE
+        return verbs.USAGE_CODES.get(words[0] if words else "", Exit.USAGE)
     except (typer.Abort, KeyboardInterrupt):
         return Exit.INTERRUPTED
     except BrokenPipeError:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final, assert_never
 
 from energyctl import client
-from energyctl.exits import Exit, ProblemError
+from energyctl.exits import Exit, ProblemError, RefusedError
 from energyctl.session import SYSTEM_RUN, Session
 from energymarket.wire.messages import CONTROL
 
@@ -20,7 +20,6 @@ _CODES: Final = {
     "MethodNotFound": Exit.NO_SUCH_OBJECT,
     "InterfaceNotFound": Exit.NO_SUCH_OBJECT,
     "InvalidParameter": Exit.USAGE,
-    "ReloadRefused": Exit.CONFIGURATION,
     "PermissionDenied": Exit.PERMISSION,
     "Stopping": Exit.TRY_AGAIN,
 }
@@ -39,12 +38,8 @@ def ask(
         # Connecting is bounded as a read is, also for calls that may take longer.
         with client.Connection(session.control, min(timeout_s, TIMEOUT_S)) as connection:
             return connection.call(full_name(method), _given(parameters), timeout_s)
-    except client.VarlinkError as error:
-        raise _refused(error) from error
-    except client.Refused as error:
-        raise _denied(session) from error
-    except client.Unreachable as error:
-        raise _unreachable(session, error) from error
+    except client.FAILURES as error:
+        raise in_words(session, error) from error
 
 
 def follow(
@@ -54,12 +49,23 @@ def follow(
     try:
         with client.Connection(session.control, TIMEOUT_S) as connection:
             yield from connection.watch(full_name(method), _given(parameters))
-    except client.VarlinkError as error:
-        raise _refused(error) from error
-    except client.Refused as error:
-        raise _denied(session) from error
-    except client.Unreachable as error:
-        raise _unreachable(session, error) from error
+    except client.FAILURES as error:
+        raise in_words(session, error) from error
+
+
+def in_words(
+    session: Session, error: client.VarlinkError | client.Refused | client.Unreachable
+) -> ProblemError:
+    """What kept a question from its answer: why, and the one command that helps."""
+    match error:
+        case client.VarlinkError():
+            return _refused(error)
+        case client.Refused():
+            return denied(session)
+        case client.Unreachable():
+            return _unreachable(session, error)
+        case _:
+            assert_never(error)
 
 
 def full_name(method: str) -> str:
@@ -76,7 +82,7 @@ def _unreachable(session: Session, error: client.Unreachable) -> ProblemError:
         case client.Why.MISSING | client.Why.DEAD:
             return _down(session)
         case client.Why.SILENT:
-            return _silent(session)
+            return silent(session)
         case client.Why.NONSENSE:
             return ProblemError(
                 Exit.UNREACHABLE,
@@ -99,6 +105,8 @@ def _unreachable(session: Session, error: client.Unreachable) -> ProblemError:
 
 def _refused(error: client.VarlinkError) -> ProblemError:
     short = error.name.rpartition(".")[2]
+    if short == "ReloadRefused":
+        return _reload_refused(error.parameters.get("problems") or ["the file was refused"])
     code = _CODES.get(short, Exit.FAILED)
     given = error.parameters
     said = {
@@ -124,9 +132,14 @@ def _refused(error: client.VarlinkError) -> ProblemError:
         ),
         "Stopping": ("it settles its last slot", "start it again when it is gone: energyctl up"),
         "MethodNotFound": ("", "varlink's own: energyctl call org.varlink.service.GetInfo"),
-        "ReloadRefused": ("; ".join(map(str, given.get("problems") or ())), "energyctl config check FILE"),
     }.get(short, ("; ".join(f"{name} {value}" for name, value in given.items()), ""))
     return ProblemError(code, _snake(short), said, why, hint)
+
+
+def _reload_refused(problems: list[str]) -> RefusedError:
+    """As `config check` says it: each problem, and their number."""
+    count = f"{len(problems)} error" + ("" if len(problems) == 1 else "s")
+    return RefusedError("\n".join([*map(str, problems), count]))
 
 
 def _held(given: Mapping[str, Any]) -> str:
@@ -135,14 +148,20 @@ def _held(given: Mapping[str, Any]) -> str:
     return f"it holds the slots {given.get('first')} to {given.get('last')}"
 
 
-def _denied(session: Session) -> ProblemError:
-    control = session.control
+def denied(session: Session) -> ProblemError:
+    """The market's socket, or its directory, is closed to this user."""
+    if session.run_dir == SYSTEM_RUN:
+        why = f"{_OPERATORS} may open it; you are {_user()}"
+        hint = f"sudo usermod -aG energy-ctl {_user()} && newgrp energy-ctl"
+    else:
+        try:
+            owner = _name_of(session.run_dir.stat().st_uid)
+        except PermissionError:
+            owner = "OWNER"  # a directory above is closed too
+        why = f"it is a run of {'somebody else' if owner == 'OWNER' else owner}, and you are {_user()}"
+        hint = f"sudo -u {owner} energyctl --run {session.run_dir} ...; energyctl up starts one of your own"
     return ProblemError(
-        Exit.PERMISSION,
-        "permission_denied",
-        f"no permission on {control}",
-        f"{_OPERATORS} may open it; you are {_user()}",
-        f"sudo usermod -aG energy-ctl {_user()} && newgrp energy-ctl",
+        Exit.PERMISSION, "permission_denied", f"no permission on {session.control}", why, hint
     )
 
 
@@ -177,7 +196,8 @@ def _starting(pid: int) -> ProblemError:
     )
 
 
-def _silent(session: Session) -> ProblemError:
+def silent(session: Session) -> ProblemError:
+    """The market is there and does not answer."""
     from energyctl.up import proc
 
     kept = proc.read(session.run_dir)
@@ -194,12 +214,16 @@ def _silent(session: Session) -> ProblemError:
 
 
 def _user() -> str:
+    return _name_of(os.getuid())
+
+
+def _name_of(uid: int) -> str:
     import pwd
 
     try:
-        return pwd.getpwuid(os.getuid()).pw_name
+        return pwd.getpwuid(uid).pw_name
     except KeyError:
-        return f"user {os.getuid()}"
+        return f"user {uid}"
 
 
 def _snake(name: str) -> str:

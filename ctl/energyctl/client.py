@@ -53,6 +53,9 @@ class VarlinkError(Exception):
         self.parameters = parameters
 
 
+FAILURES: Final = (VarlinkError, Refused, Unreachable)
+
+
 class Connection:
     """A connection to one socket of the market. `timeout_s` bounds connecting and each wait for bytes."""
 
@@ -96,22 +99,28 @@ class Connection:
         self, method: str, parameters: Mapping[str, Any] | None = None, timeout_s: float | None = None
     ) -> dict[str, Any]:
         """Ask and wait for the answer. Raises VarlinkError, Unreachable."""
-        self._send({"method": method, "parameters": dict(parameters or {})})
-        answer, _ = self._receive(self.timeout_s if timeout_s is None else timeout_s)
+        self.send(method, parameters)
+        answer, _ = self.receive(self.timeout_s if timeout_s is None else timeout_s)
         return answer
 
     def watch(
         self, method: str, parameters: Mapping[str, Any] | None = None, timeout_s: float | None = None
     ) -> Iterator[dict[str, Any]]:
         """Ask for more and yield each answer; without a time-out between them, unless one is given."""
-        self._send({"method": method, "parameters": dict(parameters or {}), "more": True})
+        self.send(method, parameters, more=True)
         continues = True
         while continues:
-            answer, continues = self._receive(timeout_s)
+            answer, continues = self.receive(timeout_s)
             yield answer
 
-    def _send(self, call: Mapping[str, Any]) -> None:
+    def fileno(self) -> int:
+        """The descriptor, to wait for the answer among others."""
+        return self._live().fileno()
+
+    def send(self, method: str, parameters: Mapping[str, Any] | None = None, *, more: bool = False) -> None:
+        """Ask; `receive` takes the answer. Raises Unreachable."""
         sock = self._live()
+        call = {"method": method, "parameters": dict(parameters or {}), **({"more": True} if more else {})}
         try:
             sock.sendall(json.dumps(call, allow_nan=False).encode() + b"\0")
         except BrokenPipeError:
@@ -120,7 +129,8 @@ class Connection:
             self.close()
             raise _unreachable(self.path, error) from error
 
-    def _receive(self, timeout_s: float | None) -> tuple[dict[str, Any], bool]:
+    def receive(self, timeout_s: float | None) -> tuple[dict[str, Any], bool]:
+        """The next answer, and whether more will follow. Raises VarlinkError, Unreachable."""
         sock = self._live()
         sock.settimeout(timeout_s)
         while not self._frames:

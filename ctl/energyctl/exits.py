@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from energymarket.exits import Exit
+from energymarket.exits import Exit, Plugin
 
-__all__ = ["Exit", "ProblemError", "RefusedError"]
+__all__ = ["Exit", "Plugin", "ProblemError", "RefusedError"]
 
 
 class ProblemError(Exception):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from datetime import UTC, datetime
 
 from energyctl.exits import Exit, ProblemError
 
@@ -44,6 +45,12 @@ def clock(time: str) -> str:
     date, _, rest = time.partition("T")
     hours = rest[:8]
     return f"{date} {hours[:5] if hours.endswith(':00') else hours}".rstrip()
+
+
+def utc(wall_ns: int) -> str:
+    """Nanoseconds since 1970 as RFC 3339 in whole seconds: `2026-06-15T12:00:00Z`."""
+    moment = datetime.fromtimestamp(wall_ns // 1_000_000_000, UTC)
+    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def intensity(permille: int) -> str:

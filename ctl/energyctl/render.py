@@ -12,7 +12,7 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TextIO
 
-from energyctl.exits import Exit, ProblemError
+from energyctl.exits import Exit, Plugin, ProblemError
 
 BOLD, RED, GREEN, YELLOW = "1", "31", "32", "33"
 
@@ -48,7 +48,9 @@ class Answer:
 
     __slots__ = ("data", "exit_code", "text")
 
-    def __init__(self, data: object, text: tuple[Block, ...] = (), exit_code: Exit = Exit.OK) -> None:
+    def __init__(
+        self, data: object, text: tuple[Block, ...] = (), exit_code: Exit | Plugin = Exit.OK
+    ) -> None:
         self.data = data
         self.text = text
         self.exit_code = exit_code

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, Self
 
 from energyctl.exits import Exit, ProblemError
 
@@ -27,7 +27,7 @@ ALL: Final = (
     "energy-weather-fetch.service",
     "energy-singles.service",
 )
-SINGLE_HOMES: Final = "energy-home@*.service"
+SINGLE_HOMES: Final = "energy-home@*.service"  # those that were started one by one
 PATTERNS: Final = ("energy-*.service", "energy-*.socket", "energy-*.timer")
 PROPERTIES: Final = (
     "Id",
@@ -42,7 +42,11 @@ PROPERTIES: Final = (
     "ConditionResult",
     "ConditionTimestampMonotonic",
     "InvocationID",
+    "StateChangeTimestampMonotonic",
+    "WatchdogTimestampMonotonic",
 )
+SILENT_S_MAX: Final = 1.5
+"""A market whose last sign to the watchdog is older is stuck: it gives one every half second."""
 START_S_MAX: Final = 700  # the first start may compile a large scenario
 STOP_S_MAX: Final = 60
 SHOW_S_MAX: Final = 5
@@ -83,6 +87,71 @@ class Unit(dict[str, str]):
                 return f"exit {status}"
         return result
 
+    @property
+    def is_single_home(self) -> bool:
+        """Whether it is a home that is a process of its own."""
+        return self.name.startswith("energy-home@")
+
+    @property
+    def pid(self) -> int:
+        """The main process; 0 without one."""
+        return int(self.get("MainPID") or 0)
+
+    @property
+    def restarts(self) -> int:
+        """How often the manager has started it again."""
+        return int(self.get("NRestarts") or 0)
+
+    def age_s(self, now_s: float) -> float | None:
+        """How long it has been in its state, by the monotonic clock; None for a unit that never had one."""
+        return self._since_s("StateChangeTimestampMonotonic", now_s)
+
+    def silent_s(self, now_s: float) -> float | None:
+        """Time since its last sign of life; None for a unit without a watchdog."""
+        return self._since_s("WatchdogTimestampMonotonic", now_s)
+
+    def _since_s(self, name: str, now_s: float) -> float | None:
+        stamp_us = int(self.get(name) or 0)
+        return max(0.0, now_s - stamp_us / 1e6) if stamp_us else None
+
+
+class Showing:
+    """`systemctl show` under way: begun first and taken last, so that it costs no time of its own."""
+
+    def __init__(self, names: Sequence[str] = ALL, *, user: bool = False) -> None:
+        self._command = [*manager(user=user), "show", f"--property={','.join(PROPERTIES)}", *names]
+        self._running: subprocess.Popen[str] | None = None
+        self.problem = ""  # why the manager said nothing, in systemctl's words
+
+    def begin(self) -> Self:
+        """Start it; where there is no manager nothing is started."""
+        if is_booted():
+            try:
+                self._running = subprocess.Popen(
+                    self._command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+                )
+            except OSError as error:
+                self.problem = f"systemctl: {error.strerror}"
+        return self
+
+    def units(self) -> list[Unit]:
+        """What the manager knows; none where there is no manager, or none that answers."""
+        if self._running is None:
+            return []
+        try:
+            said, complaint = self._running.communicate(timeout=SHOW_S_MAX)
+        except subprocess.TimeoutExpired:
+            self._running.kill()
+            self._running.communicate()
+            self.problem = f"systemctl show has not answered for {SHOW_S_MAX} s"
+            return []
+        self.problem = complaint.strip() if self._running.returncode else ""
+        units = []
+        for block in said.strip().split("\n\n"):
+            lines = (line.partition("=") for line in block.splitlines())
+            units.append(Unit({name: value for name, _, value in lines}))
+        return [unit for unit in units if unit.get("LoadState") == "loaded"]
+
 
 def is_booted() -> bool:
     """Whether this machine runs systemd (sd_booted(3))."""
@@ -96,18 +165,7 @@ def manager(*, user: bool) -> list[str]:
 
 def show(names: Sequence[str] = ALL, *, user: bool = False) -> list[Unit]:
     """What the manager knows of units; none where there is no manager."""
-    if not is_booted():
-        return []
-    command = [*manager(user=user), "show", f"--property={','.join(PROPERTIES)}", *names]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=SHOW_S_MAX, check=False)
-    except (OSError, subprocess.TimeoutExpired):
-        return []
-    units = []
-    for block in done.stdout.strip().split("\n\n"):
-        lines = (line.partition("=") for line in block.splitlines())
-        units.append(Unit({name: value for name, _, value in lines}))
-    return [unit for unit in units if unit.get("LoadState") == "loaded"]
+    return Showing(names, user=user).begin().units()
 
 
 def installed(*, user: bool = False) -> bool:
@@ -126,7 +184,19 @@ def tell(
 
     `about` are the units of which one may be to blame.
     """
-    if not installed(user=user):
+    showing = Showing((TARGET,), user=user).begin()
+    known = showing.units()
+    if not known and showing.problem:
+        raise ProblemError(
+            Exit.UNREACHABLE,
+            "no_manager",
+            "the service manager does not answer",
+            showing.problem.splitlines()[0],
+            "log in as this user (su does not do), or: loginctl enable-linger"
+            if user
+            else "sudo energyctl start",
+        )
+    if not known:
         raise ProblemError(
             Exit.NOT_RUNNING,
             "not_installed",

@@ -51,6 +51,31 @@ _MEANINGS = {
 }
 
 
+class Plugin(IntEnum):
+    """The exit codes of `energyctl check` alone: those that monitoring systems expect of their plugins.
+
+    https://www.monitoring-plugins.org/doc/guidelines.html, "Plugin Return Codes".
+    """
+
+    OK = 0
+    WARNING = 1
+    CRITICAL = 2
+    UNKNOWN = 3
+
+    @property
+    def meaning(self) -> str:
+        """One line for the manual."""
+        return _PLUGIN_MEANINGS[self]
+
+
+_PLUGIN_MEANINGS = {
+    Plugin.OK: "everything looked at is within its bounds",
+    Plugin.WARNING: "a bound of warning is passed, or the market is starting",
+    Plugin.CRITICAL: "a bound of alarm is passed, or the market is down or does not answer",
+    Plugin.UNKNOWN: "it could not be found out: wrong words, or no permission",
+}
+
+
 class Failure(Exception):
     """A failure for a person: what happened and where, and in `hint` one line of what to do.
 

@@ -275,6 +275,12 @@ def exit_codes() -> str:
     return table(("code", "name", "meaning"), rows)
 
 
+def plugin_codes() -> str:
+    """The table of the exit codes of `energyctl check`."""
+    codes = Source("exits").names["Plugin"]
+    return table(("code", "name", "meaning"), [(int(each), each.name, each.meaning) for each in codes])
+
+
 def keys() -> str:
     """The default configuration with the meaning of every key."""
     return f"```toml\n{Source('scenario.toml').names['default_text']().strip()}\n```\n"
@@ -305,6 +311,7 @@ PARTS: Final[dict[str, Callable[[], str]]] = {
     "compaction": compaction,
     "exit codes": exit_codes,
     "keys": keys,
+    "plugin codes": plugin_codes,
     "rooms": rooms,
 }
 

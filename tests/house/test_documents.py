@@ -95,7 +95,7 @@ def test_every_link_leads_to_a_file(page: Path) -> None:
 def test_every_command_that_a_page_names_is_one(page: Path) -> None:
     """`energyctl VERB` has the verb, and `energyctl up NAME` a shipped scenario or a file to be."""
     text = written(page)
-    named = set(re.findall(r"(?:^|`)energyctl ([a-z]+)", text, re.MULTILINE))
+    named = set(re.findall(r"(?:^|`)energyctl ([a-z][a-z-]*)", text, re.MULTILINE))
     assert named <= set(verbs.MODULES) | {"up"}
     scenarios = set(re.findall(r"energyctl (?:up|config check) ([a-z][\w.-]*)", text))
     assert {name for name in scenarios if not name.endswith(".toml")} <= set(toml.shipped())

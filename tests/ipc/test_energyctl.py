@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -240,7 +241,7 @@ def test_a_market_that_is_still_starting_says_try_again(tmp_path: Path) -> None:
 
 
 @pytest.mark.needs("root")
-def test_a_stranger_is_told_which_group_is_missing(tmp_path: Path) -> None:
+def test_a_stranger_is_told_whose_run_it_is(tmp_path: Path) -> None:
     """Exit code 77 and the command that helps."""
     suite = suite_at(tmp_path)
     with suite.running():
@@ -260,4 +261,5 @@ def test_a_stranger_is_told_which_group_is_missing(tmp_path: Path) -> None:
             [sys.executable, "-c", code], env=suite.environ, capture_output=True, text=True, check=False
         )
     assert done.returncode == 77, done.stderr
-    assert "usermod -aG energy-ctl" in done.stderr
+    assert "and you are nobody" in done.stderr
+    assert re.search(rf"sudo -u (root|OWNER) energyctl --run {suite.run} ", done.stderr)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import os
 import signal
 import subprocess
@@ -21,7 +22,7 @@ from energymarket.runtime import clock
 from energymarket.transport import memory_fd
 from energymarket.transport.client import Connection, VarlinkError
 from energymarket.wire import batch as batch_wire
-from energymarket.wire.messages import CONTROL_INTERFACE, TRADE, TRADE_INTERFACE, TRADE_SOCKET
+from energymarket.wire.messages import CONTROL, CONTROL_INTERFACE, TRADE, TRADE_INTERFACE, TRADE_SOCKET
 from tests.simulation.market_place import Place, soon
 
 pytestmark = pytest.mark.timeout(120)
@@ -538,12 +539,106 @@ def test_a_bad_scenario_is_refused_in_the_words_of_config_check(place: Place) ->
 def test_new_coefficients_count_from_the_next_slot(market: Place) -> None:
     """Base 0.15 instead of 0.10: the price goes from 0.20 towards 0.30 by halves: 0.25, then 0.275."""
     answer = market.control("Reload", text=SCENE.replace("alpha = 0.1", "alpha = 0.15"))
+    from_slot = answer.pop("from_slot")
     assert answer == {"changed": ["price.factors"], "needs_restart": []}
     after = market.committed()
     soon(lambda: market.committed() > after + 3, 20, "three slots later")
-    prices = [row["price_ueur_per_kwh"] for row in market.control("Price", last=10)["prices"]]
-    risen = [price for price in prices if price != PRICE]
-    assert risen[:2] == [250_000, 275_000]
+    rows = market.control("Price", last=10)["prices"]
+    risen = [(row["slot"], row["price_ueur_per_kwh"]) for row in rows if row["price_ueur_per_kwh"] != PRICE]
+    assert risen[:2] == [(from_slot, 250_000), (from_slot + 1, 275_000)]
+
+
+def test_a_reload_that_is_waited_for_is_in_force(market: Place) -> None:
+    """`reload --wait` returns in the first slot at the new price; mistakes read as in `config check`."""
+    file = market.compiled / "scenario.toml"
+    before = file.read_text()
+    try:
+        file.write_text(SCENE.replace("alpha = 0.1", "alpha = 0.15"))
+        done = market.ctl("--json", "reload", "--wait", "--timeout", "20")
+        assert done.returncode == 0, done.stderr
+        said = json.loads(done.stdout)
+        assert (said["in_force"], said["open_price_ueur_per_kwh"]) == (True, 250_000)
+        now = market.control("Price")["current"]
+        assert now["slot"] >= said["from_slot"]
+        file.write_text(SCENE.replace("seed = 2", "sead = 2").replace("alpha = 0.1", "alphabet = 0.1"))
+        refused, checked = market.ctl("reload", "--wait"), market.ctl("config", "check", str(file))
+        assert refused.returncode == checked.returncode == Exit.CONFIGURATION
+        assert refused.stderr == checked.stdout
+        assert "sead" in refused.stderr
+        assert "alphabet" in refused.stderr
+    finally:
+        file.write_text(before)
+
+
+# what operators see
+
+
+def test_watchers_of_phases_hear_opening_and_joining(market: Place) -> None:
+    """Who asks for phases hears a join at once, and a price when its slot opens; others hear commits only."""
+    with (
+        Connection(market.run / "control", 10) as all_phases,
+        Connection(market.run / "control", 10) as slots_only,
+    ):
+        all_phases.start(f"{CONTROL}.Watch", {"phases": True})
+        slots_only.start(f"{CONTROL}.Watch")
+        first = snapshot_of(all_phases)
+        assert (first["homes"], first["homes_joined"]) == (HOMES, 0)
+        joining = Client(market)
+        joining.ask("Join", first=1, count=3, name="test")
+        heard = [snapshot_of(all_phases)]
+        while heard[-1]["homes_joined"] != 3:
+            heard.append(snapshot_of(all_phases))
+        assert heard[-1]["type"] == "phase"
+        joining.close()
+        while heard[-1]["homes_joined"] != 0:
+            heard.append(snapshot_of(all_phases))
+        while heard[-1]["type"] == "slot" or heard[-1].get("open_slot", -1) <= heard[-1]["slot"]:
+            heard.append(snapshot_of(all_phases))
+        assert heard[-1]["open_price_ueur_per_kwh"] == PRICE
+        snapshot_of(slots_only)  # how it was at the beginning
+        assert {snapshot_of(slots_only)["type"] for _ in range(2)} == {"slot"}
+
+
+def snapshot_of(connection: Connection) -> dict[str, Any]:
+    answer = connection.receive(10)
+    assert answer is not None
+    found: dict[str, Any] = answer.parameters["snapshot"]
+    return found
+
+
+def test_the_status_counts_energy_and_knows_the_age_of_the_last_slot(client: Client, market: Place) -> None:
+    """400 Wh out, 700 Wh in, in one slot; the last slot is younger than two slots of 1.5 s."""
+    slot = client.opening()
+    client.ask("Submit", **submission(batch_of(slot, TRADED), slot))
+    status = market.control("Status")["status"]
+    energy = status["counts"]["energy_wh"]
+    assert {name: energy[name] for name in ("produced", "consumed", "exported", "imported")} == {
+        "produced": 400, "consumed": 700, "exported": 400, "imported": 700,
+    }  # fmt: skip
+    assert (energy["sold"], energy["bought"], energy["taken"]) == (400, 700, 0)
+    assert status["last_slot"]["slot"] >= slot
+    assert 0 <= status["last_slot"]["age_ms"] < 3_000
+
+
+def test_an_order_is_found_by_receipt_and_by_its_homes_id(client: Client, market: Place) -> None:
+    """Ids are the homes' own: two homes may use the same. `explain trade` tells each of them."""
+    slot = client.opening()
+    sale = client.ask("Sell", home=1, energy_wh=1_500, id="abc")["receipt"]
+    client.ask("Buy", home=2, energy_wh=500, id="abc")
+    by_id = market.control("Orders", what="abc")["orders"]
+    assert [(each["home"], each["energy_wh"], each["total_ueur"]) for each in by_id] == [
+        (1, 1_500, 300_000), (2, -500, -100_000)
+    ]  # fmt: skip
+    (by_receipt,) = market.control("Orders", what=sale["receipt"])["orders"]
+    assert (by_receipt["home"], by_receipt["slot"]) == (1, slot)
+    assert market.control("Orders", what="nobody's")["orders"] == []
+    open_yet = market.ctl("explain", "trade", sale["receipt"])
+    assert "1.500 kWh × 0.200000 €/kWh = 0.300000 €" in open_yet.stdout
+    client.opening()
+    # nobody read the meter: 1.5 kWh were sold and none came, so they are short at 0.30 €/kWh
+    settled = json.loads(market.ctl("explain", "trade", sale["receipt"], "--json").stdout)
+    assert settled["settled"]["imbalance_wh"] == -1_500
+    assert settled["settled"]["money_ueur"] == 300_000 - 450_000
 
 
 def test_a_bad_reload_is_refused_and_changes_nothing(market: Place) -> None:

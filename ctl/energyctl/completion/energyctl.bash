@@ -8,6 +8,7 @@ _energyctl_is() {
     'status') echo 'yes' ;;
     'price') echo 'yes' ;;
     'watch') echo 'yes' ;;
+    'wait') echo 'yes' ;;
     'homes') echo 'yes' ;;
     'weather') echo 'yes' ;;
     'event') echo 'yes' ;;
@@ -30,6 +31,13 @@ _energyctl_is() {
     'home stop') echo 'yes' ;;
     'logs') echo 'yes' ;;
     'doctor') echo 'yes' ;;
+    'check') echo 'yes' ;;
+    'metrics') echo 'yes' ;;
+    'explain') echo 'yes' ;;
+    'explain price') echo 'yes' ;;
+    'explain trade') echo 'yes' ;;
+    'explain home') echo 'yes' ;;
+    'bug-report') echo 'yes' ;;
     'config') echo 'yes' ;;
     'config check') echo 'yes' ;;
     'config show') echo 'yes' ;;
@@ -53,6 +61,7 @@ _energyctl_options() {
     'up') echo '--for --speed --homes --seed --state --fresh --shards --report --detach --json --run --help' ;;
     'start') echo '--user --json --run --help' ;;
     'price') echo '--last --explain --slot --json --run --help' ;;
+    'wait') echo '--timeout --json --run --help' ;;
     'homes') echo '--first --count --json --run --help' ;;
     'event raise') echo '--intensity --for --json --run --help' ;;
     'ledger show') echo '--first --count --json --run --help' ;;
@@ -62,10 +71,16 @@ _energyctl_options() {
     'ledger backup') echo '-o --out --state --compiled --json --run --help' ;;
     'ledger restore') echo '--state --force --json --run --help' ;;
     'restart') echo '--user --json --run --help' ;;
+    'reload') echo '--wait --timeout --json --run --help' ;;
     'reset') echo '--state --user --json --run --help' ;;
     'home start') echo '--user --json --run --help' ;;
     'home stop') echo '--user --json --run --help' ;;
     'logs') echo '-u --unit --home -n --lines -f --follow -x --explain --user --json --run --help' ;;
+    'check') echo '--price-warning --price-critical --late-warning --late-critical --missing-warning --missing-critical --restarts-warning --restarts-critical --stale-critical --json --run --help' ;;
+    'explain price') echo '--state --ledger --compiled --json --run --help' ;;
+    'explain trade') echo '--state --ledger --compiled --json --run --help' ;;
+    'explain home') echo '--state --ledger --compiled --json --run --help' ;;
+    'bug-report') echo '-o --out -n --lines --json --run --help' ;;
     'call') echo '--more --json --run --help' ;;
     *) echo '--json --run --help' ;;
     esac
@@ -84,6 +99,7 @@ _energyctl_takes() {
     'up --report') echo 'directories' ;;
     'price --last') echo 'nothing' ;;
     'price --slot') echo 'nothing' ;;
+    'wait --timeout') echo 'nothing' ;;
     'homes --first') echo 'homes' ;;
     'homes --count') echo 'nothing' ;;
     'event raise --intensity') echo 'nothing' ;;
@@ -101,19 +117,42 @@ _energyctl_takes() {
     'ledger backup --state') echo 'directories' ;;
     'ledger backup --compiled') echo 'directories' ;;
     'ledger restore --state') echo 'directories' ;;
+    'reload --timeout') echo 'nothing' ;;
     'logs -u') echo 'units' ;;
     'logs --unit') echo 'units' ;;
     'logs --home') echo 'homes' ;;
     'logs -n') echo 'nothing' ;;
     'logs --lines') echo 'nothing' ;;
+    'check --price-warning') echo 'nothing' ;;
+    'check --price-critical') echo 'nothing' ;;
+    'check --late-warning') echo 'nothing' ;;
+    'check --late-critical') echo 'nothing' ;;
+    'check --missing-warning') echo 'nothing' ;;
+    'check --missing-critical') echo 'nothing' ;;
+    'check --restarts-warning') echo 'nothing' ;;
+    'check --restarts-critical') echo 'nothing' ;;
+    'explain price --state') echo 'directories' ;;
+    'explain price --ledger') echo 'files' ;;
+    'explain price --compiled') echo 'directories' ;;
+    'explain trade --state') echo 'directories' ;;
+    'explain trade --ledger') echo 'files' ;;
+    'explain trade --compiled') echo 'directories' ;;
+    'explain home --state') echo 'directories' ;;
+    'explain home --ledger') echo 'files' ;;
+    'explain home --compiled') echo 'directories' ;;
+    'bug-report -o') echo 'files' ;;
+    'bug-report --out') echo 'files' ;;
+    'bug-report -n') echo 'nothing' ;;
+    'bug-report --lines') echo 'nothing' ;;
     esac
 }
 
 # What comes as an argument of a verb, counted from 0.
 _energyctl_argument() {
     case "$1 $2" in
-    ' 0') echo 'words up start status price watch homes weather event ledger stop restart reload reset home logs doctor config scenario ipc call completion version' ;;
+    ' 0') echo 'words up start status price watch wait homes weather event ledger stop restart reload reset home logs doctor check metrics explain bug-report config scenario ipc call completion version' ;;
     'up 0') echo 'paths classic default pencil-classic pencil-full-queue pencil-gift pencil-imbalance pencil-late pencil-phantom-claim pencil-policy3-alone pencil-policy3-part pencil-sharing-exact-fair pencil-sharing-exact-selfish pencil-sharing-greedy-mean-fair pencil-sharing-greedy-mean-selfish pencil-sharing-greedy-neutral-fair pencil-sharing-greedy-neutral-selfish pencil-stale-weather pencil-trade' ;;
+    'wait '*) echo 'nothing' ;;
     'homes 0') echo 'homes' ;;
     'event 0') echo 'words list raise clear' ;;
     'event raise 0') echo 'kinds' ;;
@@ -125,6 +164,11 @@ _energyctl_argument() {
     'home 0') echo 'words start stop' ;;
     'home start 0') echo 'singles' ;;
     'home stop 0') echo 'singles' ;;
+    'explain 0') echo 'words price trade home' ;;
+    'explain price 0') echo 'nothing' ;;
+    'explain trade 0') echo 'nothing' ;;
+    'explain home 0') echo 'homes' ;;
+    'explain home 1') echo 'nothing' ;;
     'config 0') echo 'words check show default' ;;
     'config check 0') echo 'paths classic default pencil-classic pencil-full-queue pencil-gift pencil-imbalance pencil-late pencil-phantom-claim pencil-policy3-alone pencil-policy3-part pencil-sharing-exact-fair pencil-sharing-exact-selfish pencil-sharing-greedy-mean-fair pencil-sharing-greedy-mean-selfish pencil-sharing-greedy-neutral-fair pencil-sharing-greedy-neutral-selfish pencil-stale-weather pencil-trade' ;;
     'config show 0') echo 'paths classic default pencil-classic pencil-full-queue pencil-gift pencil-imbalance pencil-late pencil-phantom-claim pencil-policy3-alone pencil-policy3-part pencil-sharing-exact-fair pencil-sharing-exact-selfish pencil-sharing-greedy-mean-fair pencil-sharing-greedy-mean-selfish pencil-sharing-greedy-neutral-fair pencil-sharing-greedy-neutral-selfish pencil-stale-weather pencil-trade' ;;
@@ -132,7 +176,7 @@ _energyctl_argument() {
     'scenario show 0') echo 'paths classic default pencil-classic pencil-full-queue pencil-gift pencil-imbalance pencil-late pencil-phantom-claim pencil-policy3-alone pencil-policy3-part pencil-sharing-exact-fair pencil-sharing-exact-selfish pencil-sharing-greedy-mean-fair pencil-sharing-greedy-mean-selfish pencil-sharing-greedy-neutral-fair pencil-sharing-greedy-neutral-selfish pencil-stale-weather pencil-trade' ;;
     'scenario compile 0') echo 'paths classic default pencil-classic pencil-full-queue pencil-gift pencil-imbalance pencil-late pencil-phantom-claim pencil-policy3-alone pencil-policy3-part pencil-sharing-exact-fair pencil-sharing-exact-selfish pencil-sharing-greedy-mean-fair pencil-sharing-greedy-mean-selfish pencil-sharing-greedy-neutral-fair pencil-sharing-greedy-neutral-selfish pencil-stale-weather pencil-trade' ;;
     'ipc 0') echo 'words ls clean' ;;
-    'call 0') echo 'words Status Price Explain Homes Weather Events Raise Clear Ledger Slots Compacted Verify Resources Reload Stop Watch' ;;
+    'call 0') echo 'words Status Price Explain Homes Weather Events Raise Clear Ledger Orders Slots Compacted Verify Resources Reload Stop Watch' ;;
     'call 1') echo 'nothing' ;;
     'completion 0') echo 'words bash zsh fish' ;;
     esac

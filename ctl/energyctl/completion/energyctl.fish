@@ -7,6 +7,7 @@ function __energyctl_is
         'status' \
         'price' \
         'watch' \
+        'wait' \
         'homes' \
         'weather' \
         'event' \
@@ -29,6 +30,13 @@ function __energyctl_is
         'home stop' \
         'logs' \
         'doctor' \
+        'check' \
+        'metrics' \
+        'explain' \
+        'explain price' \
+        'explain trade' \
+        'explain home' \
+        'bug-report' \
         'config' \
         'config check' \
         'config show' \
@@ -57,6 +65,7 @@ function __energyctl_takes
         'up --report' \
         'price --last' \
         'price --slot' \
+        'wait --timeout' \
         'homes --first' \
         'homes --count' \
         'event raise --intensity' \
@@ -74,11 +83,33 @@ function __energyctl_takes
         'ledger backup --state' \
         'ledger backup --compiled' \
         'ledger restore --state' \
+        'reload --timeout' \
         'logs -u' \
         'logs --unit' \
         'logs --home' \
         'logs -n' \
-        'logs --lines'
+        'logs --lines' \
+        'check --price-warning' \
+        'check --price-critical' \
+        'check --late-warning' \
+        'check --late-critical' \
+        'check --missing-warning' \
+        'check --missing-critical' \
+        'check --restarts-warning' \
+        'check --restarts-critical' \
+        'explain price --state' \
+        'explain price --ledger' \
+        'explain price --compiled' \
+        'explain trade --state' \
+        'explain trade --ledger' \
+        'explain trade --compiled' \
+        'explain home --state' \
+        'explain home --ledger' \
+        'explain home --compiled' \
+        'bug-report -o' \
+        'bug-report --out' \
+        'bug-report -n' \
+        'bug-report --lines'
 end
 
 # The verb so far, how many arguments it has, and the run directory that is meant.
@@ -148,6 +179,7 @@ complete -c energyctl -n '__energyctl_argument \'\' 0' -a start -d 'Start the su
 complete -c energyctl -n '__energyctl_argument \'\' 0' -a status -d 'Show how the market is'
 complete -c energyctl -n '__energyctl_argument \'\' 0' -a price -d 'Show the price in €/kWh, now, of the last slots, or term by term'
 complete -c energyctl -n '__energyctl_argument \'\' 0' -a watch -d 'Follow the market'
+complete -c energyctl -n '__energyctl_argument \'\' 0' -a wait -d 'Wait until something holds'
 complete -c energyctl -n '__energyctl_argument \'\' 0' -a homes -d 'Show homes'
 complete -c energyctl -n '__energyctl_argument \'\' 0' -a weather -d 'Show the weather of the open slot'
 complete -c energyctl -n '__energyctl_argument \'\' 0' -a event -d 'List, raise and clear external events'
@@ -159,6 +191,10 @@ complete -c energyctl -n '__energyctl_argument \'\' 0' -a reset -d 'Let units th
 complete -c energyctl -n '__energyctl_argument \'\' 0' -a home -d 'Start and stop a single home as a unit'
 complete -c energyctl -n '__energyctl_argument \'\' 0' -a logs -d 'Show the journal of the suite\'s units'
 complete -c energyctl -n '__energyctl_argument \'\' 0' -a doctor -d 'Look at everything that the suite needs'
+complete -c energyctl -n '__energyctl_argument \'\' 0' -a check -d 'Print one line for a monitoring system, with its own exit codes'
+complete -c energyctl -n '__energyctl_argument \'\' 0' -a metrics -d 'Print metrics in Prometheus\' text format'
+complete -c energyctl -n '__energyctl_argument \'\' 0' -a explain -d 'Explain a price, a trade or a home from the ledger'
+complete -c energyctl -n '__energyctl_argument \'\' 0' -a bug-report -d 'Collect versions, states, journal, configuration and findings in one file, without secrets'
 complete -c energyctl -n '__energyctl_argument \'\' 0' -a config -d 'Check and print scenario files'
 complete -c energyctl -n '__energyctl_argument \'\' 0' -a scenario -d 'List, show and compile scenarios'
 complete -c energyctl -n '__energyctl_argument \'\' 0' -a ipc -d 'List the kernel\'s IPC objects of a run, or remove leftovers'
@@ -184,6 +220,8 @@ complete -c energyctl -n '__energyctl_at \'price\'' -l last -x -d 'The last N sl
 complete -c energyctl -n '__energyctl_at \'price\'' -l explain -d 'Term by term: inertia, factors, events'
 complete -c energyctl -n '__energyctl_at \'price\'' -l slot -x -d 'With --explain: this slot, not the open one'
 
+
+complete -c energyctl -n '__energyctl_at \'wait\'' -l timeout -x -d 'Give up after so many seconds'
 
 complete -c energyctl -n '__energyctl_at \'homes\'' -l first -x -a '(__energyctl_ask homes)' -d 'Begin with this home'
 complete -c energyctl -n '__energyctl_at \'homes\'' -l count -x -d 'At most so many homes'
@@ -232,6 +270,8 @@ complete -c energyctl -n '__energyctl_argument \'ledger restore\' 0' -F
 
 complete -c energyctl -n '__energyctl_at \'restart\'' -l user -d 'The units of your own service manager, not the system\'s'
 
+complete -c energyctl -n '__energyctl_at \'reload\'' -l wait -d 'Return when the first slot has opened at the new coefficients'
+complete -c energyctl -n '__energyctl_at \'reload\'' -l timeout -x -d 'With --wait: not longer than so'
 
 complete -c energyctl -n '__energyctl_at \'reset\'' -l state -d 'Set ledger and registers aside, so that a new ledger begins'
 complete -c energyctl -n '__energyctl_at \'reset\'' -l user -d 'The units of your own service manager, not the system\'s'
@@ -252,6 +292,37 @@ complete -c energyctl -n '__energyctl_at \'logs\'' -s f -l follow -d 'Go on as l
 complete -c energyctl -n '__energyctl_at \'logs\'' -s x -l explain -d 'With the catalog\'s explanations: what it means, and what to do'
 complete -c energyctl -n '__energyctl_at \'logs\'' -l user -d 'The units of your own service manager, not the system\'s'
 
+
+complete -c energyctl -n '__energyctl_at \'check\'' -l price-warning -x -d 'Fine prices in €/kWh, for example 0.05:0.35'
+complete -c energyctl -n '__energyctl_at \'check\'' -l price-critical -x -d 'Beyond these, CRITICAL'
+complete -c energyctl -n '__energyctl_at \'check\'' -l late-warning -x -d 'Seconds that a slot may be late'
+complete -c energyctl -n '__energyctl_at \'check\'' -l late-critical -x -d 'Beyond these, CRITICAL'
+complete -c energyctl -n '__energyctl_at \'check\'' -l missing-warning -x -d 'Homes that may be missing'
+complete -c energyctl -n '__energyctl_at \'check\'' -l missing-critical -x -d 'Beyond these, CRITICAL'
+complete -c energyctl -n '__energyctl_at \'check\'' -l restarts-warning -x -d 'Restarts of any unit since its last start by hand'
+complete -c energyctl -n '__energyctl_at \'check\'' -l restarts-critical -x -d 'Beyond these, CRITICAL'
+complete -c energyctl -n '__energyctl_at \'check\'' -l stale-critical -d 'Stale weather is CRITICAL, not WARNING'
+
+
+complete -c energyctl -n '__energyctl_argument \'explain\' 0' -a price -d 'Why a slot had its price'
+complete -c energyctl -n '__energyctl_argument \'explain\' 0' -a trade -d 'What became of an order or a batch'
+complete -c energyctl -n '__energyctl_argument \'explain\' 0' -a home -d 'What a home metered, gave, got, sold and bought in a slot, the money of each part, and why'
+
+complete -c energyctl -n '__energyctl_at \'explain price\'' -l state -x -a '(__fish_complete_directories (__energyctl_value))' -d 'A state directory, for a market that does not run'
+complete -c energyctl -n '__energyctl_at \'explain price\'' -l ledger -r -F -d 'A ledger file, for example a backup'
+complete -c energyctl -n '__energyctl_at \'explain price\'' -l compiled -x -a '(__fish_complete_directories (__energyctl_value))' -d 'The compiled scenario: local times, names, policies'
+
+complete -c energyctl -n '__energyctl_at \'explain trade\'' -l state -x -a '(__fish_complete_directories (__energyctl_value))' -d 'A state directory, for a market that does not run'
+complete -c energyctl -n '__energyctl_at \'explain trade\'' -l ledger -r -F -d 'A ledger file, for example a backup'
+complete -c energyctl -n '__energyctl_at \'explain trade\'' -l compiled -x -a '(__fish_complete_directories (__energyctl_value))' -d 'The compiled scenario: local times, names, policies'
+
+complete -c energyctl -n '__energyctl_at \'explain home\'' -l state -x -a '(__fish_complete_directories (__energyctl_value))' -d 'A state directory, for a market that does not run'
+complete -c energyctl -n '__energyctl_at \'explain home\'' -l ledger -r -F -d 'A ledger file, for example a backup'
+complete -c energyctl -n '__energyctl_at \'explain home\'' -l compiled -x -a '(__fish_complete_directories (__energyctl_value))' -d 'The compiled scenario: local times, names, policies'
+complete -c energyctl -n '__energyctl_argument \'explain home\' 0' -a '(__energyctl_ask homes)'
+
+complete -c energyctl -n '__energyctl_at \'bug-report\'' -s o -l out -r -F -d 'Where it goes: a new .tar.gz'
+complete -c energyctl -n '__energyctl_at \'bug-report\'' -s n -l lines -x -d 'So many lines of the journal'
 
 complete -c energyctl -n '__energyctl_argument \'config\' 0' -a check -d 'Check a file'
 complete -c energyctl -n '__energyctl_argument \'config\' 0' -a show -d 'Print a file with every default written out, as the daemons will see it'
@@ -277,6 +348,6 @@ complete -c energyctl -n '__energyctl_argument \'ipc\' 0' -a clean -d 'Remove wh
 
 
 complete -c energyctl -n '__energyctl_at \'call\'' -l more -d 'Take replies as long as they come'
-complete -c energyctl -n '__energyctl_argument \'call\' 0' -a 'Status Price Explain Homes Weather Events Raise Clear Ledger Slots Compacted Verify Resources Reload Stop Watch'
+complete -c energyctl -n '__energyctl_argument \'call\' 0' -a 'Status Price Explain Homes Weather Events Raise Clear Ledger Orders Slots Compacted Verify Resources Reload Stop Watch'
 
 complete -c energyctl -n '__energyctl_argument \'completion\' 0' -a 'bash zsh fish'

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import Final
 
+from energymarket.exits import Plugin
+
 MODULES: Final[dict[str, str]] = {
     "up": "up",
     "start": "start",
     "status": "status",
     "price": "price",
     "watch": "watch",
+    "wait": "wait",
     "homes": "homes",
     "weather": "weather",
     "event": "event",
@@ -21,6 +24,10 @@ MODULES: Final[dict[str, str]] = {
     "home": "home",
     "logs": "logs",
     "doctor": "doctor",
+    "check": "check",
+    "metrics": "metrics",
+    "explain": "explain",
+    "bug-report": "bug_report",
     "config": "config",
     "scenario": "scenario",
     "ipc": "ipc",
@@ -29,3 +36,6 @@ MODULES: Final[dict[str, str]] = {
     "version": "version",
 }
 """Verb -> module of this package, in the order of the help. Each has a function `register(app)`."""
+
+USAGE_CODES: Final[dict[str, int]] = {"check": Plugin.UNKNOWN}
+"""What wrong words end with where that is not Exit.USAGE: for a monitoring system 2 would be an alarm."""

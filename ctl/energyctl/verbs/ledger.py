@@ -9,10 +9,11 @@ import typer
 
 from energyctl.asking import ask
 from energyctl.exits import Exit
+from energyctl.ledger_place import listens, words_for
 from energyctl.programs import run_program
 from energyctl.quantities import clock, kwh, money, price
 from energyctl.render import Alert, Answer, Block, Table
-from energyctl.session import Session, default_state, session
+from energyctl.session import session
 from energyctl.slotline import with_eur
 from energyctl.verbs import backup
 
@@ -73,8 +74,8 @@ def verify(
 ) -> Answer | int:
     """Recompute the hash chain and the sums; a flipped byte is found."""
     here = session(ctx)
-    if state is not None or not here.control.exists():
-        return run_program("checkd", ["--chain-only", *_where(here, state, compiled)])
+    if state is not None or not listens(here):
+        return run_program("checkd", ["--chain-only", *words_for(here, state, compiled)])
     reply = ask(here, "Verify", timeout_s=VERIFY_S_MAX)
     if not reply["slots"] and reply["ok"]:
         return Answer({"type": "verified", **reply}, ("the ledger is still empty: nothing to verify",))
@@ -91,7 +92,7 @@ def check(
     compiled: Annotated[Path | None, _COMPILED] = None,
 ) -> int:
     """Hold registers, ledger and physics together (the independent checker); exit code 5 if they disagree."""
-    return run_program("checkd", _where(session(ctx), state, compiled))
+    return run_program("checkd", words_for(session(ctx), state, compiled))
 
 
 def export(
@@ -102,34 +103,8 @@ def export(
 ) -> int:
     """Write prices.csv and homes.csv: of the running market, or of a state directory."""
     return run_program(
-        "report", ["--csv-only", "--out", str(directory), *_where(session(ctx), state, compiled)]
+        "report", ["--csv-only", "--out", str(directory), *words_for(session(ctx), state, compiled)]
     )
-
-
-def _where(here: Session, state: Path | None, compiled: Path | None) -> list[str]:
-    """Which ledger: of the named state, of the market that runs here, or of this user's default state."""
-    import os
-    import sys
-
-    from energyctl.up import proc
-
-    kept = proc.read(here.run_dir) if state is None else None
-    found = ["--json"] if here.as_json else []
-    if kept is not None:
-        state, compiled = Path(kept.state), compiled or Path(kept.compiled)
-    if state is None and here.control.exists():
-        return [*found, "--run", str(here.run_dir)]
-    if state is None:
-        state = default_state(os.environ, "default")
-        sys.stderr.write(f"no market runs here: the ledger in {state}; --state DIR names another\n")
-    live = kept is not None and kept.up.alive() and here.control.exists()
-    source = ["--run", str(here.run_dir)] if live else ["--ledger", str(state / "market" / "ledger.db")]
-    return [
-        *found,
-        *source,
-        *("--homes", str(state / "homes")),
-        *(("--compiled", str(compiled)) if compiled is not None else ()),
-    ]
 
 
 def _rows(rows: list[dict[str, Any]]) -> Table:

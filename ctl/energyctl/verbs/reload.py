@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import typer
 
 from energyctl.asking import ask
+from energyctl.awaiting import OVER, Snapshot, Watching
+from energyctl.exits import Exit, ProblemError
+from energyctl.quantities import price
 from energyctl.render import Answer
 from energyctl.session import session
 
@@ -14,11 +19,51 @@ def register(app: typer.Typer) -> None:
     app.command("reload")(reload)
 
 
-def reload(ctx: typer.Context) -> Answer:
-    """Let the market read its coefficients again; a file with a mistake changes nothing (exit code 78)."""
-    reply = ask(session(ctx), "Reload")
+def reload(
+    ctx: typer.Context,
+    *,
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Return when the first slot has opened at the new coefficients.")
+    ] = False,
+    timeout: Annotated[
+        float | None, typer.Option("--timeout", min=0.0, metavar="S", help="With --wait: not longer than so.")
+    ] = None,
+) -> Answer:
+    """Let the market read its coefficients again; a file with a mistake changes nothing (exit code 78).
+
+    When this returns they are durable, also without --wait: a market that dies now comes back with them.
+    """
+    if timeout is not None and not wait:
+        raise ProblemError(
+            Exit.USAGE, "usage", "--timeout bounds --wait", hint="energyctl reload --wait --timeout S"
+        )
+    here = session(ctx)
+    reply = ask(here, "Reload")
     changed, later = reply.get("changed") or [], reply.get("needs_restart") or []
-    lines = [f"changed from the next slot on: {', '.join(changed)}" if changed else "nothing has changed"]
+    from_slot = reply.get("from_slot")
+    first = f"from slot {from_slot} on" if from_slot is not None else "from the next slot on"
+    lines = [f"changed {first}: {', '.join(changed)}" if changed else "nothing has changed"]
     if later:
         lines.append(f"differs, but takes another ledger: {', '.join(later)}")
-    return Answer({"type": "reloaded", **reply}, tuple(lines))
+    data = {"type": "reloaded", **reply}
+    if wait and changed and from_slot is not None:
+        what = f"slot {from_slot} opens at the new coefficients"
+        snapshot = Watching(here, timeout).until(lambda seen: _in_force(seen, from_slot), what)
+        now = snapshot.get("open_price_ueur_per_kwh", snapshot.get("price_ueur_per_kwh", 0))
+        lines.append(f"in force: slot {from_slot} is open at {price(now)} €/kWh")
+        data |= {"in_force": True, "open_price_ueur_per_kwh": now}
+    return Answer(data, tuple(lines))
+
+
+def _in_force(snapshot: Snapshot, from_slot: int) -> bool:
+    if snapshot.get("phase") in OVER:
+        raise ProblemError(
+            Exit.TRY_AGAIN,
+            "over",
+            f"the market has {snapshot['phase']} before slot {from_slot}",
+            "the new coefficients are durable: they price the first slot after its next start",
+            "energyctl status",
+        )
+    return any(
+        isinstance(at, int) and at >= from_slot for at in (snapshot.get("open_slot"), snapshot.get("slot"))
+    )

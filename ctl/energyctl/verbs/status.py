@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import typer
 
-from energyctl import systemd
-from energyctl.asking import TIMEOUT_S, ask
+from energyctl import standing
 from energyctl.exits import Exit, ProblemError
-from energyctl.quantities import event, kwh, price
+from energyctl.quantities import event, kwh, price, span
 from energyctl.render import Alert, Answer, Block, Table, number
-from energyctl.session import SYSTEM_RUN, session
+from energyctl.session import session
 from energyctl.slotline import local_time, notes, with_eur
-
-SILENT_S_MAX = 0.2
-"""A market that takes longer for its snapshot is shown as frozen: its unit says the rest."""
-
 
 SINGLE_HOMES_SHOWN_MAX = 10
 """Where more of them are well, the table says how many; the JSON document has them all."""
@@ -29,112 +23,114 @@ def register(app: typer.Typer) -> None:
 
 
 def status(ctx: typer.Context) -> Answer:
-    """Show how the market is. Exit code: 0 running, 3 not running, 5 degraded, 75 starting."""
+    """Show how the market is. Exit code: 0 running, 3 not running, 5 degraded, 69 frozen, 75 starting."""
     here = session(ctx)
-    units = _units() if here.run_dir == SYSTEM_RUN else []
-    try:
-        found: dict[str, Any] = ask(here, "Status", timeout_s=SILENT_S_MAX if units else TIMEOUT_S)["status"]
-    except ProblemError as problem:
-        if not units:
-            raise
-        return _without_market(problem, units)
-    snapshot: dict[str, Any] = found.get("snapshot") or found
-    state = str(found.get("state", "running"))
-    processes = _processes(here.run_dir)
-    said = [*found.get("notes", ()), *notes(snapshot)]
-    frozen = [
-        f"{p['name']} (process {p['pid']}) is {p['state']}" for p in processes if p["state"] != "running"
-    ]
-    frozen += [f"{unit.name} is {unit.state} {unit.why}" for unit in units if _is_bad(unit)]
-    degraded = state == "degraded" or bool(frozen)
-    code = Exit.TRY_AGAIN if state == "starting" else Exit.DEGRADED if degraded else Exit.OK
-    blocks: list[Block] = [
-        f"energy-market  {'degraded' if frozen and state == 'running' else state}{_clock(snapshot)}"
-    ]
+    found = standing.look(here)
+    if found.status is None:
+        return _without_market(found)
+    return _with_market(found, found.status)
+
+
+def _with_market(found: standing.Standing, said: dict[str, Any]) -> Answer:
+    snapshot: dict[str, Any] = said.get("snapshot") or {}
+    state = str(said.get("state", "running"))
+    processes = found.process_rows()
+    bad = [f"{p['name']} (process {p['pid']}) is {p['state']}" for p in processes if p["state"] != "running"]
+    bad += [f"{unit.name} is {unit.state} {unit.why}" for unit in found.units if standing.is_bad(unit)]
+    if bad and state == "running":
+        state = "degraded"
+    code = {"starting": Exit.TRY_AGAIN, "degraded": Exit.DEGRADED}.get(
+        state, Exit.DEGRADED if bad else Exit.OK
+    )
+    blocks: list[Block] = [f"energy-market  {state}{_clock(said, snapshot)}"]
     if "price_ueur_per_kwh" in snapshot:
         blocks += _market(snapshot)
     elif "open_price_ueur_per_kwh" in snapshot:
         blocks.append(
             f"  price    {price(number(snapshot, 'open_price_ueur_per_kwh'))} €/kWh, in the first slot"
         )
-    blocks += _inside(found, snapshot)
+    blocks += _inside(said, snapshot)
     blocks += [Alert(event(row)) for row in snapshot.get("events") or ()]
-    blocks += [Alert(str(text)) for text in (*said, *frozen)]
-    if processes:
-        rows = [(p["name"], str(p["pid"]), p["state"]) for p in processes]
-        blocks.append(Table(("process", ">pid", "state"), rows))
-    if units:
-        blocks.append(_table(units))
-    data = {"type": "status", **found, "processes": processes, "units": _rows(units)}
-    if isinstance(found.get("snapshot"), dict):
-        data["snapshot"] = with_eur(found["snapshot"])
+    blocks += [Alert(str(text)) for text in (*said.get("notes", ()), *notes(snapshot), *bad)]
+    blocks += _tables(found)
+    data = {"type": "status", **said, "state": state, **_rows(found)}
+    if isinstance(said.get("snapshot"), dict):
+        data["snapshot"] = with_eur(snapshot)
     return Answer(data, tuple(blocks), code)
 
 
-def _units() -> list[systemd.Unit]:
-    """All units of the suite, and those of single homes that are not simply stopped."""
-    units = systemd.show((*systemd.ALL, systemd.SINGLE_HOMES))
-    return [unit for unit in units if not (_is_single_home(unit) and unit.state == "inactive")]
-
-
-def _is_single_home(unit: systemd.Unit) -> bool:
-    return unit.name.startswith("energy-home@")
-
-
-def _without_market(problem: ProblemError, units: list[systemd.Unit]) -> Answer:
-    """What can be said when the market says nothing: the units' states and reasons."""
-    bad = [unit for unit in units if unit.failed]
+def _without_market(found: standing.Standing) -> Answer:
+    """What can be said when the market says nothing: the units' states, reasons and last words."""
+    problem = found.problem
+    if problem is None or not found.units:
+        raise problem or ProblemError(Exit.UNREACHABLE, "unreachable", "the market does not answer")
+    bad = [unit for unit in found.units if unit.failed]
     hint = problem.hint
     if bad:
         refused = any(unit.get("ExecMainStatus") == "78" for unit in bad)
         hint = f"energyctl logs -u {bad[0].name}; then energyctl start"
         hint = "energyctl config check /etc/energy-market/energy-market.toml" if refused else hint
-    blocks: list[Block] = [f"energy-market  {problem.message}", _table(units)]
+    blocks: list[Block] = [f"energy-market  {problem.message}"]
+    last = next((u.get("StatusText", "") for u in found.units if u.name == standing.MARKET), "")
+    blocks += [f"  last words  {last}"] if last else []
+    blocks += _tables(found)
     blocks += [Alert(f"{unit.name}: {unit.why}") for unit in bad]
     blocks += [f"why:   {problem.why}"] if problem.why else []
-    blocks += [f"hint:  {hint}"]
-    data = {"type": "status", "state": problem.name, "hint": hint, "units": _rows(units)}
+    blocks += [f"hint:  {hint}"] if hint else []
+    data = {"type": "status", "state": problem.name, "why": problem.why, "hint": hint, **_rows(found)}
     return Answer(data, tuple(blocks), problem.exit_code)
 
 
-def _is_bad(unit: systemd.Unit) -> bool:
-    return unit.state not in {"active", "not needed"}
+def _rows(found: standing.Standing) -> dict[str, Any]:
+    return {
+        "units": found.unit_rows(),
+        "sockets": found.socket_rows(),
+        "processes": found.process_rows(),
+    }
 
 
-def _table(units: list[systemd.Unit]) -> Table:
-    well = [unit for unit in units if _is_single_home(unit) and not _is_bad(unit)]
-    hidden = well if len(well) > SINGLE_HOMES_SHOWN_MAX else []
-    rows = [
-        (u.name, u.state, u.get("NRestarts", ""), u.get("StatusText", "") or u.why * u.failed)
-        for u in units
-        if u not in hidden
-    ]
-    rows += [("energy-home@…", "active", "", f"{len(hidden)} single homes")] if hidden else []
-    return Table(("unit", "state", ">restarts", "says"), rows)
+def _tables(found: standing.Standing) -> list[Block]:
+    blocks: list[Block] = []
+    if found.processes:
+        running = [(p["name"], str(p["pid"]), p["state"]) for p in found.process_rows()]
+        blocks.append(Table(("process", ">pid", "state"), running))
+    if found.units:
+        well = {unit.name for unit in found.units if unit.is_single_home and not standing.is_bad(unit)}
+        hidden = well if len(well) > SINGLE_HOMES_SHOWN_MAX else set()
+        rows = [
+            (
+                row["unit"],
+                row["state"],
+                "" if row["age_s"] is None else span(row["age_s"]),
+                str(row["restarts"] or ""),
+                row["says"] or row["why"],
+            )
+            for row in found.unit_rows()
+            if row["unit"] not in hidden
+        ]
+        rows += [("energy-home@…", "active", "", "", f"{len(hidden)} single homes")] if hidden else []
+        blocks.append(Table(("unit", "state", ">for", ">restarts", "says"), rows))
+        absent = [
+            row["path"] for row in found.socket_rows() if row["state"] == "active" and row["present"] is False
+        ]
+        blocks += [Alert(f"{path} is missing, though its unit is active") for path in absent]
+    return blocks
 
 
-def _rows(units: list[systemd.Unit]) -> list[dict[str, Any]]:
-    return [
-        {
-            "unit": unit.name,
-            "state": unit.state,
-            "why": unit.why if unit.failed else "",
-            "pid": int(unit.get("MainPID") or 0),
-            "restarts": int(unit.get("NRestarts") or 0),
-            "says": unit.get("StatusText", ""),
-        }
-        for unit in units
-    ]
-
-
-def _clock(snapshot: dict[str, Any]) -> str:
+def _clock(said: dict[str, Any], snapshot: dict[str, Any]) -> str:
     if "slot" not in snapshot:
         return f"  slot {snapshot['open_slot']}" if "open_slot" in snapshot else ""
     speed = snapshot.get("speed")
     fast = f"  {speed:g}× speed" if isinstance(speed, (int, float)) else ""
     total = snapshot.get("slots_total")
     done = f"  {snapshot.get('slots_done', 0)} of {total} slots" if total else ""
-    return f"  slot {snapshot['slot']}  {local_time(snapshot)}{fast}{done}"
+    age_ms = (said.get("last_slot") or {}).get("age_ms")
+    ago = f" ({_ago(age_ms / 1000)} ago)" if isinstance(age_ms, int) else ""
+    return f"  slot {snapshot['slot']}{ago}  {local_time(snapshot)}{fast}{done}"
+
+
+def _ago(seconds: float) -> str:
+    return f"{seconds:.1f} s" if seconds < 60 else span(seconds)
 
 
 def _market(snapshot: dict[str, Any]) -> list[Block]:
@@ -166,20 +162,3 @@ def _inside(found: dict[str, Any], snapshot: dict[str, Any]) -> list[Block]:
     if market.get("pid"):
         parts.append(f"market {market['pid']}, external {market.get('external_pid') or 'not running'}")
     return ["   ".join(parts)]
-
-
-def _processes(run_dir: Path) -> list[dict[str, Any]]:
-    """The processes that `energyctl up` keeps here, if it does."""
-    from energyctl.up import proc
-
-    kept = proc.read(run_dir)
-    if kept is None:
-        return []
-    return [
-        {
-            "name": p.name,
-            "pid": p.pid,
-            "state": "frozen" if p.frozen() else "running" if p.alive() else "gone",
-        }
-        for p in (kept.up, *kept.children)
-    ]

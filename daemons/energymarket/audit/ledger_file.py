@@ -129,9 +129,25 @@ class LedgerFile:
         """Compacted stretches in order."""
         return [Stretch(*row) for row in self._read("days", _STRETCH, "ORDER BY day")]
 
+    def row(self, slot: int) -> SlotRow | None:
+        """One sealed slot; None if there is none."""
+        return next(self._rows("WHERE slot = ?", slot), None)
+
+    def last_slot(self) -> int | None:
+        """The last sealed slot; None for an empty ledger."""
+        row = next(self._rows("WHERE slot >= ? ORDER BY slot DESC LIMIT 1", 0), None)
+        return None if row is None else row.slot
+
+    def orders_called(self, what: str) -> list[OrderRow]:
+        """Single orders by their receipt, or by the id that their home gave them."""
+        return [order for order in self.beside().orders if what in {order.receipt, order.id}]
+
     def rows(self, first: int) -> Iterator[SlotRow]:
         """Sealed slots from `first` on, in order."""
-        for row in self._read("slots", _SLOT, "WHERE slot >= ? ORDER BY slot", (first,)):
+        return self._rows("WHERE slot >= ? ORDER BY slot", first)
+
+    def _rows(self, clause: str, slot: int) -> Iterator[SlotRow]:
+        for row in self._read("slots", _SLOT, clause, (slot,)):
             values = dict(zip(SlotRow.__dataclass_fields__, row, strict=True))
             if values["gap"] not in {0, 1} or values["weather_stale"] not in {0, 1}:
                 raise LedgerDamagedError(f"{self._original}: slot {row[0]}: a flag is neither 0 nor 1")

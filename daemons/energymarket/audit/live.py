@@ -9,7 +9,7 @@ from energymarket.audit.source import Facts, LedgerDamagedError, LedgerMovedErro
 from energymarket.exits import Exit, Failure, NotRunning, Unreachable
 from energymarket.transport import memory_fd
 from energymarket.transport.client import Connection, Disconnected, VarlinkError
-from energymarket.transport.store import SlotRow
+from energymarket.transport.store import OrderRow, SlotRow
 from energymarket.wire.messages import CONTROL, CONTROL_SOCKET
 
 if TYPE_CHECKING:
@@ -75,6 +75,25 @@ class LiveLedger:
                     raise LedgerMovedError(row.slot)
                 yield row
             at = parameters.get("next")
+
+    def row(self, slot: int) -> SlotRow | None:
+        """One sealed slot; None if there is none."""
+        parameters, bodies = self._ask_with_bodies("Slots", {"first": slot, "last": slot})
+        return next((_row(each, bodies) for each in parameters["slots"]), None)
+
+    def last_slot(self) -> int | None:
+        """The last sealed slot; None for an empty ledger."""
+        last = self.ask("Status")["status"].get("last_slot")
+        return None if last is None else int(last["slot"])
+
+    def orders_called(self, what: str) -> list[OrderRow]:
+        """Single orders by their receipt, or by the id that their home gave them."""
+        return [OrderRow(**each) for each in self.ask("Orders", {"what": what})["orders"]]
+
+    def policy_of(self, home: int) -> int | None:
+        """The policy of a home."""
+        rows = self.ask("Homes", {"first": home, "count": 1})["homes"]
+        return int(rows[0]["policy"]) if rows else None
 
     def beside(self) -> None:
         """A market shows nothing beside its slots."""

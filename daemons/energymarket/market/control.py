@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from energymarket.core.events import DURATION_SLOTS_MAX, EventAnswer, Origin
 from energymarket.core.records import Phase
-from energymarket.market import history, snapshot
+from energymarket.market import history, snapshot, standing
 from energymarket.market.messages import Asked, Continue, StopAsked, stopping
 from energymarket.market.reload import Reading
 from energymarket.runtime.clock import boottime_ns
@@ -36,12 +36,6 @@ PRICES_MAX: Final = 10_000
 HOMES_PAGE: Final = 1_000
 CHANGING: Final = frozenset({"Raise", "Clear", "Reload", "Stop"})
 
-COUNTS_SHOWN: Final = (
-    "slots_done", "orders", "late_batches", "shed_offers", "void_claims", "refused_batches",
-)  # fmt: skip
-
-LOCKED_UP_NS: Final = 2_000_000_000
-
 
 class ControlDesk:
     """Everything behind the interface io.energymarket.Control."""
@@ -53,6 +47,8 @@ class ControlDesk:
         self.reloader = reloader
         self.socket = socket
         self.watchers: dict[int, Call] = {}
+        self.phase_watchers: set[int] = set()  # those of them who asked for more than slots
+        self.committed_ns: int | None = None  # when this market made its last slot durable
         self.shown: dict[str, Any] = {"type": "slot", "phase": "starting"}  # replaced whole, never changed
         self.child: Callable[[], dict[str, Any]] = dict  # what `external` is doing
         self._answers: dict[str, Callable[[Call], None]] = {
@@ -64,6 +60,7 @@ class ControlDesk:
             "Raise": self._raise,
             "Clear": self._clear,
             "Ledger": self._ledger,
+            "Orders": self._orders,
             "Slots": self._slots,
             "Compacted": self._compacted,
             "Verify": self._verify,
@@ -80,7 +77,7 @@ class ControlDesk:
             needs = f"the market's user, root, or group {OPERATORS_GROUP}"
             call.error(f"{CONTROL}.PermissionDenied", {"needs": needs})
         elif method == "Status":
-            call.reply({"status": self._status()})
+            call.reply({"status": standing.standing_of(self)})
         elif method == "Resources":
             call.reply({"resources": resources.describe(self.ipc.run_dir)})
         elif self.owner.stopped:
@@ -90,44 +87,6 @@ class ControlDesk:
         else:
             self.owner.inbox.put_later(Asked(call))
 
-    def _status(self) -> dict[str, Any]:
-        owner = self.owner
-        late_ns = 0
-        if owner.phase in {Phase.EXCHANGE, Phase.TRADE, Phase.CLEARING}:
-            late_ns = boottime_ns() - owner.moments.next_open_ns
-        notes = []
-        if owner.books.failed is not None:
-            notes.append(f"the ledger cannot be written: {owner.books.failed}")
-        if owner.outside.weather_stale:
-            notes.append("the weather is stale")
-        if late_ns > LOCKED_UP_NS:
-            notes.append(f"the slot is {late_ns / 1e9:.1f} s late")
-        messages, size = owner.offers.depth()
-        return {
-            "state": self._state(bool(notes)),
-            "market": {"pid": owner.pid, "generation": owner.generation} | self.child(),
-            "snapshot": self.shown,
-            "weather_stale": owner.outside.weather_stale,
-            "homes": owner.market.rules.homes,
-            "homes_joined": owner.trade.leases.joined,
-            "leases": len(owner.trade.leases.by_first),
-            "queue": {"messages": messages, "bytes": size},
-            "transactions": owner.trade.pool.describe(),
-            "counts": {name: getattr(owner.counts, name) for name in COUNTS_SHOWN},
-            "notes": notes,
-        }
-
-    def _state(self, degraded: bool) -> str:  # noqa: FBT001
-        match self.owner.phase:
-            case Phase.STARTING:
-                return "starting"
-            case Phase.ENDED:
-                return "ended"
-            case Phase.STOPPED:
-                return "stopping"
-            case _:
-                return "degraded" if degraded else "running"
-
     # in the owner's thread
 
     def answer(self, call: Call) -> None:
@@ -135,15 +94,19 @@ class ControlDesk:
         self._answers[call.method.removeprefix(CONTROL + ".")](call)
 
     def publish_phase(self) -> None:
-        """The phase has changed: the snapshot says so; watchers of slots hear of the end only."""
+        """The phase has changed: the snapshot says so; watchers of slots alone hear of the end only."""
         self.shown = self.shown | {"phase": self.owner.phase.name.lower()}
         if self.owner.phase in {Phase.EXCHANGE, Phase.STARTING}:
             self.shown = self.shown | self._opening()
-        if self.owner.phase in {Phase.ENDED, Phase.STOPPED}:
-            self._tell({"snapshot": self.shown | {"type": "phase"}})
+        self._tell_phase(everybody=self.owner.phase in {Phase.ENDED, Phase.STOPPED})
+
+    def publish_joined(self) -> None:
+        """Homes have joined or left."""
+        self._tell_phase(everybody=False)
 
     def publish_commit(self) -> None:
         """A slot is durable: every watcher gets its snapshot."""
+        self.committed_ns = boottime_ns()
         if self.owner.last is not None:
             self.shown = self._snapshot(self.owner.last)
         self._tell({"snapshot": self.shown})
@@ -151,11 +114,24 @@ class ControlDesk:
     def leave(self, peer: int) -> None:
         """A connection is gone."""
         self.watchers.pop(peer, None)
+        self.phase_watchers.discard(peer)
 
-    def _tell(self, answer: dict[str, Any]) -> None:
+    def _tell_phase(self, *, everybody: bool) -> None:
+        listening = self.watchers if everybody else self.phase_watchers
+        if listening:
+            self._tell({"snapshot": self._phase_now()}, only=None if everybody else self.phase_watchers)
+
+    def _tell(self, answer: dict[str, Any], *, only: set[int] | None = None) -> None:
         frame = encode_reply(answer, continues=True)
-        for call in list(self.watchers.values()):
-            call.reply_frame(frame, continues=True)
+        for peer, call in list(self.watchers.items()):
+            if only is None or peer in only:
+                call.reply_frame(frame, continues=True)
+
+    def _phase_now(self) -> dict[str, Any]:
+        """The snapshot with what changes between two commits."""
+        owner = self.owner
+        counted = {"homes": owner.market.rules.homes, "homes_joined": owner.trade.leases.joined}
+        return self.shown | counted | {"type": "phase"}
 
     def _opening(self) -> dict[str, Any]:
         opening = self.owner.market.opening
@@ -206,9 +182,11 @@ class ControlDesk:
         } | snapshot.times_of(closed.slot, self.period)
 
     def _watch(self, call: Call) -> None:
+        phases = bool(call.parameters.get("phases"))
         if call.more:
             self.watchers[call.peer.id] = call
-        call.reply({"snapshot": self.shown}, continues=call.more)
+            (self.phase_watchers.add if phases else self.phase_watchers.discard)(call.peer.id)
+        call.reply({"snapshot": self._phase_now() if phases else self.shown}, continues=call.more)
 
     def _price(self, call: Call) -> None:
         last = min(max(call.parameters.get("last") or 0, 0), PRICES_MAX)
@@ -329,6 +307,23 @@ class ControlDesk:
             return
         call.reply({"ledger": found | snapshot.times_of(slot, self.period)})
 
+    def _orders(self, call: Call) -> None:
+        owner = self.owner
+        self._in_steps(
+            call, history.OrderSearch(owner.books.store, owner.market.rules.homes, call.parameters["what"])
+        )
+
+    def _in_steps(self, call: Call, job: history.Job) -> None:
+        """A long answer, a little at a time, so that slots go on between."""
+
+        def step() -> bool:
+            if call.gone or job.step():
+                return not call.gone
+            call.reply(job.answer())
+            return False
+
+        self.owner.inbox.put_later(Continue(step))
+
     def _slots(self, call: Call) -> None:
         store = self.owner.books.store
         first, last = call.parameters.get("first"), call.parameters.get("last")
@@ -353,22 +348,15 @@ class ControlDesk:
 
     def _verify(self, call: Call) -> None:
         first, last = call.parameters.get("first"), call.parameters.get("last")
-        job = history.Verification(self.owner.books.store, first, last)
-
-        def step() -> bool:
-            if call.gone or job.step():
-                return not call.gone
-            call.reply(job.answer())
-            return False
-
-        self.owner.inbox.put_later(Continue(step))
+        self._in_steps(call, history.Verification(self.owner.books.store, first, last))
 
     def _reload(self, call: Call) -> None:
         reading = self.reload(call.parameters.get("text"))
         if reading.problems:
             call.error(f"{CONTROL}.ReloadRefused", {"problems": list(reading.problems)})
             return
-        call.reply({"changed": list(reading.changed), "needs_restart": list(reading.needs_restart)})
+        answer = {"changed": list(reading.changed), "needs_restart": list(reading.needs_restart)}
+        call.reply(answer | {"from_slot": self._next_slot()})
 
     def reload(self, text: str | None = None) -> Reading:
         """Read the coefficients again; from the next slot on the new ones count, also after a restart."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, Final
+import re
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import numpy as np
 
@@ -15,7 +17,7 @@ from energymarket.transport.store import StoreError
 if TYPE_CHECKING:
     from energymarket.core.parameters import Period, PriceModel
     from energymarket.market.owner import Owner
-    from energymarket.transport.store import LedgerStore, SlotRow
+    from energymarket.transport.store import LedgerStore, OrderRow, SlotRow
 
 PAGE_BYTES_MAX: Final = 4 << 20
 """Bodies of one page of sealed slots; a single larger slot is a page of its own."""
@@ -23,6 +25,18 @@ PAGE_BYTES_MAX: Final = 4 << 20
 PAGE_SLOTS_MAX: Final = 256
 PRICES_PER_STEP: Final = 500
 VERIFY_SLOTS_PER_STEP: Final = 16
+SEARCH_HOMES_PER_STEP: Final = 1_000
+ORDERS_FOUND_MAX: Final = 100
+
+
+class Job(Protocol):
+    """A long answer that is made in steps."""
+
+    def step(self) -> bool:
+        """Do some more; False when there is nothing left to do."""
+
+    def answer(self) -> dict[str, Any]:
+        """The parameters of the reply."""
 
 
 class PriceList:
@@ -235,6 +249,32 @@ def compacted(store: LedgerStore) -> tuple[list[dict[str, Any]], bytes]:
         bodies.append(body)
         size += len(body)
     return stretches, b"".join(bodies)
+
+
+class OrderSearch:
+    """Single orders by their receipt, or by the id that a home gave them: some hundred homes at a time."""
+
+    def __init__(self, store: LedgerStore, homes: int, what: str) -> None:
+        self._store = store
+        self._homes = homes
+        self._what = what
+        self._next = 1
+        self._found: list[OrderRow] = []
+        if re.fullmatch(r"[0-9]{1,12}-[0-9]{6}", what):
+            slot = int(what.partition("-")[0])
+            self._found = [order for order in store.orders_of(slot) if order.receipt == what]
+
+    def step(self) -> bool:
+        """Look at some more homes; False when there is nothing left to do."""
+        last = min(self._next + SEARCH_HOMES_PER_STEP - 1, self._homes)
+        if not self._found:
+            self._found += self._store.orders_named(self._next, last, self._what)
+        self._next = last + 1
+        return not self._found and self._next <= self._homes
+
+    def answer(self) -> dict[str, Any]:
+        """The parameters of the reply."""
+        return {"orders": [asdict(order) for order in self._found[:ORDERS_FOUND_MAX]]}
 
 
 class Verification:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from energymarket.scenario import resolve, toml
+from energymarket.scenario.problems import in_order
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -43,7 +44,7 @@ class Reloader:
                 return Reading(old, (f"{self._source}: {error}",))
         scenario, problems = toml.parse(text, str(self._source))
         if scenario is None:
-            return Reading(old, tuple(str(problem) for problem in problems))
+            return Reading(old, tuple(str(problem) for problem in in_order(problems)))
         # By the slots that run: the file may have others by now, which take another ledger.
         model = resolve.price_model(scenario.price, self._compiled.period.slot_s)
         new = replace(model, initial_ueur_per_kwh=old.initial_ueur_per_kwh)

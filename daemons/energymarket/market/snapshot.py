@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from energymarket.core import clock
 
@@ -12,6 +12,12 @@ if TYPE_CHECKING:
     from energymarket.core.market import Closed, Market
     from energymarket.core.parameters import EventKind, Period
     from energymarket.core.weather import Sample
+
+ENERGIES: Final = (
+    "produced", "consumed", "imported", "exported", "offered", "taken", "returned", "rest_sold", "expired",
+    "received", "sold", "bought", "short", "long",
+)  # fmt: skip
+"""The totals of a slot that are energies which only grow when they are added up."""
 
 
 @dataclass(slots=True)
@@ -27,6 +33,7 @@ class Counts:
     degraded_shards: int = 0
     drained: int = 0  # messages of the slot that nobody took back
     lateness_us: int = 0  # of the opening of the present slot
+    energy_wh: dict[str, int] = field(default_factory=dict)  # since the start; replaced whole, never changed
     refusals: list[dict[str, Any]] = field(default_factory=list)  # since the last commit
     slot_late: int = 0
     slot_shed: int = 0
@@ -39,6 +46,8 @@ class Counts:
         """A slot is durable."""
         self.slots_done += 1
         self.void_claims += closed.settlement.void_claims
+        totals = totals_of(closed)
+        self.energy_wh = {name: self.energy_wh.get(name, 0) + totals[f"{name}_wh"] for name in ENERGIES}
 
     def start_anew(self) -> None:
         """A slot is told to everybody: what comes now, also before the next one opens, is the next one's."""

@@ -157,8 +157,11 @@ class TradeDesk:
     def leave(self, peer: int) -> None:
         """A connection is gone: its leases end, what it handed in stays."""
         self.watchers.pop(peer, None)
-        for lease in self.leases.release(peer):
+        left = self.leases.release(peer)
+        for lease in left:
             self._tell("left", lease)
+        if left:
+            self.owner.control.publish_joined()
         for key in [key for key, call in self.pending.items() if call.peer.id == peer]:
             del self.pending[key]
 
@@ -176,6 +179,7 @@ class TradeDesk:
         lease = Lease(first, count, call.peer.id, call.peer.uid, name)
         self.leases.grant(lease)
         self._tell("joined", lease)
+        self.owner.control.publish_joined()
         market = self.owner.market
         heard = int(market.accounts.last_slot[first - 1 : first - 1 + count].max())
         receipt = self._receipt_of(heard, first, count) if heard >= 0 else None

@@ -31,9 +31,13 @@ class Problem:
 
 def render_problems(problems: Sequence[Problem]) -> str:
     """All problems by line, and their number: the words of `config check` and of the daemons."""
-    ordered = sorted(problems, key=lambda problem: (problem.file, problem.line, problem.path))
     count = f"{len(problems)} error" + ("" if len(problems) == 1 else "s")
-    return "\n".join([*map(str, ordered), count])
+    return "\n".join([*map(str, in_order(problems)), count])
+
+
+def in_order(problems: Iterable[Problem]) -> list[Problem]:
+    """By file, line and path."""
+    return sorted(problems, key=lambda problem: (problem.file, problem.line, problem.path))
 
 
 def path_text(path: Path) -> str:

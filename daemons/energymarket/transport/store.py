@@ -183,6 +183,11 @@ class LedgerStore:
         row = self._row(query, (home, order_id))
         return None if row is None else OrderRow(*row)
 
+    def orders_named(self, first: int, last: int, order_id: str) -> list[OrderRow]:
+        """The orders with this id of the homes first .. last."""
+        query = "SELECT * FROM orders WHERE home BETWEEN ? AND ? AND id = ? ORDER BY home"
+        return [OrderRow(*row) for row in self._rows(query, (first, last, order_id))]
+
     def days(self) -> list[tuple[int, int, bytes, bytes]]:
         """Compacted stretches: (first slot, last slot, body, digest)."""
         rows = self._rows("SELECT day, last_slot, body, digest FROM days ORDER BY day")

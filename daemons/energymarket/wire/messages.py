@@ -158,6 +158,17 @@ type SealedSlot (
 
 type CompactedStretch (first_slot: int, last_slot: int, digest: string, body_at: int, body_bytes: int)
 
+# A single order that is remembered: energy and total are above zero for a sale.
+type OrderRow (
+  home: int,
+  id: string,
+  slot: int,
+  energy_wh: int,
+  price_ueur_per_kwh: int,
+  total_ueur: int,
+  receipt: string
+)
+
 # One screen of the market: members as in the manual energyctl-status.
 method Status() -> (status: object)
 
@@ -186,6 +197,9 @@ method Clear(kind: string) -> (cleared: int, from_slot: int)
 # One slot of the ledger, row by row.
 method Ledger(slot: ?int, first: ?int, count: ?int) -> (ledger: object)
 
+# Single orders by receipt, or by the id that their home gave them.
+method Orders(what: string) -> (orders: []OrderRow)
+
 # Sealed slots as they lie on the disk, for the checker and for exports: as many as fit, from first
 # on; next is where to go on. Their bodies stand back to back in the sealed memory file that is passed.
 method Slots(first: ?int, last: ?int) -> (slots: []SealedSlot, next: ?int, descriptor: int)
@@ -206,14 +220,16 @@ method Verify(first: ?int, last: ?int) -> (
 
 method Resources() -> (resources: []object)
 
-# Read the coefficients of the price again and use them from the next slot on.
-method Reload(text: ?string) -> (changed: []string, needs_restart: []string)
+# Read the coefficients of the price again and use them from the next slot on, which is from_slot. When
+# this answers they are durable.
+method Reload(text: ?string) -> (changed: []string, needs_restart: []string, from_slot: int)
 
 # Close the gate, settle, say goodbye. Answers when the last slot is durable.
 method Stop() -> (slot: ?int)
 
-# A snapshot now, and one at every commit.
-method Watch() -> (snapshot: object)
+# A snapshot now, and one at every commit; with phases also one when a slot opens, when its exchange ends,
+# and when homes join or leave.
+method Watch(phases: ?bool) -> (snapshot: object)
 
 error QuotaExceeded (what: string, limit: int)
 error NoSuchSlot (slot: int, first: ?int, last: ?int)
