@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[3]
 ENVIRON = {**os.environ, "PYTHONPATH": f"{ROOT / 'daemons'}:{ROOT / 'ctl'}"}
 HEAVY = {
@@ -63,6 +65,12 @@ def test_price_imports_only_typer_and_the_standard_library() -> None:
 def test_checking_a_configuration_needs_no_arrays() -> None:
     """`config check` runs where NumPy does not."""
     assert modules_after(["config", "check"]) & {"numpy", "msgspec", "rich", "pandas"} == set()
+
+
+@pytest.mark.parametrize("words", [["status"], ["wait", "--timeout", "0.01"], ["check"], ["reload"]])
+def test_what_an_operator_runs_all_day_loads_nothing_heavy(words: list[str]) -> None:
+    """Status, wait, check and reload start as fast as the price does."""
+    assert modules_after(words) & HEAVY == set()
 
 
 def test_the_help_loads_no_daemon_and_no_rich() -> None:
