@@ -8,7 +8,7 @@ from typing import Any, Final, assert_never
 
 from energyctl import client
 from energyctl.exits import Exit, ProblemError
-from energyctl.session import SYSTEM_RUN, Session
+from energyctl.session import Session
 from energymarket.wire.messages import CONTROL
 
 TIMEOUT_S: Final = 5.0  # reads are answered from a snapshot: a market that needs longer hangs
@@ -147,13 +147,15 @@ def _denied(session: Session) -> ProblemError:
 
 
 def _down(session: Session) -> ProblemError:
+    from energyctl.keeper import Keeper, keeper_of
     from energyctl.up import proc
 
     kept = proc.read(session.run_dir)
     if kept is not None and kept.up.alive() and not kept.ready:
         return _starting(kept.up.pid)
-    if session.run_dir == SYSTEM_RUN:
-        hint = "energyctl start"
+    keeper = keeper_of(session.run_dir)
+    if keeper is not None:
+        hint = "energyctl start" + " --user" * (keeper is Keeper.USER)
     else:
         hint = "energyctl up starts one; --run DIR asks in another place"
     if kept is not None and not kept.up.alive():

@@ -7,9 +7,11 @@ import subprocess
 from collections.abc import Sequence
 from typing import Final
 
+from energyctl import keeper
 from energyctl.exits import Exit, ProblemError
+from energyctl.keeper import means_users
 
-TARGET: Final = "energy-market.target"
+TARGET: Final = keeper.TARGET
 SLICE: Final = "energy.slice"
 DAEMONS: Final = (
     "energy-market.service",
@@ -28,6 +30,8 @@ ALL: Final = (
     "energy-singles.service",
 )
 PATTERNS: Final = ("energy-*.service", "energy-*.socket", "energy-*.timer")
+EVERYTHING: Final = (SLICE, TARGET, *SOCKETS)
+"""What a stop names: the slice waits for its services, the target for the rest."""
 PROPERTIES: Final = (
     "Id",
     "LoadState",
@@ -90,7 +94,35 @@ def is_booted() -> bool:
 
 def manager(*, user: bool) -> list[str]:
     """The command that asks the manager of the system, or the user's."""
-    return ["systemctl", *(["--user"] if user else [])]
+    return ["systemctl", *(["--user"] if means_users(user=user) else [])]
+
+
+def _environment() -> dict[str, str]:
+    """A user's manager is found by a variable that su, cron and their like do not set."""
+    return {"XDG_RUNTIME_DIR": f"/run/user/{os.getuid()}"} | dict(os.environ)
+
+
+def version() -> int:
+    """The version of the systemd here; 0 if there is none."""
+    command = [*manager(user=False), "--version"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=SHOW_S_MAX, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return 0
+    words = done.stdout.split()
+    return int(words[1]) if len(words) > 1 and words[1].isdecimal() else 0
+
+
+def answers(*, user: bool) -> bool:
+    """Whether there is a manager to talk to."""
+    command = [*manager(user=user), "show", "--property=Version"]
+    try:
+        done = subprocess.run(
+            command, capture_output=True, timeout=SHOW_S_MAX, check=False, env=_environment()
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    return done.returncode == 0
 
 
 def show(names: Sequence[str] = ALL, *, user: bool = False) -> list[Unit]:
@@ -99,7 +131,9 @@ def show(names: Sequence[str] = ALL, *, user: bool = False) -> list[Unit]:
         return []
     command = [*manager(user=user), "show", f"--property={','.join(PROPERTIES)}", *names]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=SHOW_S_MAX, check=False)
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=SHOW_S_MAX, check=False, env=_environment()
+        )
     except (OSError, subprocess.TimeoutExpired):
         return []
     units = []
@@ -122,11 +156,19 @@ def tell(words: Sequence[str], *, user: bool = False, timeout_s: float = START_S
             "not_installed",
             "the suite's units are not installed here",
             "there is no energy-market.target" if is_booted() else "this machine does not run systemd",
-            "energyctl up runs a market without them; sudo packaging/install installs them",
+            "energyctl up runs a market without them; sudo packaging/install, or without root "
+            "energyctl install-units --user, installs them",
         )
+    order(words, user=user, timeout_s=timeout_s)
+
+
+def order(words: Sequence[str], *, user: bool, timeout_s: float = STOP_S_MAX) -> None:
+    """The same without a look whether the suite is installed."""
     command = [*manager(user=user), "--no-ask-password", *words]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, check=False)
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=timeout_s, check=False, env=_environment()
+        )
     except subprocess.TimeoutExpired:
         raise ProblemError(
             Exit.WAIT_TIMED_OUT,
@@ -135,10 +177,10 @@ def tell(words: Sequence[str], *, user: bool = False, timeout_s: float = START_S
             hint="energyctl status; energyctl logs",
         ) from None
     if done.returncode != 0:
-        raise _refused(command, done.stderr.strip())
+        raise _refused(command, done.stderr.strip(), user=user)
 
 
-def _refused(command: Sequence[str], said: str) -> ProblemError:
+def _refused(command: Sequence[str], said: str, *, user: bool) -> ProblemError:
     denied = any(word in said for word in ("authentication required", "Access denied", "Permission denied"))
     if denied:
         return ProblemError(
@@ -149,7 +191,7 @@ def _refused(command: Sequence[str], said: str) -> ProblemError:
             f"sudo {' '.join(word for word in command if word != '--no-ask-password')}, "
             "or once: sudo usermod -aG energy-ctl $USER, and log in again",
         )
-    failed = [unit for unit in show() if unit.failed]
+    failed = [unit for unit in show(user=user) if unit.failed]
     why = "; ".join(f"{unit.name}: {unit.why}" for unit in failed) or said.splitlines()[0] if said else ""
     last = failed[0].name if failed else TARGET
     code = Exit.CONFIGURATION if any(unit.get("ExecMainStatus") == "78" for unit in failed) else Exit.FAILED

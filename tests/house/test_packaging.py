@@ -150,6 +150,7 @@ def test_ci_calls_the_tests_and_nothing_else() -> None:
         "packaging/lock/refresh",
         "packaging/install",
         "packaging/uninstall",
+        "packaging/wheels",
     ],
 )
 def test_shell_scripts_pass_shellcheck(script: str) -> None:
@@ -178,3 +179,5 @@ def test_wheel_carries_both_packages_and_their_data(tmp_path: Path) -> None:
         for path in base.rglob("*"):
             if path.is_file() and path.suffix in {".py", ".toml", ".csv", ".json"}:
                 assert str(path.relative_to(base)) in names
+    units = {path.relative_to(ROOT / "systemd/system") for path in (ROOT / "systemd/system").rglob("*.*")}
+    assert {f"energyctl/units/{path}" for path in units if not path.name.endswith(".d")} <= names

@@ -21,6 +21,8 @@ MODULES: Final[dict[str, str]] = {
     "home": "home",
     "logs": "logs",
     "doctor": "doctor",
+    "install-units": "install_units",
+    "uninstall-units": "uninstall_units",
     "config": "config",
     "scenario": "scenario",
     "ipc": "ipc",

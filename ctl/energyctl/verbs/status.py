@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
 from energyctl import systemd
 from energyctl.asking import TIMEOUT_S, ask
 from energyctl.exits import Exit, ProblemError
+from energyctl.keeper import Keeper, configuration, keeper_of
 from energyctl.quantities import event, kwh, price
 from energyctl.render import Alert, Answer, Block, Table, number
-from energyctl.session import SYSTEM_RUN, session
+from energyctl.session import session
 from energyctl.slotline import local_time, notes, with_eur
+from energyctl.verbs.start import USER
 
 SILENT_S_MAX = 0.2
 """A market that takes longer for its snapshot is shown as frozen: its unit says the rest."""
@@ -24,16 +26,17 @@ def register(app: typer.Typer) -> None:
     app.command("status")(status)
 
 
-def status(ctx: typer.Context) -> Answer:
+def status(ctx: typer.Context, *, user: Annotated[bool, USER] = False) -> Answer:
     """Show how the market is. Exit code: 0 running, 3 not running, 5 degraded, 75 starting."""
-    here = session(ctx)
-    units = systemd.show() if here.run_dir == SYSTEM_RUN else []
+    here = session(ctx).of(user=user)
+    keeper = keeper_of(here.run_dir)
+    units = systemd.show(user=keeper is Keeper.USER) if keeper is not None else []
     try:
         found: dict[str, Any] = ask(here, "Status", timeout_s=SILENT_S_MAX if units else TIMEOUT_S)["status"]
     except ProblemError as problem:
         if not units:
             raise
-        return _without_market(problem, units)
+        return _without_market(problem, units, keeper)
     snapshot: dict[str, Any] = found.get("snapshot") or found
     state = str(found.get("state", "running"))
     processes = _processes(here.run_dir)
@@ -67,14 +70,14 @@ def status(ctx: typer.Context) -> Answer:
     return Answer(data, tuple(blocks), code)
 
 
-def _without_market(problem: ProblemError, units: list[systemd.Unit]) -> Answer:
+def _without_market(problem: ProblemError, units: list[systemd.Unit], keeper: Keeper | None) -> Answer:
     """What can be said when the market says nothing: the units' states and reasons."""
     bad = [unit for unit in units if unit.failed]
     hint = problem.hint
     if bad:
         refused = any(unit.get("ExecMainStatus") == "78" for unit in bad)
         hint = f"energyctl logs -u {bad[0].name}; then energyctl start"
-        hint = "energyctl config check /etc/energy-market/energy-market.toml" if refused else hint
+        hint = f"energyctl config check {configuration(keeper)}" if refused else hint
     blocks: list[Block] = [f"energy-market  {problem.message}", _table(units)]
     blocks += [Alert(f"{unit.name}: {unit.why}") for unit in bad]
     blocks += [f"why:   {problem.why}"] if problem.why else []
