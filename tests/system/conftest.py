@@ -13,7 +13,7 @@ import pytest
 from tests.system.machine import Machine
 
 
-def _lacking() -> str | None:
+def lacking() -> str | None:
     if os.geteuid() != 0:
         return "needs root"
     if shutil.which("systemd-nspawn") is None:
@@ -29,9 +29,9 @@ def _lacking() -> str | None:
 @pytest.fixture(scope="session")
 def machine() -> Iterator[Machine]:
     """A booted machine with the suite installed and nothing started."""
-    lacking = _lacking()
-    if lacking:
-        pytest.skip(lacking)
+    why = lacking()
+    if why:
+        pytest.skip(why)
     made = Machine(f"energy-test-{os.getpid()}")
     try:
         yield made.open()
