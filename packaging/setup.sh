@@ -147,3 +147,11 @@ setup() {
     fi
     exec 9<&-
 }
+
+# An environment of its own for pip, to build and install with; nothing of it is installed.
+make_tools() {
+    "$1" -m venv "$2" >/dev/null 2>&1 && return 0
+    say "$1 can make no environment (no ensurepip). On Debian or Ubuntu:"
+    say "    sudo apt install python3-venv"
+    return 1
+}

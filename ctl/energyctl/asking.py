@@ -166,13 +166,15 @@ def denied(session: Session) -> ProblemError:
 
 
 def _down(session: Session) -> ProblemError:
+    from energyctl.keeper import Keeper, keeper_of
     from energyctl.up import proc
 
     kept = proc.read(session.run_dir)
     if kept is not None and kept.up.alive() and not kept.ready:
         return _starting(kept.up.pid)
-    if session.run_dir == SYSTEM_RUN:
-        hint = "energyctl start"
+    keeper = keeper_of(session.run_dir)
+    if keeper is not None:
+        hint = "energyctl start" + " --user" * (keeper is Keeper.USER)
     else:
         hint = "energyctl up starts one; --run DIR asks in another place"
     if kept is not None and not kept.up.alive():

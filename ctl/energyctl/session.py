@@ -28,6 +28,13 @@ class Session:
         """The run directory that this command talks to."""
         return run_directory(self.run, os.environ, os.getuid())
 
+    def of(self, *, user: bool) -> Session:
+        """The same, or with `--user` the one that talks to the user's own suite."""
+        if not user or self.run is not None:
+            return self
+        environ = {name: value for name, value in os.environ.items() if name != "ENERGY_MARKET_RUN"}
+        return Session(self.as_json, str(run_directory(None, environ, os.getuid(), own=True)))
+
     @property
     def control(self) -> Path:
         """The control socket."""
@@ -61,8 +68,11 @@ def run_directory(
         else:
             return system
     runtime = environ.get("XDG_RUNTIME_DIR")
+    units = Path(f"/run/user/{uid}/energy-market")  # of a user's own units; su and cron do not name it
     if runtime and Path(runtime).is_dir():
         users = Path(runtime) / "energy-market"
+    elif not runtime and units.is_dir():
+        users = units
     else:
         users = Path(f"/tmp/energy-market-{uid}")  # noqa: S108  # its owner is checked before anything is put there
     # An installed suite that is stopped is the one meant, unless this user has a run of their own.

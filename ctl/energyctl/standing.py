@@ -11,7 +11,8 @@ from typing import Any, Final
 
 from energyctl import asking, client, systemd
 from energyctl.exits import Exit, ProblemError
-from energyctl.session import SYSTEM_RUN, Session
+from energyctl.keeper import Keeper, keeper_of
+from energyctl.session import Session
 from energyctl.up import proc
 from energymarket.runtime.clock import monotonic_s
 from energymarket.wire.messages import CONTROL_SOCKET, TRADE_SOCKET
@@ -70,10 +71,11 @@ class Standing:
 
 def look(here: Session) -> Standing:
     """Ask the manager and the market at the same time. It raises nothing: what failed is in the answer."""
-    by_units = here.run_dir == SYSTEM_RUN
-    showing = systemd.Showing((*systemd.ALL, systemd.SINGLE_HOMES)) if by_units else None
-    if showing is not None:
-        showing.begin()
+    keeper = keeper_of(here.run_dir)
+    names = (*systemd.ALL, systemd.SINGLE_HOMES)
+    showing = None
+    if keeper is not None:
+        showing = systemd.Showing(names, user=keeper is Keeper.USER).begin()
     kept = proc.read(here.run_dir)
     processes = [] if kept is None else [kept.up, *kept.children]
     if any(each.role == "market" and each.frozen() for each in processes):

@@ -7,9 +7,11 @@ import subprocess
 from collections.abc import Sequence
 from typing import Final, Self
 
+from energyctl import keeper
 from energyctl.exits import Exit, ProblemError
+from energyctl.keeper import means_users
 
-TARGET: Final = "energy-market.target"
+TARGET: Final = keeper.TARGET
 SLICE: Final = "energy.slice"
 DAEMONS: Final = (
     "energy-market.service",
@@ -29,6 +31,8 @@ ALL: Final = (
 )
 SINGLE_HOMES: Final = "energy-home@*.service"  # those that were started one by one
 PATTERNS: Final = ("energy-*.service", "energy-*.socket", "energy-*.timer")
+EVERYTHING: Final = (SLICE, TARGET, *SOCKETS)
+"""What a stop names: the slice waits for its services, the target for the rest."""
 PROPERTIES: Final = (
     "Id",
     "LoadState",
@@ -50,6 +54,8 @@ SILENT_S_MAX: Final = 1.5
 START_S_MAX: Final = 700  # the first start may compile a large scenario
 STOP_S_MAX: Final = 60
 SHOW_S_MAX: Final = 5
+LOOK_S: Final = 0.5
+"""While an order is carried out: how often to look whether a unit has failed that others wait for."""
 
 
 class Unit(dict[str, str]):
@@ -128,7 +134,11 @@ class Showing:
         if is_booted():
             try:
                 self._running = subprocess.Popen(
-                    self._command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+                    self._command,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.PIPE,
+                    text=True,
+                    env=_environment(),
                 )
             except OSError as error:
                 self.problem = f"systemctl: {error.strerror}"
@@ -160,7 +170,35 @@ def is_booted() -> bool:
 
 def manager(*, user: bool) -> list[str]:
     """The command that asks the manager of the system, or the user's."""
-    return ["systemctl", *(["--user"] if user else [])]
+    return ["systemctl", *(["--user"] if means_users(user=user) else [])]
+
+
+def _environment() -> dict[str, str]:
+    """A user's manager is found by a variable that su, cron and their like do not set."""
+    return {"XDG_RUNTIME_DIR": f"/run/user/{os.getuid()}"} | dict(os.environ)
+
+
+def version() -> int:
+    """The version of the systemd here; 0 if there is none."""
+    command = [*manager(user=False), "--version"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=SHOW_S_MAX, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return 0
+    words = done.stdout.split()
+    return int(words[1]) if len(words) > 1 and words[1].isdecimal() else 0
+
+
+def answers(*, user: bool) -> bool:
+    """Whether there is a manager to talk to."""
+    command = [*manager(user=user), "show", "--property=Version"]
+    try:
+        done = subprocess.run(
+            command, capture_output=True, timeout=SHOW_S_MAX, check=False, env=_environment()
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    return done.returncode == 0
 
 
 def show(names: Sequence[str] = ALL, *, user: bool = False) -> list[Unit]:
@@ -179,10 +217,12 @@ def tell(
     user: bool = False,
     timeout_s: float = START_S_MAX,
     about: Sequence[str] = ALL,
+    unless_failed: Sequence[str] = (),
 ) -> None:
     """Give the manager an order and wait until it is carried out. ProblemError says what to do instead.
 
-    `about` are the units of which one may be to blame.
+    `about` are the units of which one may be to blame. As soon as one of `unless_failed` has failed for good,
+    the rest is not waited for: it waits for that one in vain, and its state says why.
     """
     showing = Showing((TARGET,), user=user).begin()
     known = showing.units()
@@ -193,7 +233,7 @@ def tell(
             "the service manager does not answer",
             showing.problem.splitlines()[0],
             "log in as this user (su does not do), or: loginctl enable-linger"
-            if user
+            if means_users(user=user)
             else "sudo energyctl start",
         )
     if not known:
@@ -202,20 +242,50 @@ def tell(
             "not_installed",
             "the suite's units are not installed here",
             "there is no energy-market.target" if is_booted() else "this machine does not run systemd",
-            "energyctl up runs a market without them; sudo packaging/install installs them",
+            "energyctl up runs a market without them; sudo packaging/install, or without root "
+            "energyctl install-units --user, installs them",
         )
+    order(words, user=user, timeout_s=timeout_s, about=about, unless_failed=unless_failed)
+
+
+def order(
+    words: Sequence[str],
+    *,
+    user: bool,
+    timeout_s: float = STOP_S_MAX,
+    about: Sequence[str] = ALL,
+    unless_failed: Sequence[str] = (),
+) -> None:
+    """The same without a look whether the suite is installed."""
     command = [*manager(user=user), "--no-ask-password", *words]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, check=False)
-    except subprocess.TimeoutExpired:
-        raise ProblemError(
-            Exit.WAIT_TIMED_OUT,
-            "not_done",
-            f"{' '.join(command)} is not done after {timeout_s:g} s",
-            hint="energyctl status; energyctl logs",
-        ) from None
-    if done.returncode != 0:
-        raise _refused(command, done.stderr.strip(), show(about, user=user))
+    with subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=_environment()
+    ) as running:
+        said = _carried_out(running, " ".join(command), timeout_s, unless_failed, user=user)
+    if running.returncode > 0:
+        raise _refused(command, said.strip(), show(about, user=user))
+
+
+def _carried_out(
+    running: subprocess.Popen[str], words: str, timeout_s: float, unless_failed: Sequence[str], *, user: bool
+) -> str:
+    """What systemctl complains of at its end. Sent away, it ends; the manager goes on with its order."""
+    left_s = timeout_s
+    while left_s > 0:
+        try:
+            return running.communicate(timeout=min(left_s, LOOK_S))[1]
+        except subprocess.TimeoutExpired:
+            left_s -= LOOK_S
+        if unless_failed and any(unit.failed for unit in show(unless_failed, user=user)):
+            running.terminate()
+            return ""
+    running.terminate()
+    raise ProblemError(
+        Exit.WAIT_TIMED_OUT,
+        "not_done",
+        f"{words} is not done after {timeout_s:g} s",
+        hint="energyctl status; energyctl logs",
+    )
 
 
 def _refused(command: Sequence[str], said: str, units: Sequence[Unit]) -> ProblemError:

@@ -38,7 +38,9 @@ def _share(words: argparse.Namespace) -> resources.Share | None:
 
 
 def _create(words: argparse.Namespace) -> list[dict[str, Any]]:
-    resources.ensure(words.run, 0o660, _share(words))
+    share = _share(words)
+    # The group of somebody who shares with nobody may be that of all users.
+    resources.ensure(words.run, 0o600 if share is None else 0o660, share)
     return resources.describe(words.run)
 
 

@@ -29,7 +29,7 @@ LINES_KEPT: Final = 100
 _SEEN: Final = ("SERVICE_RESULT", "EXIT_CODE", "EXIT_STATUS", "INVOCATION_ID")
 
 
-def evidence(unit: str, environ: Mapping[str, str], now_ns: int) -> dict[str, Any]:
+def evidence(unit: str, environ: Mapping[str, str], now_ns: int, *, user: bool = False) -> dict[str, Any]:
     """What is known: systemd's MONITOR_ variables tell how the unit ended, the journal what it said."""
     told = {name.lower(): environ.get(f"MONITOR_{name}", "") for name in _SEEN}
     moment = datetime.fromtimestamp(now_ns // 1_000_000_000, UTC)
@@ -38,12 +38,13 @@ def evidence(unit: str, environ: Mapping[str, str], now_ns: int) -> dict[str, An
         "unit": unit,
         "time": moment.isoformat().replace("+00:00", "Z"),
         **told,
-        "said": _last_words(unit, told["invocation_id"]),
+        "said": _last_words(unit, told["invocation_id"], user=user),
     }
 
 
-def _last_words(unit: str, invocation: str) -> list[str]:
-    which = [f"_SYSTEMD_INVOCATION_ID={invocation}"] if invocation else [f"--unit={unit}"]
+def _last_words(unit: str, invocation: str, *, user: bool) -> list[str]:
+    kind = "--user-unit" if user else "--unit"
+    which = [f"_SYSTEMD_INVOCATION_ID={invocation}"] if invocation else [f"{kind}={unit}"]
     command = [
         "/usr/bin/journalctl",
         "--quiet",
@@ -59,9 +60,10 @@ def _last_words(unit: str, invocation: str) -> list[str]:
     return done.stdout.decode(errors="replace").splitlines()
 
 
-def _has_failed(unit: str) -> bool:
+def _has_failed(unit: str, *, user: bool) -> bool:
     """Whether it is the unit itself; where nobody can be asked, a record too many is better than none."""
-    command = ["/usr/bin/systemctl", "show", "--value", "--property=ActiveState", unit]
+    whose = ["--user"] if user else []
+    command = ["/usr/bin/systemctl", *whose, "show", "--value", "--property=ActiveState", unit]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
     except (OSError, subprocess.TimeoutExpired):
@@ -83,6 +85,7 @@ def keep(directory: Path, record: Mapping[str, Any]) -> Path:
 def _words(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(PROGRAM, description=__doc__)
     parser.add_argument("unit", help="the unit that has failed")
+    parser.add_argument("--user", action="store_true", help="it is one of the user's own manager")
     parser.add_argument("--state", type=Path, required=True, metavar="DIR", help="where records are kept")
     return parser.parse_args(arguments)
 
@@ -92,9 +95,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = _words(arguments)
 
     def serve(_stop: service.StopFlag) -> int:
-        if not _has_failed(words.unit):
+        if not _has_failed(words.unit, user=words.user):
             return Exit.OK  # something that it requires has failed, and has a record of its own
-        record = evidence(words.unit, os.environ, wall_ns())
+        record = evidence(words.unit, os.environ, wall_ns(), user=words.user)
         path = keep(words.state, record)
         how = f"{record['service_result'] or 'failed'} {record['exit_code']} {record['exit_status']}".strip()
         fields = Occasion.UNIT_FAILED.fields(UNIT=words.unit, RECORD=str(path))

@@ -25,6 +25,7 @@ from energymarket.exits import ConfigError, Exit
 from energymarket.runtime import service
 from energymarket.scenario import compiled as compiling
 from energymarket.scenario import likeness, toml
+from energymarket.scenario.cache import precompiled_directory
 from energymarket.scenario.compile import CompileError, compile_scenario
 from energymarket.transport.store import LedgerStore, StoreError
 
@@ -62,9 +63,14 @@ def prepare(config: Path, out: Path, state: Path | None) -> Compiled:
 
 
 def _in_use(out: Path) -> Compiled | None:
-    """The scenario of the last start, if it is still there and whole."""
+    """The scenario of the last start, if it is still there and whole.
+
+    After an upgrade the version that is installed carries it too, and the one it was found in goes away.
+    """
+    path = (out / LINK).resolve()
+    carried = precompiled_directory() / path.name
     try:
-        return compiling.load((out / LINK).resolve())
+        return compiling.load(carried if carried.is_dir() else path)
     except compiling.CompiledError:
         return None
 

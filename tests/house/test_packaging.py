@@ -148,10 +148,10 @@ def test_ci_calls_the_tests_and_nothing_else() -> None:
         "run",
         "test",
         "packaging/setup.sh",
-        "packaging/manual.sh",
         "packaging/lock/refresh",
         "packaging/install",
         "packaging/uninstall",
+        "packaging/wheels",
     ],
 )
 def test_shell_scripts_pass_shellcheck(script: str) -> None:
@@ -188,32 +188,5 @@ def test_wheel_carries_both_packages_and_their_data(tmp_path: Path) -> None:
     }
     assert wanted <= shared
 
-
-@pytest.mark.parametrize("debian", [True, False])
-def test_manual_and_completion_go_where_they_came(tmp_path: Path, *, debian: bool) -> None:
-    """What install puts, uninstall takes away: no more and no less, whatever else is named alike."""
-    (tmp_path / "etc").mkdir()
-    (tmp_path / "etc/os-release").touch()
-    if debian:
-        (tmp_path / "etc/debian_version").touch()
-    (tmp_path / "usr/share/man/man8").mkdir(parents=True)
-    (tmp_path / "usr/share/man/man8/energy-star.8").touch()
-
-    def files() -> set[str]:
-        return {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
-
-    def told(function: str) -> None:
-        words = f'set -eu; . packaging/manual.sh; {function} "$1" .'
-        subprocess.run(["/bin/sh", "-c", words, "sh", str(tmp_path)], cwd=ROOT, check=True)
-
-    before = files()
-    told("put_manual")
-    place = "vendor-completions" if debian else "site-functions"
-    assert files() - before == {
-        *(f"usr/share/man/man{page.suffix[1:]}/{page.name}" for page in MANUAL),
-        "usr/share/bash-completion/completions/energyctl",
-        f"usr/share/zsh/{place}/_energyctl",
-        "usr/share/fish/vendor_completions.d/energyctl.fish",
-    }
-    told("remove_manual")
-    assert files() == before
+    units = {path.relative_to(ROOT / "systemd/system") for path in (ROOT / "systemd/system").rglob("*.*")}
+    assert {f"energyctl/units/{path}" for path in units if not path.name.endswith(".d")} <= names

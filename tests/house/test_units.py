@@ -91,11 +91,12 @@ def test_the_target_requires_nothing_that_restarts_by_itself() -> None:
     assert all(values(UNITS / name, "Restart") == [] for name in required)
 
 
-def test_uninstall_knows_every_unit() -> None:
-    """packaging/uninstall removes each file that packaging/install puts among the units."""
-    script = (ROOT / "packaging/uninstall").read_text()
-    names = [path.name for path in UNITS.iterdir() if path.is_file()]
-    assert [name for name in names if name.removeprefix("energy-") not in script] == []
+def test_sockets_wait_for_the_check_without_a_circle() -> None:
+    """A socket after a service cannot come before sockets.target, which services wait for at boot."""
+    for unit in UNITS.glob("*.socket"):
+        assert values(unit, "After") != []
+        assert values(unit, "DefaultDependencies") == ["no"], unit.name
+        assert values(unit, "Before") == values(unit, "Conflicts") == ["shutdown.target"], unit.name
 
 
 @pytest.mark.needs("systemd-analyze")

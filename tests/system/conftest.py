@@ -18,7 +18,7 @@ from tests.system.machine import Machine
 HERE: Final = Path(__file__).resolve().parent
 
 
-def _lacking() -> str | None:
+def lacking() -> str | None:
     if os.geteuid() != 0:
         return "needs root"
     if shutil.which("systemd-nspawn") is None:
@@ -43,9 +43,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session", params=["here", "debian13"])
 def machine(request: pytest.FixtureRequest) -> Iterator[Machine]:
     """A booted machine with the suite installed and nothing started."""
-    lacking = _lacking()
-    if lacking:
-        pytest.skip(lacking)
+    why = lacking()
+    if why:
+        pytest.skip(why)
     if request.param == "debian13" and shutil.which("mmdebstrap") is None:
         pytest.skip("needs mmdebstrap (Debian: apt install mmdebstrap)")
     with ExitStack() as stack:

@@ -52,6 +52,13 @@ class Machine:
 
     def open(self) -> Machine:
         """Mount, install, boot, and do what an installation does on a running system."""
+        self.lay()
+        self.install()
+        self.boot()
+        return self
+
+    def lay(self) -> None:
+        """Mount the tree."""
         base = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="energy-machine-")))
         self.tree = base / "tree"
         for path in (base / "layer", self.tree):
@@ -63,13 +70,23 @@ class Machine:
         layers = f"lowerdir={self.base.lower},upperdir={base}/layer/upper,workdir={base}/layer/work"
         self._mount(["-t", "overlay", "overlay", "-o", layers, str(self.tree)], self.tree)
         (self.tree / "etc/machine-id").write_text("")
+
+    @property
+    def changed(self) -> Path:
+        """What the machine's tree has that this one's has not, or has otherwise."""
+        return self.tree.parent / "layer/upper"
+
+    def install(self) -> None:
+        """Install the suite into the tree, from outside."""
         self.base.install(self.tree)
+
+    def boot(self) -> None:
+        """Boot it; then do what an installation does on a running system."""
         self._boot()
         self.must("systemd-sysusers", "energy-market.conf")
         self.must("systemd-tmpfiles", "--create", "energy-market.conf")
         self.must("journalctl", "--update-catalog")
         self.must("systemctl", "daemon-reload")
-        return self
 
     def _mount(self, words: Sequence[str], place: Path) -> None:
         subprocess.run(["mount", *words], check=True)

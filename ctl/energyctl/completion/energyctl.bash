@@ -38,6 +38,8 @@ _energyctl_is() {
     'explain trade') echo 'yes' ;;
     'explain home') echo 'yes' ;;
     'bug-report') echo 'yes' ;;
+    'install-units') echo 'yes' ;;
+    'uninstall-units') echo 'yes' ;;
     'config') echo 'yes' ;;
     'config check') echo 'yes' ;;
     'config show') echo 'yes' ;;
@@ -60,6 +62,7 @@ _energyctl_options() {
     case "$1" in
     'up') echo '--for --speed --homes --seed --state --fresh --shards --report --detach --json --run --help' ;;
     'start') echo '--user --json --run --help' ;;
+    'status') echo '--user --json --run --help' ;;
     'price') echo '--last --explain --slot --json --run --help' ;;
     'wait') echo '--timeout --json --run --help' ;;
     'homes') echo '--first --count --json --run --help' ;;
@@ -70,17 +73,21 @@ _energyctl_options() {
     'ledger export') echo '--state --compiled --json --run --help' ;;
     'ledger backup') echo '-o --out --state --compiled --json --run --help' ;;
     'ledger restore') echo '--state --force --json --run --help' ;;
+    'stop') echo '--user --json --run --help' ;;
     'restart') echo '--user --json --run --help' ;;
-    'reload') echo '--wait --timeout --json --run --help' ;;
+    'reload') echo '--wait --timeout --user --json --run --help' ;;
     'reset') echo '--state --user --json --run --help' ;;
     'home start') echo '--user --json --run --help' ;;
     'home stop') echo '--user --json --run --help' ;;
     'logs') echo '-u --unit --home -n --lines -f --follow -x --explain --user --json --run --help' ;;
+    'doctor') echo '--user --json --run --help' ;;
     'check') echo '--price-warning --price-critical --late-warning --late-critical --missing-warning --missing-critical --restarts-warning --restarts-critical --stale-critical --json --run --help' ;;
     'explain price') echo '--state --ledger --compiled --json --run --help' ;;
     'explain trade') echo '--state --ledger --compiled --json --run --help' ;;
     'explain home') echo '--state --ledger --compiled --json --run --help' ;;
     'bug-report') echo '-o --out -n --lines --json --run --help' ;;
+    'install-units') echo '--user --enable --print --json --run --help' ;;
+    'uninstall-units') echo '--user --json --run --help' ;;
     'call') echo '--more --json --run --help' ;;
     *) echo '--json --run --help' ;;
     esac
@@ -150,7 +157,7 @@ _energyctl_takes() {
 # What comes as an argument of a verb, counted from 0.
 _energyctl_argument() {
     case "$1 $2" in
-    ' 0') echo 'words up start status price watch wait homes weather event ledger stop restart reload reset home logs doctor check metrics explain bug-report config scenario ipc call completion version' ;;
+    ' 0') echo 'words up start status price watch wait homes weather event ledger stop restart reload reset home logs doctor check metrics explain bug-report install-units uninstall-units config scenario ipc call completion version' ;;
     'up 0') echo 'paths classic default pencil-classic pencil-full-queue pencil-gift pencil-imbalance pencil-late pencil-phantom-claim pencil-policy3-alone pencil-policy3-part pencil-sharing-exact-fair pencil-sharing-exact-selfish pencil-sharing-greedy-mean-fair pencil-sharing-greedy-mean-selfish pencil-sharing-greedy-neutral-fair pencil-sharing-greedy-neutral-selfish pencil-stale-weather pencil-trade' ;;
     'wait '*) echo 'nothing' ;;
     'homes 0') echo 'homes' ;;

@@ -37,6 +37,8 @@ function __energyctl_is
         'explain trade' \
         'explain home' \
         'bug-report' \
+        'install-units' \
+        'uninstall-units' \
         'config' \
         'config check' \
         'config show' \
@@ -195,6 +197,8 @@ complete -c energyctl -n '__energyctl_argument \'\' 0' -a check -d 'Print one li
 complete -c energyctl -n '__energyctl_argument \'\' 0' -a metrics -d 'Print metrics in Prometheus\' text format'
 complete -c energyctl -n '__energyctl_argument \'\' 0' -a explain -d 'Explain a price, a trade or a home from the ledger'
 complete -c energyctl -n '__energyctl_argument \'\' 0' -a bug-report -d 'Collect versions, states, journal, configuration and findings in one file, without secrets'
+complete -c energyctl -n '__energyctl_argument \'\' 0' -a install-units -d 'Write the suite\'s units for your own service manager'
+complete -c energyctl -n '__energyctl_argument \'\' 0' -a uninstall-units -d 'Stop the suite of your own service manager and take its units away'
 complete -c energyctl -n '__energyctl_argument \'\' 0' -a config -d 'Check and print scenario files'
 complete -c energyctl -n '__energyctl_argument \'\' 0' -a scenario -d 'List, show and compile scenarios'
 complete -c energyctl -n '__energyctl_argument \'\' 0' -a ipc -d 'List the kernel\'s IPC objects of a run, or remove leftovers'
@@ -215,6 +219,7 @@ complete -c energyctl -n '__energyctl_argument \'up\' 0' -F -a 'classic default 
 
 complete -c energyctl -n '__energyctl_at \'start\'' -l user -d 'The units of your own service manager, not the system\'s'
 
+complete -c energyctl -n '__energyctl_at \'status\'' -l user -d 'The units of your own service manager, not the system\'s'
 
 complete -c energyctl -n '__energyctl_at \'price\'' -l last -x -d 'The last N slots, one per line'
 complete -c energyctl -n '__energyctl_at \'price\'' -l explain -d 'Term by term: inertia, factors, events'
@@ -267,11 +272,13 @@ complete -c energyctl -n '__energyctl_at \'ledger restore\'' -l state -x -a '(__
 complete -c energyctl -n '__energyctl_at \'ledger restore\'' -l force -d 'Also back in time, or to another version'
 complete -c energyctl -n '__energyctl_argument \'ledger restore\' 0' -F
 
+complete -c energyctl -n '__energyctl_at \'stop\'' -l user -d 'The units of your own service manager, not the system\'s'
 
 complete -c energyctl -n '__energyctl_at \'restart\'' -l user -d 'The units of your own service manager, not the system\'s'
 
 complete -c energyctl -n '__energyctl_at \'reload\'' -l wait -d 'Return when the first slot has opened at the new coefficients'
 complete -c energyctl -n '__energyctl_at \'reload\'' -l timeout -x -d 'With --wait: not longer than so'
+complete -c energyctl -n '__energyctl_at \'reload\'' -l user -d 'The units of your own service manager, not the system\'s'
 
 complete -c energyctl -n '__energyctl_at \'reset\'' -l state -d 'Set ledger and registers aside, so that a new ledger begins'
 complete -c energyctl -n '__energyctl_at \'reset\'' -l user -d 'The units of your own service manager, not the system\'s'
@@ -292,6 +299,7 @@ complete -c energyctl -n '__energyctl_at \'logs\'' -s f -l follow -d 'Go on as l
 complete -c energyctl -n '__energyctl_at \'logs\'' -s x -l explain -d 'With the catalog\'s explanations: what it means, and what to do'
 complete -c energyctl -n '__energyctl_at \'logs\'' -l user -d 'The units of your own service manager, not the system\'s'
 
+complete -c energyctl -n '__energyctl_at \'doctor\'' -l user -d 'The units of your own service manager, not the system\'s'
 
 complete -c energyctl -n '__energyctl_at \'check\'' -l price-warning -x -d 'Fine prices in €/kWh, for example 0.05:0.35'
 complete -c energyctl -n '__energyctl_at \'check\'' -l price-critical -x -d 'Beyond these, CRITICAL'
@@ -323,6 +331,12 @@ complete -c energyctl -n '__energyctl_argument \'explain home\' 0' -a '(__energy
 
 complete -c energyctl -n '__energyctl_at \'bug-report\'' -s o -l out -r -F -d 'Where it goes: a new .tar.gz'
 complete -c energyctl -n '__energyctl_at \'bug-report\'' -s n -l lines -x -d 'So many lines of the journal'
+
+complete -c energyctl -n '__energyctl_at \'install-units\'' -l user -d 'The units of your own service manager, not the system\'s'
+complete -c energyctl -n '__energyctl_at \'install-units\'' -l enable -d 'Start it with every login'
+complete -c energyctl -n '__energyctl_at \'install-units\'' -l print -d 'Print the units and write nothing'
+
+complete -c energyctl -n '__energyctl_at \'uninstall-units\'' -l user -d 'The units of your own service manager, not the system\'s'
 
 complete -c energyctl -n '__energyctl_argument \'config\' 0' -a check -d 'Check a file'
 complete -c energyctl -n '__energyctl_argument \'config\' 0' -a show -d 'Print a file with every default written out, as the daemons will see it'

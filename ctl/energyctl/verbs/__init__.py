@@ -28,6 +28,8 @@ MODULES: Final[dict[str, str]] = {
     "metrics": "metrics",
     "explain": "explain",
     "bug-report": "bug_report",
+    "install-units": "install_units",
+    "uninstall-units": "uninstall_units",
     "config": "config",
     "scenario": "scenario",
     "ipc": "ipc",

@@ -8,18 +8,20 @@ import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import typer
 
 from energyctl import systemd
 from energyctl.exits import Exit
+from energyctl.keeper import Keeper, configuration, means_users
 from energyctl.render import Answer, Table
 from energyctl.session import SYSTEM_RUN
-from energyctl.verbs.reset import STATE
+from energyctl.verbs.reset import state_of
+from energyctl.verbs.start import USER
 
 FREE_BYTES_MIN = 256 << 20
-CONFIGURATION = Path("/etc/energy-market/energy-market.toml")
+LINGER = Path("/var/lib/systemd/linger")
 
 
 class Found(NamedTuple):
@@ -36,25 +38,28 @@ def register(app: typer.Typer) -> None:
     app.command("doctor")(doctor)
 
 
-def doctor() -> Answer:
+def doctor(*, user: Annotated[bool, USER] = False) -> Answer:
     """Look at everything that the suite needs; exit code 5 if something is wrong.
 
     Units, configuration, rights, disk and Python; beside what is bad stands the command that helps.
     """
-    found = [*_units(), *_configuration(), *_rights(), *_disk(), *_python()]
+    user = means_users(user=user)
+    found = [*_units(user=user), *_configuration(user=user), *(_linger() if user else _rights())]
+    found += [*_disk(state_of(user=user)), *_python()]
     rows = [("ok" if each.good else "BAD", each.what, each.seen, each.helps) for each in found]
     data = {"type": "doctor", "ok": all(each.good for each in found), "found": [f._asdict() for f in found]}
     code = Exit.OK if data["ok"] else Exit.DEGRADED
     return Answer(data, (Table(("", "what", "seen", "what helps"), rows),), code)
 
 
-def _units() -> Iterator[Found]:
+def _units(*, user: bool) -> Iterator[Found]:
     if not systemd.is_booted():
         yield Found("systemd", good=True, seen="not running here", helps="energyctl up needs none")
         return
-    units = systemd.show()
+    units = systemd.show(user=user)
     if not units:
-        yield Found("units", good=False, seen="not installed", helps="sudo packaging/install")
+        helps = "energyctl install-units --user" if user else "sudo packaging/install"
+        yield Found("units", good=False, seen="not installed", helps=helps)
         return
     failed = [unit for unit in units if unit.failed]
     for unit in failed:
@@ -70,15 +75,16 @@ def _units() -> Iterator[Found]:
             yield Found(unit.name, good=True, seen=seen, helps=f"energyctl logs -u {unit.name}")
 
 
-def _configuration() -> Iterator[Found]:
+def _configuration(*, user: bool) -> Iterator[Found]:
     from energymarket.scenario import toml
 
-    if not CONFIGURATION.exists():
+    file = configuration(Keeper.USER if user else Keeper.SYSTEM)
+    if not file.exists():
         return
-    scenario, problems = toml.read(str(CONFIGURATION))
+    scenario, problems = toml.read(str(file))
     if scenario is None:
         count = f"{len(problems)} problems, the first: {problems[0]}"
-        yield Found("configuration", good=False, seen=count, helps=f"energyctl config check {CONFIGURATION}")
+        yield Found("configuration", good=False, seen=count, helps=f"energyctl config check {file}")
         return
     yield Found("configuration", good=True, seen=f"{scenario.title}: {scenario.homes_count} homes")
 
@@ -96,13 +102,26 @@ def _rights() -> Iterator[Found]:
     yield Found("rights", good=mine, seen=seen, helps="" if mine else "sudo usermod -aG energy-ctl $USER")
 
 
-def _disk() -> Iterator[Found]:
-    if not STATE.exists():
+def _linger() -> Iterator[Found]:
+    """Without it a manager ends with the last login, and logind removes what its user has of System V."""
+    import pwd
+
+    lingers = (LINGER / pwd.getpwuid(os.getuid()).pw_name).exists()
+    seen = (
+        "goes on without a login"
+        if lingers
+        else "ends, IPC objects included (RemoveIPC=), with your last login"
+    )
+    yield Found("linger", good=True, seen=seen, helps="" if lingers else "loginctl enable-linger")
+
+
+def _disk(state: Path) -> Iterator[Found]:
+    if not state.exists():
         return
-    free = shutil.disk_usage(STATE).free
+    free = shutil.disk_usage(state).free
     good = free >= FREE_BYTES_MIN
     yield Found(
-        "disk", good=good, seen=f"{free >> 20} MiB free for {STATE}", helps="" if good else "make room"
+        "disk", good=good, seen=f"{free >> 20} MiB free for {state}", helps="" if good else "make room"
     )
 
 

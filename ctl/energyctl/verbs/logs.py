@@ -9,6 +9,7 @@ import typer
 
 from energyctl import systemd
 from energyctl.exits import Exit, ProblemError
+from energyctl.keeper import means_users
 from energyctl.verbs.start import USER
 
 
@@ -43,6 +44,7 @@ def logs(
     """Show the journal of the suite's units: all of them, one unit, or what concerns one home."""
     words = ["journalctl", f"--lines={lines}", *(["--follow"] if follow else ["--no-pager"])]
     words += ["--catalog"] if explain else []
+    user = means_users(user=user)
     words += ["--user"] if user else []
     kind = "--user-unit" if user else "--unit"
     words += [f"{kind}={unit}"] if unit else [f"{kind}={pattern}" for pattern in systemd.PATTERNS]

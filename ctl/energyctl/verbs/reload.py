@@ -12,6 +12,7 @@ from energyctl.exits import Exit, ProblemError
 from energyctl.quantities import price
 from energyctl.render import Answer
 from energyctl.session import session
+from energyctl.verbs.start import USER
 
 
 def register(app: typer.Typer) -> None:
@@ -28,6 +29,7 @@ def reload(
     timeout: Annotated[
         float | None, typer.Option("--timeout", min=0.0, metavar="S", help="With --wait: not longer than so.")
     ] = None,
+    user: Annotated[bool, USER] = False,
 ) -> Answer:
     """Let the market read its coefficients again; a file with a mistake changes nothing (exit code 78).
 
@@ -37,7 +39,7 @@ def reload(
         raise ProblemError(
             Exit.USAGE, "usage", "--timeout bounds --wait", hint="energyctl reload --wait --timeout S"
         )
-    here = session(ctx)
+    here = session(ctx).of(user=user)
     reply = ask(here, "Reload")
     changed, later = reply.get("changed") or [], reply.get("needs_restart") or []
     from_slot = reply.get("from_slot")

@@ -11,6 +11,7 @@ import typer
 
 from energyctl import systemd
 from energyctl.exits import Exit, ProblemError
+from energyctl.keeper import means_users
 from energyctl.render import Answer
 from energyctl.verbs.start import USER
 from energymarket.runtime.clock import wall_ns
@@ -40,6 +41,7 @@ def reset(
     With --state also ledger and registers are set aside, never deleted: the way to begin anew after the
     configuration has changed in more than its price.
     """
+    user = means_users(user=user)
     failed = [unit.name for unit in systemd.show(user=user) if unit.failed]
     if failed:
         systemd.tell(["reset-failed", *failed], user=user)
@@ -49,6 +51,13 @@ def reset(
     return Answer({"type": "reset", "units": failed, "aside": str(aside) if aside else None}, tuple(lines))
 
 
+def state_of(*, user: bool) -> Path:
+    """Where the suite of the system, or of this user, keeps ledger and registers."""
+    base = os.environ.get("XDG_STATE_HOME", "")
+    home = Path(base) if base.startswith("/") else Path.home() / ".local" / "state"
+    return home / "energy-market" if user else STATE
+
+
 def _set_aside(*, user: bool) -> Path:
     """Move the state away; what is money is never deleted here."""
     busy = [unit.name for unit in systemd.show(user=user) if unit.get("MainPID", "0") != "0"]
@@ -56,8 +65,7 @@ def _set_aside(*, user: bool) -> Path:
         raise ProblemError(
             Exit.TRY_AGAIN, "running", f"the suite runs: {', '.join(busy)}", hint="energyctl stop, then again"
         )
-    base = Path(os.environ.get("XDG_STATE_HOME", Path.home() / ".local/state")) / "energy-market"
-    root = base if user else STATE
+    root = state_of(user=user)
     moment = datetime.fromtimestamp(wall_ns() // 1_000_000_000, UTC).strftime("%Y%m%dT%H%M%SZ")
     place = root / f"before-{moment}"
     try:

@@ -16,7 +16,7 @@ def register(app: typer.Typer) -> None:
     app.command("restart")(restart)
 
 
-def restart(*, user: Annotated[bool, USER] = False) -> Answer:
+def restart(ctx: typer.Context, *, user: Annotated[bool, USER] = False) -> Answer:
     """Stop all of it, check the configuration again, and start."""
     systemd.tell(["stop", systemd.SLICE, systemd.TARGET], user=user, timeout_s=systemd.STOP_S_MAX)
-    return start(user=user)
+    return start(ctx, user=user)

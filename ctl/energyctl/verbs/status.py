@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
 from energyctl import standing
 from energyctl.exits import Exit, ProblemError
+from energyctl.keeper import configuration, keeper_of
 from energyctl.quantities import event, kwh, price, span
 from energyctl.render import Alert, Answer, Block, Table, number
 from energyctl.session import session
 from energyctl.slotline import local_time, notes, with_eur
+from energyctl.verbs.start import USER
 
 SINGLE_HOMES_SHOWN_MAX = 10
 """Where more of them are well, the table says how many; the JSON document has them all."""
@@ -22,9 +24,9 @@ def register(app: typer.Typer) -> None:
     app.command("status")(status)
 
 
-def status(ctx: typer.Context) -> Answer:
+def status(ctx: typer.Context, *, user: Annotated[bool, USER] = False) -> Answer:
     """Show how the market is. Exit code: 0 running, 3 not running, 5 degraded, 69 frozen, 75 starting."""
-    here = session(ctx)
+    here = session(ctx).of(user=user)
     found = standing.look(here)
     if found.status is None:
         return _without_market(found)
@@ -69,7 +71,7 @@ def _without_market(found: standing.Standing) -> Answer:
     if bad:
         refused = any(unit.get("ExecMainStatus") == "78" for unit in bad)
         hint = f"energyctl logs -u {bad[0].name}; then energyctl start"
-        hint = "energyctl config check /etc/energy-market/energy-market.toml" if refused else hint
+        hint = f"energyctl config check {configuration(keeper_of(found.run_dir))}" if refused else hint
     blocks: list[Block] = [f"energy-market  {problem.message}"]
     last = next((u.get("StatusText", "") for u in found.units if u.name == standing.MARKET), "")
     blocks += [f"  last words  {last}"] if last else []

@@ -6,15 +6,18 @@ import os
 import signal
 from contextlib import suppress
 from pathlib import Path
+from typing import Annotated
 
 import typer
 
 from energyctl import systemd
 from energyctl.asking import ask
 from energyctl.exits import Exit, ProblemError
+from energyctl.keeper import Keeper, keeper_of
 from energyctl.render import Answer
-from energyctl.session import SYSTEM_RUN, Session, session
+from energyctl.session import Session, session
 from energyctl.up import proc
+from energyctl.verbs.start import USER
 
 _FILES = ("control", "trade", "ipc.json")
 STOP_S_MAX = 30.0  # the market's last slot, then every daemon's good-bye
@@ -25,11 +28,12 @@ def register(app: typer.Typer) -> None:
     app.command("stop")(stop)
 
 
-def stop(ctx: typer.Context) -> Answer:
+def stop(ctx: typer.Context, *, user: Annotated[bool, USER] = False) -> Answer:
     """Stop the market: close the gate, settle, end every process, and check that nothing is left."""
-    here = session(ctx)
-    if here.run_dir == SYSTEM_RUN and systemd.installed():
-        return _stop_units(here)
+    here = session(ctx).of(user=user)
+    keeper = keeper_of(here.run_dir)
+    if keeper is not None and systemd.installed(user=keeper is Keeper.USER):
+        return _stop_units(here, user=keeper is Keeper.USER)
     kept = proc.read(here.run_dir)
     supervised = kept is not None and kept.up.alive()
     slot: object = None
@@ -51,16 +55,18 @@ def stop(ctx: typer.Context) -> Answer:
     return Answer({"type": "stopped", "slot": slot, "left": left}, (f"stopped, nothing is left{last}",))
 
 
-def _stop_units(here: Session) -> Answer:
+def _stop_units(here: Session, *, user: bool) -> Answer:
     """The gate over the socket, then all units at once, waited for and looked at."""
     slot: object = None
-    if any(unit.name == "energy-market.service" and unit.state == "active" for unit in systemd.show()):
+    if any(
+        unit.name == "energy-market.service" and unit.state == "active" for unit in systemd.show(user=user)
+    ):
         # A market that does not answer is stopped all the same; the units' time-outs bound it.
         with suppress(ProblemError):
             slot = ask(here, "Stop", timeout_s=STOP_S_MAX).get("slot")
-    orders = [systemd.SLICE, systemd.TARGET, *systemd.SOCKETS]
-    systemd.tell(["stop", *orders], timeout_s=systemd.STOP_S_MAX)
-    left = [unit.name for unit in systemd.show() if unit.state not in {"inactive", "not needed", "failed"}]
+    systemd.tell(["stop", *systemd.EVERYTHING], user=user, timeout_s=systemd.STOP_S_MAX)
+    units = systemd.show(user=user)
+    left = [unit.name for unit in units if unit.state not in {"inactive", "not needed", "failed"}]
     left += [str(path) for name in _FILES if (path := here.run_dir / name).exists()]
     if left:
         raise ProblemError(

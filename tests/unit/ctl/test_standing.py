@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from energyctl import asking, client, standing, systemd
+from energyctl import asking, client, keeper, standing, systemd
 from energyctl.exits import Exit, ProblemError
 from energyctl.render import Answer, text_lines
 from energyctl.session import Session
@@ -62,7 +62,7 @@ def machine(run_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> M
     """A manager "runs" here, and this run directory is the service's."""
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     monkeypatch.setattr(systemd, "is_booted", lambda: True)
-    monkeypatch.setattr(standing, "SYSTEM_RUN", run_dir)
+    monkeypatch.setattr(keeper, "SYSTEM_RUN", run_dir)
     return Machine(run_dir, tmp_path)
 
 

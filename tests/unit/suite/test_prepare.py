@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,20 @@ def test_a_changed_coefficient_goes_on_with_the_ledger(config: Path, tmp_path: P
     ledger_of(state, first.hash)
     config.write_text(config.read_text().replace("gamma = 0.99", "gamma = 0.98"))
     assert prepare(config, out, state).hash == first.hash
+
+
+def test_after_an_upgrade_the_new_version_has_the_scenario_of_the_ledger(
+    config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a changed coefficient too, the link leads into the version that stays."""
+    state, out, carried = tmp_path / "state", tmp_path / "out", tmp_path / "new/precompiled"
+    first = prepare(config, out, state)
+    ledger_of(state, first.hash)
+    shutil.copytree(first.directory, carried / first.directory.name)
+    monkeypatch.setattr("energymarket.prepare.precompiled_directory", lambda: carried)
+    config.write_text(config.read_text().replace("gamma = 0.99", "gamma = 0.98"))
+    assert prepare(config, out, state).hash == first.hash
+    assert (out / "scenario").resolve().parent == carried
 
 
 def test_another_scenario_on_an_old_ledger_is_refused(config: Path, tmp_path: Path) -> None:
