@@ -10,12 +10,14 @@ from pathlib import Path
 import pytest
 
 from energyctl import verbs
+from energymarket.audit.findings import Kind
+from energymarket.exits import Exit
 from energymarket.scenario import toml
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = ROOT / "packaging/doc"
 PAGES = sorted([*DOCUMENTS.glob("*.md"), ROOT / "README.md", ROOT / "CHANGELOG.md"])
-MAPPED = [DOCUMENTS / "assignment.md", DOCUMENTS / "failures.md"]
+FAILURES = DOCUMENTS / "failures.md"
 BASES = (ROOT, ROOT / "daemons/energymarket", ROOT / "daemons")
 
 GENERATED = re.compile(r"<!-- generated: .*?<!-- end -->", re.DOTALL)
@@ -101,10 +103,9 @@ def test_every_command_that_a_page_names_is_one(page: Path) -> None:
     assert {name for name in scenarios if not name.endswith(".toml")} <= set(toml.shipped())
 
 
-@pytest.mark.parametrize("page", MAPPED, ids=name_of)
-def test_every_line_has_a_file_and_a_test(page: Path) -> None:
-    """Each line of assignment and failures says what does it and what proves it."""
-    found = rows(page)
+def test_every_line_of_the_assignment_has_a_file_and_a_test() -> None:
+    """Each line of the assignment says what does it and what proves it."""
+    found = rows(DOCUMENTS / "assignment.md")
     assert len(found) > 30
     short = [
         row[0]
@@ -114,12 +115,82 @@ def test_every_line_has_a_file_and_a_test(page: Path) -> None:
     assert short == []
 
 
+# the failures
+
+
+def test_every_table_of_failures_has_the_same_columns() -> None:
+    """One form for all phases of life."""
+    text = FAILURES.read_text().partition(UNITS_TOUCHED)[0]
+    heads = {
+        text.splitlines()[at - 1] for at, line in enumerate(text.splitlines()) if line.startswith("|---")
+    }
+    assert heads == {"| name | how it shows | what answers | energy and money | test |"}
+
+
 def test_a_failure_has_one_name() -> None:
-    """No two failures share a name, and none is without detection and end."""
-    found = rows(DOCUMENTS / "failures.md")
+    """No two failures share a name, and no cell of any is empty."""
+    found = rows(FAILURES)
     names = [row[0] for row in found]
     assert len(names) == len(set(names))
-    assert [row[0] for row in found if not all(row)] == []
+    assert len(names) > 100
+    assert [row[0] for row in found if len(row) != 5 or not all(row)] == []
+
+
+def test_findings_are_named_as_the_checker_names_them() -> None:
+    """A name in small letters is a kind of finding; all others are words in capitals."""
+    small = {row[0] for row in rows(FAILURES) if not re.fullmatch(r"(?:[A-Z][a-z]+)+", row[0])}
+    assert small <= {kind.value for kind in Kind}
+
+
+@pytest.mark.parametrize("row", rows(FAILURES), ids=lambda row: row[0])
+def test_every_failure_has_an_answer_and_a_test(row: list[str]) -> None:
+    """The answer names a directive that stands in a unit, or a file that is there; the test is a test."""
+    words = re.findall(r"`([^`]+)`", row[2])
+    directives = [word for word in words if re.match(r"[A-Z]\w+=", word)]
+    files = [word for word in words if "/" in word or word.endswith(".py")]
+    unknown = [word for word in directives if not stands_in_a_unit(word)]
+    missing = [word for word in files if "=" not in word and file_of(word) is None]
+    assert (unknown, missing) == ([], [])
+    assert directives or files
+    assert re.search(r"`tests/[\w/]+\.py::test_\w+`", row[4])
+
+
+def stands_in_a_unit(directive: str) -> bool:
+    """Whether a unit or a drop-in has the line; one without a value names the key only."""
+    if directive.endswith("="):
+        return any(line.startswith(directive) for line in unit_lines())
+    return directive in unit_lines()
+
+
+@cache
+def unit_lines() -> frozenset[str]:
+    """Every line of every unit."""
+    paths = [path for path in (ROOT / "systemd/system").rglob("*") if path.is_file()]
+    return frozenset(line for path in paths for line in path.read_text().splitlines())
+
+
+@pytest.mark.parametrize("row", rows(FAILURES), ids=lambda row: row[0])
+def test_what_a_failure_shows_is_said_by_the_suite(row: list[str]) -> None:
+    """Words in italics are a subject of the catalog or of the programs; an exit code is one of the table."""
+    said = re.findall(r"(?<!\*)\*([^*]+)\*(?!\*)", row[1])
+    assert [words for words in said if words not in subjects() and words not in sources()] == []
+    codes = {int(code) for code in re.findall(r"exit (\d+)", row[1])}
+    assert codes <= {int(code) for code in Exit}
+
+
+@cache
+def subjects() -> frozenset[str]:
+    """Subjects of the catalog; a field that is filled in is its bare name."""
+    text = (ROOT / "systemd/catalog/energy-market.catalog").read_text()
+    return frozenset(
+        re.sub(r"@ENERGY_(\w+)@", r"\1", each) for each in re.findall(r"^Subject: (.+)$", text, re.MULTILINE)
+    )
+
+
+@cache
+def sources() -> str:
+    """Every program's text."""
+    return "\n".join(path.read_text() for top in ("daemons", "ctl") for path in (ROOT / top).rglob("*.py"))
 
 
 def test_every_document_is_reached_from_the_readme() -> None:
