@@ -171,6 +171,25 @@ def test_a_crash_loop_ends_with_a_reason_and_can_be_revived(suite: Machine) -> N
         assert "exit 74" in suite.run("energyctl", "status").stdout
 
 
+def test_a_daemon_that_nobody_knocks_at_reaches_its_start_limit_too(suite: Machine) -> None:
+    """A weather daemon that ends at once fails for good within the shipped limits, and can be revived."""
+    directory = "/run/systemd/system/energy-weather.service.d"
+    broken = "[Service]\\nExecStart=\\nExecStart=/bin/false\\n"
+    suite.must("sh", "-c", f"mkdir -p {directory} && printf '{broken}' > {directory}/90-broken.conf")
+    suite.must("systemctl", "daemon-reload")
+    try:
+        suite.must("systemctl", "kill", "--signal=KILL", "energy-weather")
+        suite.wait_until(lambda: suite.show("energy-weather", "ActiveState") == "failed", 90)
+        status = suite.run("energyctl", "status")
+        assert (status.returncode, "energy-weather.service" in status.stdout) == (5, True)
+        suite.wait_until(lambda: "the weather is stale" in suite.run("energyctl", "status").stdout)
+    finally:
+        suite.must("rm", "-r", directory)
+        suite.must("systemctl", "daemon-reload")
+    suite.must("energyctl", "start")
+    suite.wait_until(suite.all_serve)
+
+
 def test_operators_run_the_suite_and_outsiders_see_nothing(suite: Machine) -> None:
     """Members of energy-ctl need no root; others neither connect, nor read, nor see objects."""
     suite.must("sh", "-c", "id em-operator >/dev/null 2>&1 || useradd -m -G energy-ctl em-operator")
