@@ -31,6 +31,7 @@ def lacking() -> str | None:
     return None if probe.returncode == 0 else "needs to be allowed to mount"
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests of one machine run one after the other, in one worker; the two machines run side by side."""
     for item in items:

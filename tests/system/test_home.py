@@ -43,7 +43,6 @@ def trades(machine: Machine) -> bool:
 
 def checker_is_content(machine: Machine) -> None:
     assert machine.show("energy-check", "ActiveState") == "active"
-    assert machine.show("energy-check", "NRestarts") in {"", "0"}
     done = machine.run("energyctl", "ledger", "check")
     assert done.returncode == 0, done.stdout + done.stderr
 
