@@ -8,6 +8,8 @@ import select
 import signal
 import subprocess
 import sys
+import threading
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -54,16 +56,24 @@ class Suite:
     def running(self, *words: str) -> Iterator[subprocess.Popen[str]]:
         """A market that is ready; whatever the test does with it, it is gone after it."""
         process = self.start("--json", *words)
+        # Nobody reads on: a full pipe would hold up the run, and with it whoever it watches.
+        reader = threading.Thread(target=lambda: deque(process.stdout or (), maxlen=0), daemon=True)
         try:
             wait_for(process, "ready")
+            reader.start()
             yield process
         finally:
             if process.poll() is None:
                 process.send_signal(signal.SIGTERM)
             try:
-                process.communicate(timeout=60)
+                process.wait(timeout=60)
             finally:
                 process.kill()
+                if reader.ident is not None:
+                    reader.join(10)
+                for stream in (process.stdout, process.stderr):
+                    if stream is not None:
+                        stream.close()
 
     def processes(self) -> list[int]:
         """Every process that carries this test's mark in its environment."""

@@ -106,7 +106,7 @@ def test_options_are_those_of_the_verb(shell: str, nobody: Suite) -> None:
     offers = OFFERS[shell]
     everywhere = {"--json", "--run", "--help"}
     assert set(offers("energyctl event raise --", nobody)) == {"--intensity", "--for"} | everywhere
-    assert set(offers("energyctl status --", nobody)) == everywhere
+    assert set(offers("energyctl status --", nobody)) == {"--user"} | everywhere
     assert [each.rstrip("/") for each in offers("energyctl up --state d", nobody)] == ["directory"]
     assert offers("energyctl reset --state d", nobody) == []
 

@@ -49,6 +49,8 @@ def document(suite: Suite, *words: str) -> dict[str, Any]:
 
 
 def last_slot(suite: Suite) -> int:
+    """The last committed slot; the first one is awaited."""
+    assert suite.ctl("wait", "slot", "0", "--timeout", "60").returncode == 0
     slot: int = document(suite, "status")["last_slot"]["slot"]
     return slot
 
