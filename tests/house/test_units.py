@@ -84,6 +84,19 @@ def test_a_refused_configuration_is_never_restarted(unit: Path) -> None:
         assert {"73", "78"} <= set(prevented.split())
 
 
+def test_a_delay_that_never_shrinks_again_is_short() -> None:
+    """A unit's restarts are counted for its whole life: at their maximum, delay and start are within 1 s.
+
+    Starting takes up to 0.5 s. Twenty failures at the maximum are within the minute of the limit.
+    """
+    found = sorted(UNITS.glob("*.d/50-systemd-254.conf"))
+    named = {path.parent.name.removesuffix(".d") for path in found}
+    assert named == {unit.name for unit in SERVICES if values(unit, "RestartSec") == ["100ms"]}
+    for path in found:
+        (most,) = values(path, "RestartMaxDelaySec")
+        assert int(most.removesuffix("ms")) <= 500, path
+
+
 def test_the_target_requires_nothing_that_restarts_by_itself() -> None:
     """Before systemd 254 a required unit that comes back would restart the target and all of the suite."""
     required = " ".join(values(UNITS / "energy-market.target", "Requires")).split()
