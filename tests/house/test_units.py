@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
-from ipaddress import IPv4Network, collapse_addresses, ip_network
+from ipaddress import IPv4Network, IPv6Network, collapse_addresses, ip_address, ip_network
 from pathlib import Path
 
 import pytest
@@ -61,7 +61,10 @@ def test_only_the_fetcher_has_a_network() -> None:
 
 
 def test_the_fetcher_reaches_unicast_and_no_metadata_service() -> None:
-    """What may be reached is every unicast address but 0/8 and IPv4's link-local; nothing is listed twice."""
+    """What may be reached is every unicast address but 0/8, IPv4's link-local and one cloud's /32 of IPv6.
+
+    Nothing is listed twice. fd00:ec2::254 and 169.254.169.254 are the metadata service of EC2.
+    """
     listed = " ".join(values(UNITS / "energy-weather-fetch.service", "IPAddressAllow")).split()
     nets = [ip_network(text) for text in listed]
     four = [net for net in nets if isinstance(net, IPv4Network)]
@@ -69,6 +72,12 @@ def test_the_fetcher_reaches_unicast_and_no_metadata_service() -> None:
     assert sum(net.num_addresses for net in (*four, *shut)) == 2**32
     assert list(collapse_addresses([*four, *shut])) == [IPv4Network("0.0.0.0/0")]
     assert not any(net.overlaps(one) for net in four for one in shut)
+    six = [net for net in nets if isinstance(net, IPv6Network)]
+    local, metadata = IPv6Network("fc00::/7"), IPv6Network("fd00:ec2::/32")
+    whole = [IPv6Network("::1/128"), IPv6Network("2000::/3"), local, IPv6Network("fe80::/10")]
+    assert list(collapse_addresses([*six, metadata])) == whole
+    assert sum(net.num_addresses for net in (*six, metadata)) == sum(net.num_addresses for net in whole)
+    assert not any(ip_address("fd00:ec2::254") in net for net in six)
 
 
 def test_a_daemon_that_authorises_by_credentials_sees_them() -> None:
