@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
+from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, collapse_addresses, ip_address, ip_network
 from pathlib import Path
 
@@ -104,6 +106,91 @@ def test_a_delay_that_never_shrinks_again_is_short() -> None:
     for path in found:
         (most,) = values(path, "RestartMaxDelaySec")
         assert int(most.removesuffix("ms")) <= 500, path
+
+
+@dataclass(frozen=True)
+class Singles:
+    """The command that starts homes by themselves, with directories and a systemctl of the test."""
+
+    path: Path
+
+    @property
+    def scenario(self) -> Path:
+        """The numbers that the scenario names."""
+        return self.path / "singles"
+
+    @property
+    def apart(self) -> Path:
+        """The directory whose files homes that left the pool are."""
+        return self.path / "apart"
+
+    def run(self) -> tuple[list[str], str]:
+        """Words that systemctl was called with, one call after another; and what the journal gets."""
+        (command,) = values(UNITS / "energy-singles.service", "ExecStart")
+        text = command.removeprefix("+/bin/sh -c '").removesuffix("'")
+        for quoted, plain in (("\\\\", "\\"), ("$$", "$"), ("%%", "%")):
+            text = text.replace(quoted, plain)  # as in systemd.syntax(7)
+        text = text.replace("/var/cache/energy-market/singles", str(self.scenario))
+        text = text.replace("/var/lib/energy-market/homes/apart", str(self.apart))
+        systemctl = self.path / "systemctl"
+        systemctl.write_text(f'#!/bin/sh\nprintf "%s\\n" "$@" >> {self.path}/called\n')
+        systemctl.chmod(0o755)
+        done = subprocess.run(
+            ["/bin/sh", "-c", text],
+            env={"PATH": f"{self.path}:{os.environ['PATH']}"},
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=30,
+        )
+        called = self.path / "called"
+        return called.read_text().splitlines() if called.exists() else [], done.stderr
+
+
+@pytest.fixture
+def singles(tmp_path: Path) -> Singles:
+    """Nobody has left the pool."""
+    made = Singles(tmp_path)
+    made.apart.mkdir()
+    return made
+
+
+def test_homes_of_the_scenario_and_those_that_left_the_pool_are_started_once(singles: Singles) -> None:
+    """One call of systemctl, without waiting; without any such home, none."""
+    assert singles.run() == ([], "")
+    singles.scenario.write_text("2\n1234567\n")
+    for home in (2, 7):
+        (singles.apart / str(home)).touch()
+    (verb, option, *units), said = singles.run()
+    assert (verb, option, said) == ("start", "--no-block", "")
+    assert sorted(units) == [f"energy-home@{home}.service" for home in (1234567, 2, 7)]
+
+
+def test_nothing_but_numbers_of_regular_files_reaches_root(singles: Singles) -> None:
+    """Words, options, eight digits, a leading zero; a pipe, a link, a directory; a pipe for the list."""
+    os.mkfifo(singles.scenario)
+    names = ["sshd.service", "--root=x", "$(id)", "7;id", "12345678", "07", "7 8", "9\nsshd", "-1", "٣"]
+    for name in names:
+        (singles.apart / name).touch()
+    os.mkfifo(singles.apart / "3")
+    (singles.apart / "4").symlink_to("9\nsshd")
+    (singles.apart / "5").mkdir()
+    (singles.apart / "6").touch()
+    called, said = singles.run()
+    assert set(called) <= {"start", "--no-block", "energy-home@6.service", "energy-home@9.service"}
+    assert ("energy-home@6.service" in called, said) == (True, "")
+
+
+def test_a_flood_of_names_starts_a_thousand_homes_and_says_so(singles: Singles) -> None:
+    """The scenario's own are among them, and the journal has a warning."""
+    singles.scenario.write_text("7654321\n")
+    for home in range(1, 3001):
+        (singles.apart / str(home)).touch()
+    (_, _, *units), said = singles.run()
+    assert len(units) == len(set(units)) == 1000
+    assert "energy-home@7654321.service" in units
+    assert said.startswith("<4>more than 1000 homes")
+    assert values(UNITS / "energy-singles.service", "TimeoutStartSec") == ["30"]
 
 
 def test_the_target_requires_nothing_that_restarts_by_itself() -> None:
