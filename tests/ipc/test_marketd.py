@@ -287,6 +287,27 @@ def test_who_handed_in_together_with_others_joins_and_waits_for_the_slot(
     alone.close()
 
 
+def test_who_handed_in_and_died_is_told_so_and_finds_the_receipt_after_the_slot(
+    client: Client, market: Place
+) -> None:
+    """The range's own batch is in: Join names the open slot until it is committed, then its receipt."""
+    slot = client.opening()
+    assert client.ask("Join", first=1, count=2, name="test")["handed_slot"] is None
+    client.trade.start(f"{TRADE}.Submit", submission(batch_of(slot, TRADED), slot), more=False)
+    client.close()
+    soon(lambda: market.status()["homes_joined"] == 0, 1, "the lease has ended")
+    again = Client(market)
+    joined = again.ask("Join", first=1, count=2, name="again")
+    assert (joined["handed_slot"], joined["batch_slot"]) == (slot, None)
+    while again.notice["committed_slot"] != slot:
+        again.notice = again._next()
+    joined = again.ask("Join", first=1, count=2, name="again")
+    assert (joined["handed_slot"], joined["batch_slot"]) == (None, slot)
+    _, columns = batch_wire.unpack_receipt(base64.b64decode(joined["receipt"]))
+    assert columns["money_ueur"].tolist() == [80_000, -140_000]
+    again.close()
+
+
 REFUSED: Final[list[tuple[str, dict[str, tuple[Any, ...]]]]] = [
     ("EnergyNegative", {"sold_wh": (-1, 0)}),
     ("EnergyTooLarge", {"bought_wh": (2**31 - 1, 0)}),
@@ -407,7 +428,7 @@ def test_an_order_is_answered_at_once_and_durable(client: Client, market: Place)
 
 def test_an_order_that_cannot_be_is_refused_by_name(client: Client) -> None:
     """No energy, too much of it, no id, an id too long, an id of another order."""
-    client.opening()
+    slot = client.opening()
     for energy_wh in (0, -5, 1_000_001, 2**62):
         name, told = client.refused("Buy", home=1, energy_wh=energy_wh, id="x")
         assert (name, told["reason"]) == ("OrderRefused", "EnergyTooLarge")
@@ -415,10 +436,10 @@ def test_an_order_that_cannot_be_is_refused_by_name(client: Client) -> None:
         name, told = client.refused("Buy", home=1, energy_wh=5, id=order_id)
         assert (name, told["reason"]) == ("OrderRefused", "IdMalformed")
     client.ask("Buy", home=1, energy_wh=5, id="x")
-    name, told = client.refused("Buy", home=1, energy_wh=6, id="x")
-    assert (name, told["reason"]) == ("OrderRefused", "IdTwice")
-    name, told = client.refused("Sell", home=1, energy_wh=5, id="x")
-    assert (name, told["reason"]) == ("OrderRefused", "IdTwice")
+    for method, energy_wh in (("Buy", 6), ("Sell", 5)):
+        name, told = client.refused(method, home=1, energy_wh=energy_wh, id="x")
+        assert (name, told["reason"]) == ("OrderRefused", "IdTwice")
+        assert (told["slot"], told["energy_wh"]) == (slot, -5)  # what stands, and in which slot
 
 
 def test_orders_beyond_the_quota_are_refused_until_the_next_slot(client: Client) -> None:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, BinaryIO, Final, TypeAlias
 
 import numpy as np
 
 from energymarket.audit.findings import Findings, Kind
+from energymarket.core.limits import HOMES_MAX
 from energymarket.core.state import STATE_COLUMNS, State
 from energymarket.wire.fault import WireError
 from energymarket.wire.state_file import (
     HEADER_BYTES,
     HEADER_STEP,
     NO_SLOT,
+    PAGE_BYTES,
     Header,
     checksum,
 )
@@ -25,6 +29,9 @@ if TYPE_CHECKING:
 
 READS_MAX: Final = 5
 """A generation that changes while it is read is read again; a home writes it once per slot."""
+
+OPEN_FLAGS: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+"""The homes' user may put anything there: no link is followed, and no pipe is waited at."""
 
 PATTERNS: Final = ("shard-*.state", "home-*.state")
 
@@ -75,10 +82,10 @@ def _read(path: Path, findings: Findings, scenario_hash: str | None) -> list[Reg
     generations: list[Generation] = []
     for _ in range(READS_MAX):
         try:
-            data = path.read_bytes()
+            data = data_of(path)
         except FileNotFoundError:
             return None  # moved away between listing and reading
-        generations = [generation_of(data, number) for number in (0, 1)]
+        generations = [data] if isinstance(data, str) else [generation_of(data, at) for at in (0, 1)]
         if not any(isinstance(each, str) for each in generations):
             break
     for each in generations:
@@ -103,6 +110,48 @@ def _read(path: Path, findings: Findings, scenario_hash: str | None) -> list[Reg
         for header, state in held
         if state is not None
     ]
+
+
+def data_of(path: Path) -> bytes | str:
+    """A whole state file, or why it is none. Raises FileNotFoundError.
+
+    As much is read as its headers say that it has, and nothing unless it has exactly that.
+    """
+    try:
+        descriptor = os.open(path, OPEN_FLAGS)
+    except FileNotFoundError:
+        raise
+    except OSError as error:  # a link, a socket, not ours to read
+        return f"it cannot be opened as a file: {error.strerror}"
+    try:
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode):
+            return "it is no regular file"
+        with os.fdopen(descriptor, "rb", closefd=False) as file:
+            return _whole(file, found.st_size)
+    finally:
+        os.close(descriptor)
+
+
+def _whole(file: BinaryIO, size: int) -> bytes | str:
+    head = file.read(PAGE_BYTES)
+    sizes = [said for number in (0, 1) if (said := _size_said(head, number)) is not None]
+    if not sizes:
+        return head  # whose headers are damaged, which is told of each
+    if size not in sizes:
+        return f"it has {size} bytes, not {sizes[0]}"
+    return head + file.read(size - len(head))
+
+
+def _size_said(head: bytes, number: int) -> int | None:
+    """Bytes of the file by one of its headers, if that is one of homes that there can be."""
+    at = number * HEADER_STEP
+    try:
+        shape = Header.unpack(head[at : at + HEADER_BYTES]).shape
+    except WireError:
+        return None
+    possible = shape.count <= HOMES_MAX and shape.payload_bytes == State.size_bytes(shape.count)
+    return shape.file_bytes if possible else None
 
 
 def generation_of(data: bytes, number: int) -> Generation:

@@ -237,6 +237,10 @@ class Market:
             for other, size in self.batches
         )
 
+    def has_handed_in_some(self, first: int, count: int) -> bool:
+        """Whether some of these homes are in, in a batch of whatever range."""
+        return (first, count) in self.batches or self.has_handed_in_otherwise(first, count)
+
     def has_handed_in(self, first: int, count: int) -> bool:
         """Whether a batch of the open slot is in that has all of these homes."""
         if (first, count) in self.batches:

@@ -78,7 +78,7 @@ class Keeper:
         self._handed: Handed | None = None
         self._done = -1  # last slot that was lived with the market
         self._gated = -1  # last slot whose gate closed without us
-        self._handed_slot: int | None = None  # the open slot, handed in by the shard that the homes have left
+        self._handed_slot: int | None = None  # the open slot, if an earlier life has handed in
         self._degraded = False
         self._bill_ueur = 0  # since this process started; the ledger has it from the beginning
 
@@ -93,7 +93,9 @@ class Keeper:
                 self._resume(joined)
                 self._notifier.ready(self._status("joined"))
             else:
-                # What they are to go on from is known when that slot is settled.
+                # What they are to go on from is known when that slot is settled. To live it anew would
+                # be to trade anew: the gifts of its batch are in no queue any more.
+                log.info("slot %d was handed in before; its commit is awaited", joined.handed_slot)
                 self._notifier.ready(self._status(f"joined; slot {joined.handed_slot} was handed in before"))
             try:
                 self._serve()
@@ -219,6 +221,9 @@ class Keeper:
         """A single home buys and sells by its own orders; the batch then has none left to state.
 
         An order that was not answered (Lost) is sent again under its id when its slot is open again.
+        An order of an earlier life that died before its batch was in is durable, and stands. The slot
+        lived anew may need another energy (claims that stand in no batch were worth nothing): then the
+        batch states the difference, at the same price. One order a slot, however many lives.
         """
         for at, home in enumerate(self._fleet.ids.tolist()):
             energy_wh = int(columns["sold_wh"][at] - columns["bought_wh"][at])
@@ -228,6 +233,8 @@ class Keeper:
             if isinstance(answer, Refused):
                 fields = {"ENERGY_HOME": home, "ENERGY_SLOT": slot, "ENERGY_CAUSE": answer.name}
                 log.warning("order of home %d refused: %s", home, answer.name, extra=fields)
+                left_wh = energy_wh - answer.standing_wh(slot)
+                columns["sold_wh"][at], columns["bought_wh"][at] = max(left_wh, 0), max(-left_wh, 0)
                 continue
             columns["sold_wh"][at] = columns["bought_wh"][at] = 0
             log.info(

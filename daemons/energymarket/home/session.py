@@ -52,7 +52,7 @@ class Joined:
 
     batch_slot: int | None  # last slot of which the ledger has a batch of them
     receipt: dict[str, Any] | None  # its columns
-    handed_slot: int | None  # the open slot, if they have handed in together with others
+    handed_slot: int | None  # the open slot, if some of them have handed in
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +61,11 @@ class Refused:
 
     name: str
     parameters: dict[str, Any]
+
+    def standing_wh(self, slot: int) -> int:
+        """Of an order: what stands in the slot under its id all the same (above zero: a sale)."""
+        twice = self.parameters.get("reason") == "IdTwice" and self.parameters.get("slot") == slot
+        return int(self.parameters["energy_wh"]) if twice else 0
 
 
 class Session:

@@ -128,7 +128,8 @@ class TradeDesk:
             if known.energy_wh == asked.energy_wh:
                 return None
             detail = f"id {asked.id} was used for another order of this home"
-            return ("OrderRefused", {"reason": "IdTwice", "detail": detail})
+            stands = {"slot": known.slot, "energy_wh": known.energy_wh}
+            return ("OrderRefused", {"reason": "IdTwice", "detail": detail} | stands)
         if owner.phase not in {Phase.EXCHANGE, Phase.TRADE} or market.opening is None:
             if owner.stopping:
                 return ("Stopping", {})
@@ -183,7 +184,8 @@ class TradeDesk:
         market = self.owner.market
         heard = int(market.accounts.last_slot[first - 1 : first - 1 + count].max())
         receipt = self._receipt_of(heard, first, count) if heard >= 0 else None
-        handed_in = market.opening is not None and market.has_handed_in_otherwise(first, count)
+        # Their own batch counts too: takers and givers have gone by it, so that it is not said anew.
+        handed_in = market.opening is not None and market.has_handed_in_some(first, count)
         call.reply(
             {
                 "lease": lease.text,

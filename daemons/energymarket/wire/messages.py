@@ -54,8 +54,9 @@ method Price() -> (
 
 # Lease the homes first .. first + count - 1 to this connection. The answer names the last slot of
 # which the ledger holds a batch of them, with its receipt (packed, base64), if there is one.
-# handed_slot is the open slot if some of these homes are in it already, in a batch of another range:
-# none of this range is accepted in it. Join again when it is committed, for its receipt.
+# handed_slot is the open slot if some of these homes are in it already, in a batch of this range or of
+# another: what it says of gifts, others have gone by, so do not live the slot anew. Join again when it
+# is committed, for its receipt.
 method Join(first: int, count: int, name: ?string) -> (
   lease: string,
   homes: int,
@@ -95,7 +96,8 @@ error NotJoined (home: int)
 error HomesTaken (first: int, count: int)
 error UnknownHome (home: int, homes: int)
 error BatchRefused (reason: string, detail: string)
-error OrderRefused (reason: string, detail: string)
+# With the reason IdTwice: slot and energy (above zero: a sale) of the order that has the id.
+error OrderRefused (reason: string, detail: string, slot: ?int, energy_wh: ?int)
 error QuotaExceeded (what: string, limit: int)
 error Stopping ()
 error StoreFailed (reason: string)

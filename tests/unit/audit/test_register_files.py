@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import os
+import socket
+import tracemalloc
 from pathlib import Path
 
 import pytest
 
+from energymarket.audit import register_files
 from energymarket.audit.findings import Findings, Kind
 from energymarket.audit.physics import check_pair, check_state
 from energymarket.audit.register_files import read_all
 from energymarket.core.state import State
 from energymarket.home import files
 from energymarket.transport.generation import GenerationFile
-from energymarket.wire.state_file import HEADER_BYTES, HEADER_STEP, NO_SLOT, PAGE_BYTES, Header
+from energymarket.wire.state_file import HEADER_BYTES, HEADER_STEP, NO_SLOT, PAGE_BYTES, Header, Shape
 from tests.simulation.small_market import SHARDS, SmallMarket
 
 
@@ -29,15 +33,15 @@ def test_registers_that_are_cut_while_they_are_read_are_all_read(
     market: SmallMarket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The file of homes 1 and 2 goes between listing and reading: home 1 and home 2 are read instead."""
-    read_bytes = Path.read_bytes
+    data_of = register_files.data_of
 
-    def cut_first(path: Path) -> bytes:
+    def cut_first(path: Path) -> bytes | str:
         if path == path_of(market) and path.exists():
             with files.claimed(files.of_home(market.homes, 2), bytes.fromhex(market.compiled.hash)):
                 pass
-        return read_bytes(path)
+        return data_of(path)
 
-    monkeypatch.setattr(Path, "read_bytes", cut_first)
+    monkeypatch.setattr(register_files, "data_of", cut_first)
     findings = Findings()
     found = read_all(market.homes, findings, market.compiled.hash)
     assert [(each.first, each.state.count, each.settled) for each in found] == [
@@ -82,6 +86,52 @@ def test_a_file_cut_short_is_found(market: SmallMarket) -> None:
     """Half a file is damaged, not a crash."""
     path_of(market).write_bytes(path_of(market).read_bytes()[:5000])
     assert kinds_of(market) == {Kind.REGISTERS_DAMAGED}
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("thing", ["pipe", "link to /dev/zero", "link to a state", "socket", "directory"])
+def test_what_is_no_file_is_found_and_neither_waited_for_nor_followed(
+    market: SmallMarket, monkeypatch: pytest.MonkeyPatch, thing: str
+) -> None:
+    """Where the file of homes 1 and 2 was, their user has put something else: named, the others are read."""
+    path = path_of(market)
+    kept = path.rename(path.with_suffix(".kept"))
+    with socket.socket(socket.AF_UNIX) as listener:
+        match thing:
+            case "pipe":
+                os.mkfifo(path)
+            case "link to /dev/zero":
+                path.symlink_to("/dev/zero")
+            case "link to a state":
+                path.symlink_to(kept)
+            case "socket":
+                monkeypatch.chdir(path.parent)  # an address has room for a hundred characters
+                listener.bind(path.name)
+            case _:
+                path.mkdir()
+        findings = Findings()
+        found = read_all(market.homes, findings, market.compiled.hash)
+    assert dict(findings.counts) == {Kind.REGISTERS_DAMAGED: 1}
+    assert findings.kept[0].text.startswith(f"{path.name}: it ")
+    assert {each.first for each in found} == {3}
+
+
+@pytest.mark.parametrize("homes", [2, 2**32 - 1])
+def test_a_file_of_another_size_than_its_headers_say_is_not_read(market: SmallMarket, homes: int) -> None:
+    """A hole of 8 GB after whole headers, of two homes and of too many: found at the cost of a page."""
+    path = path_of(market)
+    shape = Shape(1, homes, State.size_bytes(homes), bytes.fromhex(market.compiled.hash))
+    with path.open("r+b") as file:
+        for number in (0, 1):
+            file.seek(number * HEADER_STEP)
+            file.write(Header(shape, number, market.slot, 0).pack())
+        file.truncate(2**33)
+    tracemalloc.start()
+    try:
+        assert kinds_of(market) == {Kind.REGISTERS_DAMAGED}
+        assert tracemalloc.get_traced_memory()[1] < 10_000_000
+    finally:
+        tracemalloc.stop()
 
 
 def test_a_generation_that_is_being_written_is_no_finding(market: SmallMarket) -> None:

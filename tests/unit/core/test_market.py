@@ -295,22 +295,29 @@ def test_new_coefficients_count_from_the_next_slot_on() -> None:
 
 
 def test_whoever_is_in_another_range_of_the_slot_is_in() -> None:
-    """Homes 2 and 3 have handed in: 2 alone has, 1 and 2 have only in part, 1 and 4 have not."""
+    """Homes 2 and 3 have handed in: 2 alone has, 1 and 2 have only in part, 1 and 4 have not.
+
+    All of the homes are in, some are in another range, some are in at all.
+    """
     market, meters = fresh(), Meters()
     market.open_slot(FIRST, CALM)
     assert market.hear_batch(meters.batch(first=2, count=2)) == []
     told = {
-        homes: (market.has_handed_in(*homes), market.has_handed_in_otherwise(*homes))
+        homes: (
+            market.has_handed_in(*homes),
+            market.has_handed_in_otherwise(*homes),
+            market.has_handed_in_some(*homes),
+        )
         for homes in ((2, 2), (2, 1), (3, 1), (1, 2), (1, 4), (1, 1), (4, 1))
     }
     assert told == {
-        (2, 2): (True, False),
-        (2, 1): (True, True),
-        (3, 1): (True, True),
-        (1, 2): (False, True),
-        (1, 4): (False, True),
-        (1, 1): (False, False),
-        (4, 1): (False, False),
+        (2, 2): (True, False, True),
+        (2, 1): (True, True, True),
+        (3, 1): (True, True, True),
+        (1, 2): (False, True, True),
+        (1, 4): (False, True, True),
+        (1, 1): (False, False, False),
+        (4, 1): (False, False, False),
     }
     assert market.hear_batch(meters.batch(first=2, count=1)) == [Refusal.HOMES_TAKEN]
 
