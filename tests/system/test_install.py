@@ -15,7 +15,7 @@ import pytest
 
 from energymarket import __version__
 from tests.simulation.market_place import read_ledger
-from tests.system.bases import ROOT, ThisMachine
+from tests.system.bases import PARTS, ROOT, ThisMachine
 from tests.system.conftest import lacking
 from tests.system.machine import HELD, UNITS, Machine
 
@@ -28,7 +28,6 @@ pytestmark = [
 SOURCE: Final = "/usr/src/energy-market"
 WHEELS: Final = "/usr/src/wheels"
 CONFIGURATION: Final = "etc/energy-market/energy-market.toml"
-PARTS: Final = ("packaging", "systemd", "daemons", "ctl", "pyproject.toml", "README.md", "LICENSE", "NOTICE")
 OLD, NEW = __version__, "99.0.0"
 TRADER: Final = 2
 """The home for which the test buys; its own process is stopped."""
