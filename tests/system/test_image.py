@@ -121,3 +121,19 @@ def test_an_upgrade_follows_no_link_out_of_an_installation(image: Image) -> None
     assert image.install().returncode == 0
     assert [path for path in image.tree.rglob("secret") if path != secret] == []
     assert secret.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_version_that_is_no_link_yet_survives_a_failure(image: Image) -> None:
+    """An installation of the first layout, a directory, has its name back when its successor fails."""
+    library = image.library
+    tree = library.resolve()
+    library.unlink()
+    tree.rename(library)
+    (library / ".energy-market").unlink()
+    assert image.install(PATH=f"{image.place}/full:{os.environ['PATH']}").returncode == 1
+    assert list(library.parent.glob("energy-market-before*")) == []
+    assert not library.is_symlink()
+    assert (library / "installed.files").exists()
+    assert not (library / ".energy-market").exists()
+    assert image.install().returncode == 0
+    assert library.is_symlink()
