@@ -272,3 +272,31 @@ def test_uninstall_writes_through_no_link_of_the_cache(installed: Path) -> None:
     assert below(installed) == before
     assert uninstall(installed, "--purge").returncode == 0
     assert below(installed) == set()
+
+
+@pytest.mark.parametrize("script", ["install", "wheels", "setup.sh"])
+def test_scripts_start_python_without_the_present_directory(script: str) -> None:
+    """Who installs as root in somebody's directory imports nothing of it: -I, or -P for a user's own pip."""
+    text = (ROOT / "packaging" / script).read_text()
+    starts = re.findall(r"(?:python3?|candidate|compiler|name|\$1)\"((?: -\w)*) -[mc] ", text)
+    assert script == "wheels" or starts
+    assert set(starts) <= {" -I", " -P"}
+
+
+@pytest.mark.parametrize("words", [("install", "--wheels", "wheels"), ("wheels", "out")], ids=" ".join)
+@pytest.mark.parametrize("way", ["", "PYTHONPATH"])
+def test_installing_runs_no_module_that_lies_about(tmp_path: Path, words: tuple[str, ...], way: str) -> None:
+    """A venv.py in the present directory, or on a path that others have set, is not run."""
+    (tmp_path / "venv.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')")
+    place = tmp_path / "elsewhere" if way else tmp_path
+    (place / "wheels").mkdir(parents=True)
+    (place / "wheels/energy_market-1-py3-none-any.whl").touch()
+    environment = {"PATH": os.environ["PATH"], "DESTDIR": str(tmp_path / "tree"), "PYTHON": sys.executable}
+    environment |= {"PIP_NO_INDEX": "1"} | ({way: str(tmp_path)} if way else {})
+    command = [str(ROOT / "packaging" / words[0]), *words[1:]]
+    done = subprocess.run(
+        command, cwd=place, env=environment, capture_output=True, text=True, check=False, timeout=120
+    )
+    assert done.returncode != 0
+    assert "nothing was changed" in done.stderr or "could not be had" in done.stderr, done.stderr
+    assert not (tmp_path / "ran").exists()
