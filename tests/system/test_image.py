@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +12,8 @@ from typing import Final
 
 import pytest
 
-from tests.system.bases import NOT_FOR_INSTALL, ROOT
+from energymarket.exits import Exit
+from tests.system.bases import NOT_FOR_INSTALL, PARTS, ROOT
 from tests.system.conftest import lacking
 
 pytestmark = [
@@ -137,3 +139,33 @@ def test_a_version_that_is_no_link_yet_survives_a_failure(image: Image) -> None:
     assert not (library / ".energy-market").exists()
     assert image.install().returncode == 0
     assert library.is_symlink()
+
+
+def test_without_a_compiler_the_first_start_says_what_to_install(image: Image, tmp_path: Path) -> None:
+    """Where the compiler cannot be fetched, an installation ends all the same and says what is left."""
+    source = tmp_path / "source"
+    for part in PARTS:
+        copy = shutil.copytree if (ROOT / part).is_dir() else shutil.copy
+        source.mkdir(exist_ok=True)
+        copy(ROOT / part, source / part)
+    lock = source / "packaging/lock/run.txt"
+    lock.write_text("numpy==2.4.6 --hash=sha256:" + "0" * 64)
+    config = tmp_path / "tree/etc/energy-market/energy-market.toml"
+    config.parent.mkdir(parents=True)
+    config.write_text(SCENE)
+    done = image.run(str(source / "packaging/install"), DESTDIR=str(tmp_path / "tree"))
+    assert done.returncode == 0, done.stderr
+    assert "fetching the compiler, for this installation only" in done.stderr
+    assert "the compiler could not be had" in done.stderr
+    assert "compiled at the first start: that needs packaging/install --compiler" in done.stderr
+    python = tmp_path / "tree/usr/lib/energy-market/bin/python3"
+    words = ("--config", str(config), "--out", str(tmp_path))
+    started = subprocess.run(
+        [str(python), "-I", "-m", "energymarket.prepare", *words],
+        env={"XDG_CACHE_HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert started.returncode == Exit.CONFIGURATION
+    assert "packaging/install --compiler" in started.stderr
