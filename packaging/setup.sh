@@ -13,7 +13,7 @@ say() {
 # Prints the first Python >= 3.11 that really runs: a name on the path may be a shim of nothing.
 find_python() {
     for name in ${PYTHON:-} python3 python3.13 python3.12 python3.11 python3.14 /usr/bin/python3 python; do
-        found=$("$name" -c 'import sys
+        found=$("$name" -I -c 'import sys
 if sys.version_info >= (3, 11): print(getattr(sys, "_base_executable", "") or sys.executable)' 2>/dev/null) || continue
         if [ -n "$found" ]; then
             printf '%s\n' "$found"
@@ -72,17 +72,17 @@ quietly() {
 # Makes the empty environment and decides who fills it, by the first of three ways that works here: Python's
 # own venv with its pip and, where Debian left ensurepip out, the pip of the system from outside, or uv.
 make_environment() {
-    if [ -e "$venv/.incomplete" ] || ! "$venv/bin/python" -c '' 2>/dev/null ||
+    if [ -e "$venv/.incomplete" ] || ! "$venv/bin/python" -I -c '' 2>/dev/null ||
         [ "$(cat "$venv/.place" 2>/dev/null || echo "$venv")" != "$venv" ]; then
         rm -rf "$venv"
     fi
     if [ ! -e "$venv" ]; then
         python=$(find_python) || return 1
         say "first set-up: making .venv with $python"
-        if "$python" -c 'import ensurepip; ensurepip.version()' 2>/dev/null; then
-            "$python" -m venv "$venv" || return 1
-        elif "$python" -m pip --version >/dev/null 2>&1 || command -v uv >/dev/null 2>&1; then
-            "$python" -m venv --without-pip "$venv" || return 1
+        if "$python" -I -c 'import ensurepip; ensurepip.version()' 2>/dev/null; then
+            "$python" -I -m venv "$venv" || return 1
+        elif "$python" -P -m pip --version >/dev/null 2>&1 || command -v uv >/dev/null 2>&1; then
+            "$python" -I -m venv --without-pip "$venv" || return 1
         else
             say "this Python can make no environment (no ensurepip, no pip, no uv). On Debian or Ubuntu:"
             say "    sudo apt install python3-venv"
@@ -91,9 +91,10 @@ make_environment() {
     fi
     printf '%s\n' "$venv" >"$venv/.place"
     : >"$venv/.incomplete"
-    if "$venv/bin/python" -m pip --version >/dev/null 2>&1; then
+    # The system's pip may be the user's own, whom -I leaves out; -P leaves out the present directory only.
+    if "$venv/bin/python" -I -m pip --version >/dev/null 2>&1; then
         installer=own
-    elif python=$(find_python) && "$python" -m pip --version >/dev/null 2>&1; then
+    elif python=$(find_python) && "$python" -P -m pip --version >/dev/null 2>&1; then
         installer=outside
     else
         installer=uv
@@ -103,8 +104,8 @@ make_environment() {
 # Becomes the installer, so that a signal reaches it: called in the background only.
 install() {
     case $installer in
-    own) exec "$venv/bin/python" -m pip install "$@" ;;
-    outside) exec "$python" -m pip --python "$venv/bin/python" install "$@" ;;
+    own) exec "$venv/bin/python" -I -m pip install "$@" ;;
+    outside) exec "$python" -P -m pip --python "$venv/bin/python" install "$@" ;;
     uv) exec env UV_NATIVE_TLS=true uv pip install --no-config --python "$venv/bin/python" "$@" ;;
     esac
 }
@@ -150,7 +151,7 @@ setup() {
 
 # An environment of its own for pip, to build and install with; nothing of it is installed.
 make_tools() {
-    "$1" -m venv "$2" >/dev/null 2>&1 && return 0
+    "$1" -I -m venv "$2" >/dev/null 2>&1 && return 0
     say "$1 can make no environment (no ensurepip). On Debian or Ubuntu:"
     say "    sudo apt install python3-venv"
     return 1

@@ -20,6 +20,11 @@ ROOT = Path(__file__).resolve().parents[2]
 PYPROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())
 LOCK: dict[str, Any] = tomllib.loads((ROOT / "uv.lock").read_text())
 MANUAL = sorted((ROOT / "packaging/man").glob("*.[1-8]"))
+NAME = "0123456789abcdef" * 2
+"""As of a compiled scenario."""
+TREE = "usr/lib/energy-market-1-20250101T000000Z.1"
+CARRIED = f"{TREE}/lib/python3.11/site-packages/energymarket/scenario/precompiled"
+CACHE = "var/cache/energy-market"
 SCRIPTS: dict[str, str] = PYPROJECT["project"]["scripts"]
 
 
@@ -148,6 +153,7 @@ def test_ci_calls_the_tests_and_nothing_else() -> None:
         "run",
         "test",
         "packaging/setup.sh",
+        "packaging/kept.sh",
         "packaging/lock/refresh",
         "packaging/install",
         "packaging/uninstall",
@@ -190,3 +196,107 @@ def test_wheel_carries_both_packages_and_their_data(tmp_path: Path) -> None:
 
     units = {path.relative_to(ROOT / "systemd/system") for path in (ROOT / "systemd/system").rglob("*.*")}
     assert {f"energyctl/units/{path}" for path in units if not path.name.endswith(".d")} <= names
+
+
+@pytest.fixture
+def installed(tmp_path: Path) -> Path:
+    """A tree as packaging/install leaves it, as far as packaging/uninstall looks."""
+    for directory in (f"{CARRIED}/{NAME}", CACHE, "etc/cron.daily"):
+        (tmp_path / directory).mkdir(parents=True)
+    for file in (".energy-market", "installed.files", "installed.directories"):
+        (tmp_path / TREE / file).touch()
+    (tmp_path / "usr/lib/energy-market").symlink_to(Path(TREE).name)
+    for name in ("scenario.json", "scenario.toml", "weather.npy"):
+        (tmp_path / CARRIED / NAME / name).write_text(name)
+    (tmp_path / CACHE / "scenario").symlink_to(f"/{CARRIED}/{NAME}")
+    return tmp_path
+
+
+def uninstall(tree: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    command = [str(ROOT / "packaging/uninstall"), *words]
+    environment = os.environ | {"DESTDIR": str(tree)}
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+
+
+def below(tree: Path) -> set[str]:
+    return {str(path.relative_to(tree)) for path in tree.rglob("*") if not path.is_dir() or path.is_symlink()}
+
+
+def test_uninstall_keeps_the_scenario_for_whom_the_cache_belongs_to(installed: Path) -> None:
+    """What the ledger needs lies in the cache, and the cache's owner may compile beside it."""
+    owner = 12345 if os.geteuid() == 0 else os.geteuid()
+    if owner == 12345:
+        os.chown(installed / CACHE, owner, owner)
+    done = uninstall(installed)
+    assert done.returncode == 0, done.stderr
+    kept = installed / CACHE / "compiled" / NAME
+    assert str((installed / CACHE / "scenario").readlink()) == f"/{CACHE}/compiled/{NAME}"
+    assert {path.name: path.read_text() for path in kept.iterdir()} == {
+        name: name for name in ("scenario.json", "scenario.toml", "weather.npy")
+    }
+    assert {path.stat().st_uid for path in (kept.parent, kept, *kept.iterdir())} == {owner}
+    assert kept.stat().st_mode & 0o777 == 0o755
+    assert not (installed / "usr/lib/energy-market").exists()
+
+
+@pytest.mark.parametrize(
+    "link",
+    [
+        f"/{CARRIED}/../../../../../../../../../secret",
+        f"/{CARRIED}/{NAME[1:]}",
+        f"/{CARRIED}/elsewhere",
+        f"/usr/lib/energy-market-gone/precompiled/{NAME}",
+    ],
+    ids=["upwards", "no hash", "another link", "gone"],
+)
+def test_uninstall_follows_no_link_out_of_an_installation(installed: Path, link: str) -> None:
+    """User energy-market writes the link: it cannot make root copy a file, nor stop an uninstallation."""
+    for place in (installed / "secret", installed / CARRIED / NAME[1:]):
+        place.mkdir()
+        (place / "scenario.json").write_text("secret")
+    (installed / CARRIED / "elsewhere").symlink_to(installed / "secret")
+    (installed / CACHE / "scenario").unlink()
+    (installed / CACHE / "scenario").symlink_to(link)
+    done = uninstall(installed)
+    assert done.returncode == 0, done.stderr
+    assert below(installed) == {f"{CACHE}/scenario", "secret/scenario.json"}
+
+
+def test_uninstall_writes_through_no_link_of_the_cache(installed: Path) -> None:
+    """A `compiled` that is a link to a directory of root's is refused before anything is done."""
+    (installed / CACHE / "compiled").symlink_to(installed / "etc/cron.daily")
+    before = below(installed)
+    done = uninstall(installed)
+    assert done.returncode == 1
+    assert "is a link" in done.stderr
+    assert below(installed) == before
+    assert uninstall(installed, "--purge").returncode == 0
+    assert below(installed) == set()
+
+
+@pytest.mark.parametrize("script", ["install", "wheels", "setup.sh"])
+def test_scripts_start_python_without_the_present_directory(script: str) -> None:
+    """Who installs as root in somebody's directory imports nothing of it: -I, or -P for a user's own pip."""
+    text = (ROOT / "packaging" / script).read_text()
+    starts = re.findall(r"(?:python3?|candidate|compiler|name|\$1)\"((?: -\w)*) -[mc] ", text)
+    assert script == "wheels" or starts
+    assert set(starts) <= {" -I", " -P"}
+
+
+@pytest.mark.parametrize("words", [("install", "--wheels", "wheels"), ("wheels", "out")], ids=" ".join)
+@pytest.mark.parametrize("way", ["", "PYTHONPATH"])
+def test_installing_runs_no_module_that_lies_about(tmp_path: Path, words: tuple[str, ...], way: str) -> None:
+    """A venv.py in the present directory, or on a path that others have set, is not run."""
+    (tmp_path / "venv.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')")
+    place = tmp_path / "elsewhere" if way else tmp_path
+    (place / "wheels").mkdir(parents=True)
+    (place / "wheels/energy_market-1-py3-none-any.whl").touch()
+    environment = {"PATH": os.environ["PATH"], "DESTDIR": str(tmp_path / "tree"), "PYTHON": sys.executable}
+    environment |= {"PIP_NO_INDEX": "1"} | ({way: str(tmp_path)} if way else {})
+    command = [str(ROOT / "packaging" / words[0]), *words[1:]]
+    done = subprocess.run(
+        command, cwd=place, env=environment, capture_output=True, text=True, check=False, timeout=120
+    )
+    assert done.returncode != 0
+    assert "nothing was changed" in done.stderr or "could not be had" in done.stderr, done.stderr
+    assert not (tmp_path / "ran").exists()

@@ -13,13 +13,15 @@ from tempfile import TemporaryDirectory
 from typing import Final
 
 ROOT: Final = Path(__file__).resolve().parents[2]
+PARTS: Final = ("packaging", "systemd", "daemons", "ctl", "pyproject.toml", "README.md", "LICENSE", "NOTICE")
+"""Of the sources, what an installation needs."""
 CERTIFICATES: Final = Path("/etc/ssl/certs/ca-certificates.crt")
 RELEASE: Final = "trixie"
 PACKAGES: Final = (
     "ca-certificates,dbus,iproute2,libpam-systemd,man-db,polkitd,procps,python3,python3-venv,systemd,"
     "systemd-sysv,util-linux"
 )
-_NOT_FOR_INSTALL: Final = frozenset({"PYTHON", "PYTHONPATH", "VIRTUAL_ENV"})
+NOT_FOR_INSTALL: Final = frozenset({"PYTHON", "PYTHONPATH", "VIRTUAL_ENV"})
 
 
 class InstallFailed(Exception):
@@ -35,7 +37,7 @@ class ThisMachine:
 
     def install(self, tree: Path, *words: str) -> None:
         """Install the suite into a tree by DESTDIR, as a packager would."""
-        environment = {k: v for k, v in os.environ.items() if k not in _NOT_FOR_INSTALL}
+        environment = {k: v for k, v in os.environ.items() if k not in NOT_FOR_INSTALL}
         _run([str(ROOT / "packaging/install"), *words], environment | {"DESTDIR": str(tree)})
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 from collections import Counter
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ import pytest
 
 from energymarket import __version__
 from tests.simulation.market_place import read_ledger
-from tests.system.bases import ROOT, ThisMachine
+from tests.system.bases import PARTS, ROOT, ThisMachine
 from tests.system.conftest import lacking
 from tests.system.machine import HELD, UNITS, Machine
 
@@ -28,7 +29,6 @@ pytestmark = [
 SOURCE: Final = "/usr/src/energy-market"
 WHEELS: Final = "/usr/src/wheels"
 CONFIGURATION: Final = "etc/energy-market/energy-market.toml"
-PARTS: Final = ("packaging", "systemd", "daemons", "ctl", "pyproject.toml", "README.md", "LICENSE", "NOTICE")
 OLD, NEW = __version__, "99.0.0"
 TRADER: Final = 2
 """The home for which the test buys; its own process is stopped."""
@@ -77,6 +77,9 @@ production_w = 800
 kind = "constant"
 power_w = 250
 """
+
+FULL: Final = "/usr/src/full"
+"""A directory of programs, among which `ln` finds the disk full: nothing fails before the exchange."""
 
 EDITED: Final = SCENE.replace("cap = 0.32", "cap = 0.31  # the administrator's")
 
@@ -147,6 +150,10 @@ def _newer(tree: Path, place: Path) -> None:
     shutil.copytree(place / "wheels", tree / WHEELS[1:])
     shutil.copy(ROOT / "tests/simulation/trader.py", tree / "usr/src/trader.py")
     (tree / "usr/src/knock.py").write_text(KNOCKING)
+    full = tree / FULL[1:] / "ln"
+    full.parent.mkdir()
+    full.write_text("#!/bin/sh\necho 'ln: No space left on device' >&2\nexit 1\n")
+    full.chmod(0o755)
 
 
 def install(machine: Machine, *words: str, under: str = "") -> subprocess.CompletedProcess[str]:
@@ -170,6 +177,11 @@ def slot_of(machine: Machine) -> int:
 def trees(machine: Machine) -> list[str]:
     """The versions that are on the disk, in place or not."""
     return machine.must("sh", "-c", "ls -d /usr/lib/energy-market-*").split()
+
+
+def in_use(machine: Machine) -> str:
+    """Where the compiled scenario lies that a daemon reads at its start."""
+    return machine.must("readlink", "--canonicalize-existing", "/var/cache/energy-market/scenario")
 
 
 def remains(machine: Machine) -> list[str]:
@@ -198,14 +210,15 @@ def test_enabled_it_boots_without_a_circle(machine: Machine) -> None:
         ),  # as on a full disk: no file longer than 512,000 bytes
         ("PYTHON=/bin/false", 1, "no Python 3.11"),
         (f"echo 'sede = 1' >>/{CONFIGURATION};", 78, "refuses the configuration"),
+        (f"PATH={FULL}:$PATH", 1, "nothing was changed"),
     ],
-    ids=["disk full", "no python", "configuration refused"],
+    ids=["disk full", "no python", "configuration refused", "disk full at the last moment"],
 )
 def test_an_upgrade_that_fails_changes_nothing(
     machine: Machine, under: str, code: int | None, says: str
 ) -> None:
-    """What was installed serves on, says its version, and no half of another one is left."""
-    before, lives = trees(machine), machine.lives()
+    """What was installed serves on, also after a crash, and no half of another one is left."""
+    before, lives, scenario = trees(machine), machine.lives(), in_use(machine)
     done = install(machine, under=under)
     (machine.tree / CONFIGURATION).write_text(SCENE)
     assert done.returncode != 0 if code is None else done.returncode == code, done.stderr
@@ -214,6 +227,9 @@ def test_an_upgrade_that_fails_changes_nothing(
     assert versions(machine) == (OLD, OLD)
     assert machine.lives() == lives
     assert [path for path in remains(machine) if "energy-new" in path] == []
+    assert machine.must("find", "/tmp", "-maxdepth", "1", "-name", "energy-market.*") == ""
+    assert in_use(machine) == scenario
+    machine.kill("energy-market", signal.SIGKILL)
 
 
 def test_an_upgrade_that_is_killed_changes_nothing_and_can_be_begun_again(machine: Machine) -> None:
@@ -311,6 +327,9 @@ def test_an_uninstalled_suite_leaves_ledger_registers_and_configuration(machine:
     assert install(machine).returncode == 0
     machine.start()
     assert slot_of(machine) > slot
+    # Another scenario is compiled by user energy-market, as the first start of it would.
+    compiled = "/var/cache/energy-market/compiled"
+    assert set(machine.must("find", compiled, "-printf", "%u\n").split()) == {"energy-market"}
 
 
 def test_a_purge_leaves_nothing_but_users(machine: Machine) -> None:

@@ -80,7 +80,8 @@ def compile_into(directory: Path, scenario: Scenario, progress: Progress = silen
         from energymarket.scenario import compile_weather
     except ImportError as problem:
         raise CompileError(
-            f"{problem.name} is not installed: pip install 'energy-market[compiler]'"
+            f"nothing here can compile it: {problem.name} is not installed\n"
+            "packaging/install --compiler (or pip install 'energy-market[compiler]') brings it"
         ) from problem
     from energymarket.scenario import compile_heat, compiled
     from energymarket.scenario.compile_community import community_of
