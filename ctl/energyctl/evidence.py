@@ -17,6 +17,7 @@ from typing import Any, Final
 
 from energyctl import asking, standing, systemd
 from energyctl.exits import Exit, ProblemError
+from energyctl.programs import python
 from energyctl.redaction import redact
 from energyctl.session import SYSTEM_RUN, Session, default_state
 from energyctl.up import proc, record
@@ -199,7 +200,7 @@ def _doctor() -> object:
 
 
 def _ipc(here: Session) -> str:
-    return _run([sys.executable, "-m", "energymarket.anchor", "list", "--run", str(here.run_dir), "--json"])
+    return _run(python("anchor", "list", "--run", str(here.run_dir), "--json"))
 
 
 def _ledger(here: Session, found: standing.Standing, kept: proc.Record | None) -> str:
@@ -218,7 +219,7 @@ def _ledger(here: Session, found: standing.Standing, kept: proc.Record | None) -
     path = state / "ledger.db"
     if not path.exists():
         raise MissingError(f"there is no {path}")
-    checker = [sys.executable, "-m", "energymarket.checkd", "--chain-only", "--json", "--ledger", str(path)]
+    checker = python("checkd", "--chain-only", "--json", "--ledger", str(path))
     return _run(checker, good=(0, 5))
 
 
