@@ -18,6 +18,8 @@ from energymarket.archive.places import compiled_of, durable, room
 from energymarket.archive.verifying import check_chain, no_room
 from energymarket.exits import Exit, Failure
 from energymarket.runtime.clock import wall_ns
+from energymarket.scenario import cache
+from energymarket.scenario import compiled as compiling
 from energymarket.transport.store import SCHEMA_VERSION, StoreError
 
 if TYPE_CHECKING:
@@ -65,7 +67,7 @@ def back_up(origin: Origin, target: Path, told: Told, stop: StopFlag) -> Manifes
             ledger_schema=SCHEMA_VERSION,
             scenario_hash=standing.scenario_hash,
             scenario_name=compiled.name,
-            compiled_name=compiled.directory.resolve().name,
+            compiled_name=_name_of(compiled),
             homes=standing.homes,
             first_slot=standing.first_slot,
             last_slot=standing.last_slot,
@@ -97,12 +99,19 @@ def _copy(origin: Origin, draft: Path, told: Told, stop: StopFlag) -> tuple[Stan
 def _copy_scenario(origin: Origin, draft: Path, standing: Standing) -> Compiled:
     """The compiled scenario, so that a machine without the compiler can go on; and the configuration."""
     compiled = compiled_of(origin.compiled, standing.scenario_hash)
-    for path in sorted(compiled.directory.iterdir()):
+    for name in sorted(compiling.files_of(compiled.directory)):
+        path = compiled.directory / name
         if path.is_file():
-            shutil.copyfile(path, draft / SCENARIO / path.name)
+            shutil.copyfile(path, draft / SCENARIO / name)
     if origin.configuration is not None and origin.configuration.is_file():
         shutil.copyfile(origin.configuration, draft / CONFIGURATION)
     return compiled
+
+
+def _name_of(compiled: Compiled) -> str:
+    """Under which a start looks for it: a restore may have added to it, and by --compiled it may be any."""
+    found = cache.NAME.match(compiled.directory.resolve().name)
+    return compiled.hash[: cache.NAME_HEX] if found is None else found[0]
 
 
 def _names(draft: Path) -> list[str]:
