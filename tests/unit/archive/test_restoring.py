@@ -437,6 +437,38 @@ def test_killed_at_any_step_the_old_or_the_new_state_is_there(backup: Made, at: 
     assert sorted(path.name for path in state.iterdir() if path.name.startswith(("in", "rest"))) == []
 
 
+@pytest.mark.parametrize("aside", ["../elsewhere", "/elsewhere", "homes", "before-1/../../x", "", 7, None])
+def test_a_decision_that_names_another_place_is_not_carried_out(backup: Made, aside: object) -> None:
+    """Root would rename the state to wherever it says: refused, and nothing has moved."""
+    decided = {"aside": aside, "seal": "0" * 64, "last_slot": 1}
+    (backup.state / exchange.DECISION).write_text(json.dumps(decided))
+    failure = refused(backup, Failure, "no directory that a restore sets aside in", force=True)
+    assert failure.code is Exit.IO_ERROR
+
+
+def test_a_decision_of_another_user_is_not_carried_out(backup: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Users of the suite may write there, and only root restores: none of their files counts, nor a link."""
+    decision = exchange.Decision(f"before-{STAMP}", "0" * 64, 1)
+    path = backup.state / exchange.DECISION
+    exchange.decide(backup.state, decision)
+    assert exchange.pending(backup.state) == decision
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "geteuid", lambda: 4_000_001)
+        assert exchange.pending(backup.state) == decision  # root's, for whoever looks
+        found = path.stat()
+        patched.setattr(os, "fstat", lambda _: os.stat_result((*found[:4], 4_000_002, *found[5:])))
+        with pytest.raises(Failure, match="user 4000002 has written it"):
+            exchange.pending(backup.state)
+    path.rename(backup.directory / "elsewhere.json")
+    path.symlink_to(backup.directory / "elsewhere.json")
+    with pytest.raises(Failure, match="cannot be read"):
+        exchange.pending(backup.state)
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(Failure, match="it is no file"):
+        exchange.pending(backup.state)
+
+
 def test_every_step_is_one_of_those_that_were_tried(backup: Made) -> None:
     """The list of kills above is complete, and in order."""
     heard: list[str] = []
