@@ -134,6 +134,53 @@ def test_drafts_of_the_killed_go_and_those_of_the_living_stay(playing: Made) -> 
     assert left(playing.directory) == [alive.name, "backup.tar"]
 
 
+def test_the_draft_of_another_user_stops_nobody(
+    playing: Made, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """One of a killed root, a link, a file: each is told and left as it is."""
+    others, link, file = (playing.directory / f"{DRAFTS}{name}" for name in ("1", "link", "file"))
+    others.mkdir()
+    link.symlink_to(playing.state)
+    file.touch()
+    mine, uid = Path.lstat, os.geteuid()
+
+    def of_root(path: Path) -> os.stat_result:
+        found = list(mine(path))
+        found[4] = uid + 1 if path == others else found[4]
+        return os.stat_result(found)
+
+    monkeypatch.setattr(Path, "lstat", of_root)
+    playing.back_up()
+    monkeypatch.undo()
+    assert left(playing.directory) == [others.name, file.name, link.name, "backup.tar"]
+    assert [name in caplog.text for name in (others.name, link.name, file.name)] == [True] * 3
+    assert playing.market.ledger_path.exists()
+
+
+def test_a_draft_that_another_backup_has_cleared_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without its lock a draft looks abandoned: who finds it cleared away makes it anew."""
+    flock = fcntl.flock
+    stolen: list[Path] = []
+
+    def late(descriptor: int, operation: int) -> None:
+        if not stolen:
+            stolen.extend(tmp_path.iterdir())
+            for each in stolen:
+                each.rmdir()
+        flock(descriptor, operation)
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    with making.drafting(tmp_path) as draft:
+        assert stolen == [draft]
+        assert draft.is_dir()
+        with making.drafting(tmp_path.parent) as _:
+            making._clear_abandoned(draft)
+        assert draft.is_dir()
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_the_same_moment_gives_the_same_bytes(playing: Made, monkeypatch: pytest.MonkeyPatch) -> None:
     """Members, order, times and owners depend on nothing but what is backed up."""
     monkeypatch.setattr(making, "wall_ns", lambda: 1_700_000_000_000_000_000)
