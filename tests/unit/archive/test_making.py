@@ -216,13 +216,30 @@ def test_the_scenario_of_another_ledger_is_no_part_of_it(playing: Made) -> None:
 
 
 def test_a_directory_gets_a_file_named_by_the_moment_and_keeps_the_newest(tmp_path: Path) -> None:
-    """Of three backups two are kept, and what is no backup is left alone."""
-    for day in range(1, 4):
+    """Of five days' backups four are kept, and what is no backup of ours is left alone."""
+    for day in range(1, 6):
         target_of(tmp_path, 86_400 * 10**9 * day).touch()
-    (tmp_path / "notes.txt").touch()
-    forget_old(tmp_path, 2)
+    others = ["energy-market-0-before.tar", "energy-market-19700101T000000Z.tar.gz", "notes.txt"]
+    for name in others:
+        (tmp_path / name).touch()
+    forget_old(tmp_path, 4)
     kept = sorted(path.name for path in tmp_path.iterdir())
-    assert kept == ["energy-market-19700103T000000Z.tar", "energy-market-19700104T000000Z.tar", "notes.txt"]
+    assert kept == sorted([*others, *(f"energy-market-1970010{day}T000000Z.tar" for day in range(3, 7))])
     assert target_of(tmp_path / "mine.tar", 0) == tmp_path / "mine.tar"
     with pytest.raises(NoSuchObject):
         target_of(tmp_path / "nowhere" / "mine.tar", 0)
+
+
+def test_twenty_backups_of_one_day_do_not_wash_out_a_fortnight(tmp_path: Path) -> None:
+    """A day's last one stays, for fourteen days; of today's the newest three."""
+    minute_ns = 60 * 10**9
+    for day in range(1, 16):
+        for at in (0, 600):
+            target_of(tmp_path, (1440 * day + at) * minute_ns).touch()
+    for at in range(20):
+        target_of(tmp_path, (1440 * 16 + at) * minute_ns).touch()
+    forget_old(tmp_path, 14)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        *(f"energy-market-197001{day:02}T100000Z.tar" for day in range(4, 17)),
+        *(f"energy-market-19700117T00{minute}00Z.tar" for minute in (17, 18, 19)),
+    ]
