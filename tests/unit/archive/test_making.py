@@ -88,6 +88,28 @@ def test_registers_that_fit_no_moment_are_named(playing: Made, monkeypatch: pyte
     assert left(playing.directory) == []
 
 
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("kind", ["pipe", "link to an endless file", "huge"])
+def test_what_is_no_state_file_neither_blocks_nor_fills_a_backup(playing: Made, kind: str) -> None:
+    """The homes' user may plant a pipe, a link, a sparse file: passed over by backup and restore."""
+    planted = playing.market.homes / "home-4.state"
+    if kind == "pipe":
+        os.mkfifo(planted)
+    elif kind == "huge":
+        with planted.open("wb") as file:
+            file.truncate(1 << 43)
+    else:
+        planted.symlink_to("/dev/zero")
+    manifest = playing.back_up()
+    assert {each.file for each in manifest.ranges} == {"homes/shard-1-2.state", "homes/shard-3-2.state"}
+    playing.market.close()
+    (playing.state / "energy-market-state").touch()
+    done = playing.restore(playing.state)
+    assert done.aside is not None
+    assert os.path.lexists(done.aside / "homes" / planted.name)
+    assert not os.path.lexists(planted)
+
+
 def test_a_file_that_is_there_is_never_overwritten(playing: Made) -> None:
     """Neither at the start, nor if it came meanwhile."""
     playing.file.write_text("mine")
