@@ -168,6 +168,13 @@ def test_operators_back_up_by_the_unit_and_only_root_restores(suite: Machine) ->
     assert "sudo energyctl ledger restore /x.tar" in refused.stderr
 
 
+def test_only_root_exchanges_the_parts_of_a_state(suite: Machine) -> None:
+    """The users of the suite write into their parts, and none of them puts another in a part's place."""
+    assert suite.must("stat", "--format=%U:%G %a", STATE).split() == ["root:root", "755"]
+    for user in ("energy-market", "energy-home"):
+        assert suite.run("touch", f"{STATE}/restore.json", user=user).returncode != 0
+
+
 def test_one_a_day_is_kept_for_fourteen_days(suite: Machine) -> None:
     """Those of older days go, and each is for its owner only."""
     suite.must(
