@@ -17,6 +17,8 @@ from typing import Any, Final
 
 from energyctl import asking, standing, systemd
 from energyctl.exits import Exit, ProblemError
+from energyctl.privacy import LEFT_OUT, without_trades
+from energyctl.programs import python
 from energyctl.redaction import redact
 from energyctl.session import SYSTEM_RUN, Session, default_state
 from energyctl.up import proc, record
@@ -49,11 +51,14 @@ class Report:
         self.parts: dict[str, bytes] = {}
         self.left_out: dict[str, str] = dict(NEVER)
         self.redacted = 0
+        self.trades = 0  # of homes, told in logs and states
 
     def add(self, name: str, text: str) -> None:
         """A part; its last bytes if it is too long, because the end tells most."""
         clean, count = redact(text)
         self.redacted += count
+        clean, count = without_trades(clean)
+        self.trades += count
         self.parts[name] = clean.encode(errors="replace")[-PART_BYTES_MAX:]
 
     def try_to_add(self, name: str, made: Callable[[], str]) -> None:
@@ -71,6 +76,7 @@ class Report:
         """The archive; the descriptor is closed. Owners and times tell nothing of the writer's machine."""
         lines = [
             f"bug report of {self.moment}; {self.redacted} secrets were replaced by [redacted]",
+            f"{self.trades} times a home's energy and money were replaced by {LEFT_OUT}",
             "",
             "left out:",
         ]
@@ -199,7 +205,7 @@ def _doctor() -> object:
 
 
 def _ipc(here: Session) -> str:
-    return _run([sys.executable, "-m", "energymarket.anchor", "list", "--run", str(here.run_dir), "--json"])
+    return _run(python("anchor", "list", "--run", str(here.run_dir), "--json"))
 
 
 def _ledger(here: Session, found: standing.Standing, kept: proc.Record | None) -> str:
@@ -218,7 +224,7 @@ def _ledger(here: Session, found: standing.Standing, kept: proc.Record | None) -
     path = state / "ledger.db"
     if not path.exists():
         raise MissingError(f"there is no {path}")
-    checker = [sys.executable, "-m", "energymarket.checkd", "--chain-only", "--json", "--ledger", str(path)]
+    checker = python("checkd", "--chain-only", "--json", "--ledger", str(path))
     return _run(checker, good=(0, 5))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import re
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,6 +25,11 @@ log = logging.getLogger(__name__)
 PROGRAM: Final = "energy-backup"
 PREFIX: Final = "energy-market-"
 SUFFIX: Final = ".tar"
+NAMED: Final = re.compile(rf"{PREFIX}[0-9]{{8}}T[0-9]{{6}}Z{re.escape(SUFFIX)}")
+"""What `target_of` names; a backup that somebody has named is never forgotten."""
+
+NEWEST_KEPT: Final = 3
+"""Besides one a day: what was made last is what an operator has just asked for."""
 EXITS: Final = (
     "exit: 0 made, 1 the file is there already, 4 no ledger there, 5 ledger or registers do not hold, "
     "74 no room, 75 the first slot has not ended, 78 not the scenario of this ledger"
@@ -40,10 +46,17 @@ def target_of(out: Path, now_ns: int) -> Path:
     return out
 
 
-def forget_old(out: Path, keep: int) -> None:
-    """Keep the newest backups of a directory: their names are in the order of time."""
-    for old in sorted(out.glob(f"{PREFIX}*{SUFFIX}"))[:-keep]:
-        old.unlink(missing_ok=True)
+def forget_old(out: Path, days: int) -> None:
+    """Keep the newest of each of the last days that have one, and the newest of all.
+
+    However many are made in a day, they do not wash out those of the days before.
+    """
+    found = sorted(path for path in out.iterdir() if NAMED.fullmatch(path.name))
+    daily = {path.name[len(PREFIX) :][:8]: path for path in found}  # the last of a day stays
+    kept = {*sorted(daily.values())[-days:], *found[-NEWEST_KEPT:]}
+    for old in found:
+        if old not in kept:
+            old.unlink(missing_ok=True)
 
 
 def _words(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -52,7 +65,7 @@ def _words(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--compiled", type=Path, metavar="DIR", help="the compiled scenario")
     parser.add_argument("--config", type=Path, metavar="FILE", help="the configuration, kept with them")
     parser.add_argument("--out", type=Path, required=True, metavar="FILE|DIR", help="where the backup goes")
-    parser.add_argument("--keep", type=int, metavar="N", help="of the backups in DIR, keep the newest N")
+    parser.add_argument("--keep", type=int, metavar="N", help="keep a backup for each of the last N days")
     parser.add_argument("--json", action="store_true", help="answer as JSON")
     words = parser.parse_args(arguments)
     if words.keep is not None and (words.keep < 1 or not words.out.is_dir()):

@@ -23,7 +23,7 @@ import numpy as np
 from energymarket.exits import ConfigError, Exit, Failure
 from energymarket.home import apart, files, household, ranges
 from energymarket.runtime import service
-from energymarket.runtime.child import die_with_parent, signal_name
+from energymarket.runtime.child import die_with_parent, interpreter, signal_name
 from energymarket.runtime.clock import boottime_ns
 from energymarket.runtime.notify import Notifier
 from energymarket.runtime.occasions import Occasion
@@ -130,7 +130,7 @@ class Pool:
 
     def _spawn(self, first: int, count: int, notify: Path) -> tuple[subprocess.Popen[bytes], int]:
         """Start a shard; its process, and a descriptor that is readable when it is dead."""
-        words = [sys.executable, "-m", "energymarket.homesd", "--shard", f"{first}:{count}"]
+        words = [*interpreter(), "-m", "energymarket.homesd", "--shard", f"{first}:{count}"]
         words += ["--run", str(self._words.run), "--state", str(self._words.state)]
         words += ["--compiled", str(self._words.compiled)]
         environment = {k: v for k, v in os.environ.items() if not k.startswith(("WATCHDOG_", "LISTEN_"))}

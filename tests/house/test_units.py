@@ -56,6 +56,15 @@ def test_no_service_runs_as_root_or_has_a_capability(unit: Path) -> None:
     assert values(unit, "CapabilityBoundingSet") == values(unit, "AmbientCapabilities") == [""]
 
 
+def test_the_state_is_roots_and_its_parts_are_the_users() -> None:
+    """Who owns a directory renames what is in it: no unit gives the whole state to its user."""
+    parts = {part for unit in SERVICES for words in values(unit, "StateDirectory") for part in words.split()}
+    assert {part.partition("/")[0] for part in parts} == {"energy-market"}
+    assert all(part.partition("/")[2] for part in parts)
+    made = (ROOT / "systemd/tmpfiles.d" / "energy-market.conf").read_text().splitlines()
+    assert "d /var/lib/energy-market 0755 root root -" in made
+
+
 def test_only_the_fetcher_has_a_network() -> None:
     """Every service but the weather fetcher is without a network."""
     without = {unit.name for unit in SERVICES if values(unit, "PrivateNetwork") != ["yes"]}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import tarfile
 from collections.abc import Iterator
@@ -18,6 +19,9 @@ from tests.ipc.suite_fixture import Suite, real_at
 from tests.unit.ctl.test_exposition import parsed
 
 pytestmark = pytest.mark.timeout(180)
+
+
+TRADE = re.compile(r"home \d+ (buys|sells) \d+ Wh")
 
 
 @contextmanager
@@ -134,6 +138,11 @@ def test_a_bug_report_of_a_running_market_has_its_totals_and_no_homes(tmp_path: 
             member = archive.extractfile("a/ledger.json")
             assert member is not None
             ledger = json.loads(member.read())
+            log = archive.extractfile("a/up.log")
+            assert log is not None
+            said = log.read().decode()
+        assert TRADE.search((suite.run / "up.log").read_text())  # its six homes are processes of their own
+        assert not TRADE.search(said)
         assert len(ledger["hash"]) == 64
         assert ledger["totals"]["consumed_wh"] > 0
         assert not {"homes", "gifts", "orders"} & set(ledger)

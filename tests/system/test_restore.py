@@ -168,12 +168,21 @@ def test_operators_back_up_by_the_unit_and_only_root_restores(suite: Machine) ->
     assert "sudo energyctl ledger restore /x.tar" in refused.stderr
 
 
-def test_the_newest_fourteen_are_kept(suite: Machine) -> None:
-    """Older backups go, and each is for its owner only."""
+def test_only_root_exchanges_the_parts_of_a_state(suite: Machine) -> None:
+    """The users of the suite write into their parts, and none of them puts another in a part's place."""
+    assert suite.must("stat", "--format=%U:%G %a", STATE).split() == ["root:root", "755"]
+    for user in ("energy-market", "energy-home"):
+        assert suite.run("touch", f"{STATE}/restore.json", user=user).returncode != 0
+
+
+def test_one_a_day_is_kept_for_fourteen_days(suite: Machine) -> None:
+    """Those of older days go, and each is for its owner only."""
     suite.must(
-        "sh", "-c", f"cd {BACKUPS} && for n in $(seq 10 29); do touch energy-market-200001$n.tar; done"
+        "sh",
+        "-c",
+        f"cd {BACKUPS} && for n in $(seq 10 29); do touch energy-market-200001${{n}}T000000Z.tar; done",
     )
     back_up(suite)
     names = suite.must("ls", BACKUPS).split()
-    assert len(names) == 14
+    assert len({name[:22] for name in names}) == 14  # energy-market-YYYYMMDD
     assert suite.must("stat", "--format=%U %a", f"{BACKUPS}/{names[-1]}").split() == ["energy-market", "600"]

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from energyctl.programs import python
 from energyctl.up.core import Role
 from energyctl.up.process import Command
 
@@ -74,4 +74,4 @@ def environment(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def _python(name: str, role: Role, module: str, arguments: Sequence[str]) -> Command:
-    return Command(name, role, (sys.executable, "-m", f"energymarket.{module}", *arguments))
+    return Command(name, role, tuple(python(module, *arguments)))

@@ -7,7 +7,6 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -15,6 +14,7 @@ from typing import Any, Final
 import typer
 
 from energyctl.exits import Exit, ProblemError
+from energyctl.programs import python
 from energyctl.up import feed, record
 from energymarket.wire.messages import CONTROL_SOCKET
 
@@ -40,7 +40,7 @@ def compile_scenario(name: str, homes: int | None, seed: int | None, *, as_json:
     options = ["--homes", str(homes)] if homes is not None else []
     options += ["--seed", str(seed)] if seed is not None else []
     options += ["--json"] if as_json else []
-    command = [sys.executable, "-m", "energymarket.scenario", "compile", name, *options]
+    command = python("scenario", "compile", name, *options)
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode != 0:
         raise typer.Exit(done.returncode if done.returncode > 0 else Exit.FAILED)
@@ -156,7 +156,7 @@ def clear_leftovers(run: Path) -> list[str]:
 
 def anchor(run: Path, verb: str) -> None:
     """Let the anchor program create or remove the run's IPC objects."""
-    command = [sys.executable, "-m", "energymarket.anchor", verb, "--run", str(run)]
+    command = python("anchor", verb, "--run", str(run))
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
     if done.returncode != 0:
         code = Exit(done.returncode) if done.returncode in {int(e) for e in Exit} else Exit.FAILED

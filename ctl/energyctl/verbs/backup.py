@@ -89,8 +89,7 @@ def _form(here: Session) -> list[str]:
 def _of_the_suite(here: Session, out: Path | None) -> Answer | int:
     """By the suite's own unit, which operators may start; to another place only as root."""
     if out is None:
-        _start_unit()
-        made = _newest()
+        made = _start_unit()
         where = made or SYSTEM_BACKUPS
         lines = [f"{where}: made and verified"] if made else [f"a backup was made and verified in {where}"]
         return Answer({"type": "backed_up", "file": made, "directory": str(SYSTEM_BACKUPS)}, tuple(lines))
@@ -104,19 +103,42 @@ def _of_the_suite(here: Session, out: Path | None) -> Answer | int:
     return run_program("backup", [*source, "--config", str(SYSTEM_CONFIG), "--out", str(out), *_form(here)])
 
 
-def _start_unit() -> None:
-    """Let the unit make a backup; its exit code is ours."""
+def _start_unit() -> str | None:
+    """Let the unit make a backup; its exit code is ours. The file, or None for whom may not look."""
+    newest, before = _newest(), systemd.show((UNIT,))
     try:
         systemd.tell(["start", UNIT], timeout_s=BACKUP_S_MAX)
     except ProblemError as problem:
         if problem.exit_code is not Exit.FAILED:
             raise
     unit = systemd.show((UNIT,))[0]
+    if unit.state == "not needed":
+        why = f"there is no ledger in {SYSTEM_STATE} yet, or no more"
+        raise ProblemError(
+            Exit.NO_SUCH_OBJECT,
+            "nothing_to_back_up",
+            f"{UNIT} made no backup",
+            why,
+            "energyctl start begins one",
+        )
     status = int(unit.get("ExecMainStatus") or 0)
     if status or unit.failed:
         code = Exit(status) if status in set(Exit) - {Exit.OK} else Exit.FAILED
         why = unit.why if unit.failed else code.meaning
         raise ProblemError(code, "not_backed_up", f"{UNIT} made no backup", why, f"energyctl logs -u {UNIT}")
+    made = _newest()
+    if made == newest and (made is not None or not _ran(before[0], unit)):
+        why = "it has run, and left no new file" if _ran(before[0], unit) else "it has not run"
+        raise ProblemError(
+            Exit.FAILED, "not_backed_up", f"{UNIT} made no backup", why, f"energyctl logs -u {UNIT}"
+        )
+    return made
+
+
+def _ran(before: systemd.Unit, after: systemd.Unit) -> bool:
+    """Whether a unit has run since; one that was running has, and the manager may have forgotten when."""
+    running = before.get("ActiveState") in {"activating", "active"}
+    return running or not after.get("InvocationID") or after["InvocationID"] != before.get("InvocationID")
 
 
 def _newest() -> str | None:

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
+import stat
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -25,6 +27,8 @@ DECISION: Final = "restore.json"
 INCOMING: Final = "incoming"
 PARTS: Final = (HOMES, MARKET)
 _DRAFT: Final = f"{DECISION}.part"
+_ASIDE: Final = re.compile(r"before-[0-9]{8}T[0-9]{6}Z")
+_BYTES_MAX: Final = 4_096
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,13 +50,33 @@ def pending(state: Path) -> Decision | None:
     """The restore that was cut short here, if there is one. Raises Failure if nobody can say what it was."""
     path = state / DECISION
     try:
-        return Decision(**json.loads(path.read_text(encoding="utf-8")))
+        return _decision(_own_text(path))
     except FileNotFoundError:
         return None
-    except (ValueError, TypeError) as error:
+    except (OSError, ValueError, TypeError) as error:
         raise Failure(
             f"{path} cannot be read: {error}", f"look into {state / INCOMING} and beside it", Exit.IO_ERROR
         ) from error
+
+
+def _own_text(path: Path) -> str:
+    """Who may write into the state, but not restore it, could plant a decision: ValueError for that one's."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    with os.fdopen(descriptor, "rb") as file:
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode):
+            raise ValueError("it is no file")
+        if found.st_uid not in {0, os.geteuid()}:
+            raise ValueError(f"user {found.st_uid} has written it, and no restore of ours")
+        return file.read(_BYTES_MAX).decode()
+
+
+def _decision(text: str) -> Decision:
+    """ValueError, TypeError for what no restore has decided: its words become names of directories."""
+    found = Decision(**json.loads(text))
+    if not _ASIDE.fullmatch(str(found.aside)):
+        raise ValueError(f"{found.aside!r} is no directory that a restore sets aside in")
+    return found
 
 
 def decide(state: Path, decision: Decision) -> None:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
+import logging
 import os
 import shutil
 import sqlite3
+import stat
 from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from energymarket import __version__
 from energymarket.archive.manifest import CONFIGURATION, HOMES, LEDGER, MARKET, SCENARIO
+from energymarket.archive.moment import OPENING
 from energymarket.exits import ConfigError, Exit, Failure, SecondInstance
 from energymarket.scenario import compiled as compiling
 from energymarket.scenario import likeness, toml
@@ -22,6 +26,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from energymarket.archive.manifest import Manifest
+
+log = logging.getLogger(__name__)
 
 MARK: Final = "energy-market-state"
 """`energyctl up` locks this file of a state directory, and takes no other directory for one."""
@@ -42,15 +48,30 @@ def lock_out(stack: ExitStack, state: Path) -> None:
     """Hold every lock that a part of the suite needs until the stack is closed. Raises SecondInstance."""
     if not state.exists():
         return
-    _lock(stack, state, os.O_DIRECTORY)
+    _lock(stack, state, os.open(state, os.O_RDONLY | os.O_CLOEXEC | os.O_DIRECTORY))
     registers = sorted((state / HOMES).glob("*.state"))
     for path in (state / MARK, state / MARKET / "lock", *registers):
         if path.exists():
-            _lock(stack, path)
+            _lock_file(stack, path)
 
 
-def _lock(stack: ExitStack, path: Path, flags: int = 0) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | flags)
+def _lock_file(stack: ExitStack, path: Path) -> None:
+    """Users of the suite write there: what is no file is no lock of the suite, and goes aside."""
+    try:
+        descriptor = os.open(path, OPENING)
+    except OSError as error:
+        if error.errno not in {errno.ELOOP, errno.ENXIO}:
+            raise
+        log.warning("%s is a link or a socket: passed over", path)
+        return
+    if stat.S_ISREG(os.fstat(descriptor).st_mode):
+        _lock(stack, path, descriptor)
+    else:
+        os.close(descriptor)
+        log.warning("%s is no file: passed over", path)
+
+
+def _lock(stack: ExitStack, path: Path, descriptor: int) -> None:
     stack.callback(os.close, descriptor)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

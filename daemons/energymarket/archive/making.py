@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import logging
 import os
 import shutil
+import stat
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +20,8 @@ from energymarket.archive.places import compiled_of, durable, room
 from energymarket.archive.verifying import check_chain, no_room
 from energymarket.exits import Exit, Failure
 from energymarket.runtime.clock import wall_ns
+from energymarket.scenario import cache
+from energymarket.scenario import compiled as compiling
 from energymarket.transport.store import SCHEMA_VERSION, StoreError
 
 if TYPE_CHECKING:
@@ -29,8 +33,12 @@ if TYPE_CHECKING:
     from energymarket.runtime.service import StopFlag
     from energymarket.scenario.compiled import Compiled
 
+log = logging.getLogger(__name__)
+
 DRAFTS: Final = ".energy-market-draft-"
 """A backup in the making is a directory of this name beside its place, locked by its maker."""
+
+_DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW
 
 COPIES: Final = 2
 """The ledger is copied, then packed: so many times its size is needed while a backup is made."""
@@ -65,7 +73,7 @@ def back_up(origin: Origin, target: Path, told: Told, stop: StopFlag) -> Manifes
             ledger_schema=SCHEMA_VERSION,
             scenario_hash=standing.scenario_hash,
             scenario_name=compiled.name,
-            compiled_name=compiled.directory.resolve().name,
+            compiled_name=_name_of(compiled),
             homes=standing.homes,
             first_slot=standing.first_slot,
             last_slot=standing.last_slot,
@@ -97,12 +105,19 @@ def _copy(origin: Origin, draft: Path, told: Told, stop: StopFlag) -> tuple[Stan
 def _copy_scenario(origin: Origin, draft: Path, standing: Standing) -> Compiled:
     """The compiled scenario, so that a machine without the compiler can go on; and the configuration."""
     compiled = compiled_of(origin.compiled, standing.scenario_hash)
-    for path in sorted(compiled.directory.iterdir()):
+    for name in sorted(compiling.files_of(compiled.directory)):
+        path = compiled.directory / name
         if path.is_file():
-            shutil.copyfile(path, draft / SCENARIO / path.name)
+            shutil.copyfile(path, draft / SCENARIO / name)
     if origin.configuration is not None and origin.configuration.is_file():
         shutil.copyfile(origin.configuration, draft / CONFIGURATION)
     return compiled
+
+
+def _name_of(compiled: Compiled) -> str:
+    """Under which a start looks for it: a restore may have added to it, and by --compiled it may be any."""
+    found = cache.NAME.match(compiled.directory.resolve().name)
+    return compiled.hash[: cache.NAME_HEX] if found is None else found[0]
 
 
 def _names(draft: Path) -> list[str]:
@@ -117,18 +132,40 @@ def drafting(directory: Path) -> Iterator[Path]:
     for left in sorted(directory.glob(f"{DRAFTS}*")):
         _clear_abandoned(left)
     draft = directory / f"{DRAFTS}{os.getpid()}"
-    draft.mkdir(mode=0o700)
-    descriptor = os.open(draft, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    descriptor = _made_and_locked(draft)
+    while descriptor is None:
+        descriptor = _made_and_locked(draft)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield draft
     finally:
         shutil.rmtree(draft)
         os.close(descriptor)
 
 
+def _made_and_locked(draft: Path) -> int | None:
+    """Make a directory and lock it; None if another backup, which saw it without its lock, has cleared it."""
+    draft.mkdir(mode=0o700)
+    try:
+        descriptor = os.open(draft, _DIRECTORY)
+    except FileNotFoundError:
+        return None
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    if draft.exists():
+        return descriptor
+    os.close(descriptor)
+    return None
+
+
 def _clear_abandoned(draft: Path) -> None:
-    descriptor = os.open(draft, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    """Remove what a killed backup of this user has left; what is another user's is that one's to remove."""
+    try:
+        found = draft.lstat()
+        if found.st_uid != os.geteuid() or not stat.S_ISDIR(found.st_mode):
+            log.warning("%s is not ours (user %d): left as it is", draft, found.st_uid)
+            return
+        descriptor = os.open(draft, _DIRECTORY)
+    except FileNotFoundError:
+        return  # its maker has just ended
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         shutil.rmtree(draft)

@@ -8,6 +8,10 @@ slot's time to read the homes' files. Who is too slow finds the state gone, and 
 
 from __future__ import annotations
 
+import errno
+import logging
+import os
+import stat
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -19,11 +23,12 @@ from energymarket.archive.manifest import HOMES, Range
 from energymarket.audit.register_files import generation_of
 from energymarket.core import ledger as ledgers
 from energymarket.core.ledger import LedgerCorrupt
+from energymarket.core.state import State
 from energymarket.exits import Exit, Failure, NoSuchObject
 from energymarket.market import recovery
 from energymarket.runtime.clock import boottime_ns
 from energymarket.transport.store import ForeignLedgerError, LedgerStore, StoreError
-from energymarket.wire.state_file import file_of
+from energymarket.wire.state_file import IDENTITY_BYTES, Shape, file_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -35,9 +40,14 @@ if TYPE_CHECKING:
     from energymarket.runtime.service import StopFlag
     from energymarket.wire.state_file import Header
 
+log = logging.getLogger(__name__)
+
 TRIES_MAX: Final = 50
 PAUSE_NS: Final = 100_000_000
 """Five seconds in all: a state that fits in none of so many moments fits in no moment."""
+
+OPENING: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+"""How a file is opened in a directory where another user writes."""
 
 PATTERNS: Final = ("shard-*.state", "home-*.state")
 
@@ -159,15 +169,38 @@ def _files(directory: Path) -> list[Path]:
     return [path for pattern in PATTERNS for path in sorted(directory.glob(pattern))]
 
 
+def _content(path: Path, homes: int) -> bytes | None:
+    """A state file of at most so many homes; None if it is none, or was moved away since it was listed.
+
+    The homes may write there and we hold the ledger meanwhile: no pipe is waited at, no link is followed,
+    and no more is read than a state can have.
+    """
+    try:
+        descriptor = os.open(path, OPENING)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        if error.errno not in {errno.ELOOP, errno.ENXIO}:
+            raise
+        log.warning("%s is a link or a socket, no state file: passed over", path)
+        return None
+    with os.fdopen(descriptor, "rb") as file:
+        found = os.fstat(descriptor)
+        most = Shape(1, homes, State.size_bytes(homes), bytes(IDENTITY_BYTES)).file_bytes
+        if not stat.S_ISREG(found.st_mode) or found.st_size > most:
+            log.warning("%s is no state file of %d homes: passed over", path, homes)
+            return None
+        return file.read(found.st_size)
+
+
 def _fitting(path: Path, standing: Standing) -> tuple[Header, bytes | bytearray] | None:
     """The state in a file that a start on this ledger would load, as a file of its own; or None.
 
     Files of other homes, or of another ledger, are no part of this state: nobody would load them.
     """
-    try:
-        data = path.read_bytes()
-    except FileNotFoundError:
-        return None  # moved away between listing and reading
+    data = _content(path, standing.homes)
+    if data is None:
+        return None
     held = [each for each in (generation_of(data, number) for number in (0, 1)) if isinstance(each, tuple)]
     fitting = []
     for header, state in held:

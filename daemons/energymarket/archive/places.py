@@ -31,9 +31,11 @@ class Owner:
         Only root gives away; others own what they make.
         """
         for each in (path, *path.rglob("*")):
+            if each.is_symlink():
+                continue  # none of ours; what it leads to is not ours to give
             each.chmod(self.mode if each.is_dir() else self.mode & 0o666)
             if os.geteuid() == 0:
-                os.chown(each, self.uid, self.gid)
+                os.chown(each, self.uid, self.gid, follow_symlinks=False)
 
 
 def compiled_of(named: Path | None, scenario_hash: str) -> Compiled:

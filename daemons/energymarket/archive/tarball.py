@@ -12,11 +12,12 @@ import zlib
 from typing import IO, TYPE_CHECKING, Final
 
 from energymarket.archive import manifest as manifests
-from energymarket.archive.manifest import MANIFEST, BackupDamaged, Manifest, Member
+from energymarket.archive.manifest import HOMES, MANIFEST, BackupDamaged, Manifest, Member
 from energymarket.exits import Failure, NoSuchObject
+from energymarket.scenario import cache
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from energymarket.archive.progress import Told
@@ -62,6 +63,20 @@ def _head(name: str, size_bytes: int, made_s: int) -> tarfile.TarInfo:
     return head
 
 
+def _strange(manifest: Manifest) -> Iterator[str]:
+    """Every name in a manifest that could lead out of the backup's own directories, or that lies."""
+    names: set[str] = set()
+    for member in manifest.members:
+        if not NAMES.fullmatch(member.name) or member.name in names or member.bytes < 0:
+            yield member.name
+        names.add(member.name)
+    for each in manifest.ranges:
+        if each.file not in names or not each.file.startswith(f"{HOMES}/") or each.first < 1:
+            yield each.file
+    if not cache.NAME.fullmatch(manifest.compiled_name):
+        yield manifest.compiled_name
+
+
 class Tarball:
     """A backup to be read, also one that was packed by gzip since."""
 
@@ -82,9 +97,8 @@ class Tarball:
         except _BROKEN as error:
             raise BackupDamaged(f"{self.path} is no backup that can be read: {error}") from error
         self.manifest = manifests.unpack(data, str(self.path))
-        strange = [member.name for member in self.manifest.members if not NAMES.fullmatch(member.name)]
-        if strange:
-            raise Failure(f"{self.path}: what is {strange[0]!r} in it?", "nothing was changed")
+        for name in _strange(self.manifest):
+            raise Failure(f"{self.path}: what is {name!r} in it?", "nothing was changed")
         return self
 
     def _tar(self) -> tarfile.TarFile:

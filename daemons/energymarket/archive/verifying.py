@@ -58,6 +58,7 @@ def check_unpacked(directory: Path, manifest: Manifest, told: Told) -> Compiled:
         except Failure as error:
             raise BackupDamaged(str(error)) from error
     try:
+        _hold_to_its_list(directory / SCENARIO, manifest)
         compiled = compiling.load(directory / SCENARIO)
         compiled.verify()
     except compiling.CompiledError as error:
@@ -66,6 +67,15 @@ def check_unpacked(directory: Path, manifest: Manifest, told: Told) -> Compiled:
     if said != (standing.scenario_hash, standing.homes) or said != (compiled.hash, compiled.homes_count):
         raise BackupDamaged("ledger, scenario and manifest are not of the same run")
     return compiled
+
+
+def _hold_to_its_list(scenario: Path, manifest: Manifest) -> None:
+    """The scenario's own list is what will be opened, and what stays in the cache: it names the members."""
+    listed = {f"{SCENARIO}/{name}" for name in compiling.files_of(scenario)}
+    held = {each.name for each in manifest.members if each.name.startswith(f"{SCENARIO}/")}
+    for name in sorted((listed ^ held) - {f"{SCENARIO}/{compiling.TOML_NAME}"}):
+        why = "is not in the backup" if name in listed else "is no part of the scenario"
+        raise BackupDamaged(f"{name} {why}")
 
 
 def hash_at(path: Path, slot: int) -> str | None:

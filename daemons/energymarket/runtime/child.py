@@ -182,6 +182,11 @@ class Child:
         self.close()
 
 
+def interpreter() -> tuple[str, str]:
+    """This Python, with no module from the current directory; as isolated as we are ourselves."""
+    return sys.executable, "-I" if sys.flags.isolated else "-P"
+
+
 def spawn(arguments: Sequence[str], descriptors: Sequence[int], environment: Mapping[str, str]) -> Child:
     """Start `python arguments...` with these descriptors at 3, 4, ..; in it SIGUSR1 and SIGUSR2 are blocked.
 
@@ -200,7 +205,7 @@ def spawn(arguments: Sequence[str], descriptors: Sequence[int], environment: Map
         copies.extend(fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, above) for fd in descriptors)
         pid = os.posix_spawn(
             sys.executable,
-            [sys.executable, *arguments],
+            [*interpreter(), *arguments],
             {name: text for name, text in environment.items() if not name.startswith(_STRIPPED)},
             file_actions=[(os.POSIX_SPAWN_DUP2, fd, FIRST_FD + at) for at, fd in enumerate(copies)],
             setsigmask=[signal.SIGUSR1, signal.SIGUSR2],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -15,7 +16,9 @@ from energymarket.scenario.schema import Scenario
 COMPILER: Final = 4
 """Raised whenever the compiler would make other arrays of the same file: older ones are made anew."""
 
-_NAME_HEX: Final = 32  # 128 bits of the hash: as a name, enough
+NAME_HEX: Final = 32  # 128 bits of the hash: as a name, enough
+NAME: Final = re.compile(rf"[0-9a-f]{{{NAME_HEX}}}")
+"""What the directory of a compiled scenario is called."""
 _CHUNK_BYTES: Final = 1 << 20
 
 
@@ -50,7 +53,7 @@ def source_hash(scenario: Scenario) -> str:
                     digest.update(chunk)
         except OSError:
             digest.update(b"\0")
-    return digest.hexdigest()[:_NAME_HEX]
+    return digest.hexdigest()[:NAME_HEX]
 
 
 def data_files(scenario: Scenario) -> Iterator[Path]:

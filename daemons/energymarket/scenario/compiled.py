@@ -158,15 +158,23 @@ def load(directory: Path | str) -> Compiled:
     """
     directory = Path(directory)
     data = _read_json(directory)
-    arrays = {file: _open_array(directory, file, noted) for file, noted in data["arrays"].items()}
     try:
+        arrays = {file: _open_array(directory, file, noted) for file, noted in data["arrays"].items()}
         compiled = _assembled(directory, data, arrays)
-    except (KeyError, TypeError, ValueError) as problem:
+    except (AttributeError, KeyError, TypeError, ValueError) as problem:
         raise CompiledError(
             f"{directory / JSON_NAME} lacks something ({problem!r})\ncompile the scenario again"
         ) from problem
     _check(compiled)
     return compiled
+
+
+def files_of(directory: Path) -> set[str]:
+    """The names of the files that make up a compiled scenario, as its JSON says. Raises CompiledError."""
+    arrays = _read_json(directory).get("arrays")
+    if not isinstance(arrays, dict):
+        raise CompiledError(f"{directory / JSON_NAME} lists no arrays\ncompile the scenario again")
+    return {JSON_NAME, TOML_NAME, *arrays}
 
 
 def _assembled(directory: Path, data: dict[str, Any], arrays: dict[str, Array]) -> Compiled:

@@ -88,6 +88,28 @@ def test_registers_that_fit_no_moment_are_named(playing: Made, monkeypatch: pyte
     assert left(playing.directory) == []
 
 
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("kind", ["pipe", "link to an endless file", "huge"])
+def test_what_is_no_state_file_neither_blocks_nor_fills_a_backup(playing: Made, kind: str) -> None:
+    """The homes' user may plant a pipe, a link, a sparse file: passed over by backup and restore."""
+    planted = playing.market.homes / "home-4.state"
+    if kind == "pipe":
+        os.mkfifo(planted)
+    elif kind == "huge":
+        with planted.open("wb") as file:
+            file.truncate(1 << 43)
+    else:
+        planted.symlink_to("/dev/zero")
+    manifest = playing.back_up()
+    assert {each.file for each in manifest.ranges} == {"homes/shard-1-2.state", "homes/shard-3-2.state"}
+    playing.market.close()
+    (playing.state / "energy-market-state").touch()
+    done = playing.restore(playing.state)
+    assert done.aside is not None
+    assert os.path.lexists(done.aside / "homes" / planted.name)
+    assert not os.path.lexists(planted)
+
+
 def test_a_file_that_is_there_is_never_overwritten(playing: Made) -> None:
     """Neither at the start, nor if it came meanwhile."""
     playing.file.write_text("mine")
@@ -134,6 +156,53 @@ def test_drafts_of_the_killed_go_and_those_of_the_living_stay(playing: Made) -> 
     assert left(playing.directory) == [alive.name, "backup.tar"]
 
 
+def test_the_draft_of_another_user_stops_nobody(
+    playing: Made, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """One of a killed root, a link, a file: each is told and left as it is."""
+    others, link, file = (playing.directory / f"{DRAFTS}{name}" for name in ("1", "link", "file"))
+    others.mkdir()
+    link.symlink_to(playing.state)
+    file.touch()
+    mine, uid = Path.lstat, os.geteuid()
+
+    def of_root(path: Path) -> os.stat_result:
+        found = list(mine(path))
+        found[4] = uid + 1 if path == others else found[4]
+        return os.stat_result(found)
+
+    monkeypatch.setattr(Path, "lstat", of_root)
+    playing.back_up()
+    monkeypatch.undo()
+    assert left(playing.directory) == [others.name, file.name, link.name, "backup.tar"]
+    assert [name in caplog.text for name in (others.name, link.name, file.name)] == [True] * 3
+    assert playing.market.ledger_path.exists()
+
+
+def test_a_draft_that_another_backup_has_cleared_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without its lock a draft looks abandoned: who finds it cleared away makes it anew."""
+    flock = fcntl.flock
+    stolen: list[Path] = []
+
+    def late(descriptor: int, operation: int) -> None:
+        if not stolen:
+            stolen.extend(tmp_path.iterdir())
+            for each in stolen:
+                each.rmdir()
+        flock(descriptor, operation)
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    with making.drafting(tmp_path) as draft:
+        assert stolen == [draft]
+        assert draft.is_dir()
+        with making.drafting(tmp_path.parent) as _:
+            making._clear_abandoned(draft)
+        assert draft.is_dir()
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_the_same_moment_gives_the_same_bytes(playing: Made, monkeypatch: pytest.MonkeyPatch) -> None:
     """Members, order, times and owners depend on nothing but what is backed up."""
     monkeypatch.setattr(making, "wall_ns", lambda: 1_700_000_000_000_000_000)
@@ -169,13 +238,30 @@ def test_the_scenario_of_another_ledger_is_no_part_of_it(playing: Made) -> None:
 
 
 def test_a_directory_gets_a_file_named_by_the_moment_and_keeps_the_newest(tmp_path: Path) -> None:
-    """Of three backups two are kept, and what is no backup is left alone."""
-    for day in range(1, 4):
+    """Of five days' backups four are kept, and what is no backup of ours is left alone."""
+    for day in range(1, 6):
         target_of(tmp_path, 86_400 * 10**9 * day).touch()
-    (tmp_path / "notes.txt").touch()
-    forget_old(tmp_path, 2)
+    others = ["energy-market-0-before.tar", "energy-market-19700101T000000Z.tar.gz", "notes.txt"]
+    for name in others:
+        (tmp_path / name).touch()
+    forget_old(tmp_path, 4)
     kept = sorted(path.name for path in tmp_path.iterdir())
-    assert kept == ["energy-market-19700103T000000Z.tar", "energy-market-19700104T000000Z.tar", "notes.txt"]
+    assert kept == sorted([*others, *(f"energy-market-1970010{day}T000000Z.tar" for day in range(3, 7))])
     assert target_of(tmp_path / "mine.tar", 0) == tmp_path / "mine.tar"
     with pytest.raises(NoSuchObject):
         target_of(tmp_path / "nowhere" / "mine.tar", 0)
+
+
+def test_twenty_backups_of_one_day_do_not_wash_out_a_fortnight(tmp_path: Path) -> None:
+    """A day's last one stays, for fourteen days; of today's the newest three."""
+    minute_ns = 60 * 10**9
+    for day in range(1, 16):
+        for at in (0, 600):
+            target_of(tmp_path, (1440 * day + at) * minute_ns).touch()
+    for at in range(20):
+        target_of(tmp_path, (1440 * 16 + at) * minute_ns).touch()
+    forget_old(tmp_path, 14)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        *(f"energy-market-197001{day:02}T100000Z.tar" for day in range(4, 17)),
+        *(f"energy-market-19700117T00{minute}00Z.tar" for minute in (17, 18, 19)),
+    ]

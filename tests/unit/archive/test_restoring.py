@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import fcntl
 import gzip
+import json
 import os
+import shutil
 import signal
 import sqlite3
 import tarfile
@@ -21,7 +23,8 @@ from energymarket.archive.manifest import BackupDamaged, Manifest
 from energymarket.archive.tarball import Tarball, member_of
 from energymarket.exits import ConfigError, Exit, Failure, NoSuchObject, SecondInstance
 from energymarket.home import apart, files
-from energymarket.scenario import toml
+from energymarket.scenario import compiled, toml
+from energymarket.scenario.compiled import load
 from tests.simulation.small_market import START, SmallMarket, compile_small
 from tests.unit.archive.made_backup import STAMP, Made, check, made, spots, tree
 
@@ -124,6 +127,85 @@ def test_a_name_that_leads_elsewhere_is_refused(backup: Made) -> None:
 
     backup.forge(escape)
     refused(backup, Failure, r"\.\./evil", force=True)
+
+
+def name_another_place(manifest: Manifest, content: Path) -> Manifest:
+    return replace(manifest, compiled_name=str(content.parent / "planted"))
+
+
+def climb(manifest: Manifest, _content: Path) -> Manifest:
+    return replace(manifest, compiled_name="../../planted")
+
+
+def read_registers_elsewhere(manifest: Manifest, _content: Path) -> Manifest:
+    stray = replace(manifest.ranges[0], file="../state/homes/shard-1-2.state")
+    return replace(manifest, ranges=(stray, *manifest.ranges[1:]))
+
+
+def take_the_ledger_for_registers(manifest: Manifest, _content: Path) -> Manifest:
+    return replace(manifest, ranges=(replace(manifest.ranges[0], file="market/ledger.db"),))
+
+
+def name_a_member_twice(manifest: Manifest, _content: Path) -> Manifest:
+    return replace(manifest, members=(manifest.members[0], *manifest.members))
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        (name_another_place, "planted"),
+        (climb, r"\.\./\.\./planted"),
+        (read_registers_elsewhere, r"\.\./state/homes/shard-1-2\.state"),
+        (take_the_ledger_for_registers, r"market/ledger\.db"),
+        (name_a_member_twice, "scenario/homes"),
+    ],
+)
+def test_a_manifest_that_leads_elsewhere_is_refused(
+    backup: Made, change: Callable[[Manifest, Path], Manifest], why: str
+) -> None:
+    """Sealed and hashed well, its names lead out of its directories: nothing is written, here or there."""
+    backup.forge(change)
+    failure = refused(backup, Failure, f"what is '[^']*{why}", force=True)
+    assert failure.code is Exit.FAILED
+    assert list(backup.directory.rglob("*planted*")) == []
+
+
+def test_a_scenario_holds_its_own_arrays_and_nothing_else(backup: Made) -> None:
+    """A file that its list does not name would be left in the cache; one outside would be read by root."""
+
+    def add(manifest: Manifest, content: Path) -> Manifest:
+        (content / "scenario/homes.planted.npy").write_bytes(b"planted")
+        return replace(
+            manifest, members=(*manifest.members, member_of(content, "scenario/homes.planted.npy"))
+        )
+
+    def lead_out(manifest: Manifest, content: Path) -> Manifest:
+        (content / "scenario/homes.planted.npy").unlink()
+        data = json.loads((content / "scenario/scenario.json").read_bytes())
+        data["arrays"]["../../etc/planted.npy"] = data["arrays"]["homes.single.npy"]
+        data["hash"] = compiled.scenario_hash(data)
+        (content / "scenario/scenario.json").write_text(json.dumps(data))
+        kept = tuple(each for each in manifest.members if "planted" not in each.name)
+        return rehashed(replace(manifest, members=kept), content)
+
+    backup.forge(add)
+    refused(backup, BackupDamaged, "homes.planted.npy is no part of the scenario", force=True)
+    shutil.rmtree(backup.directory / "content")
+    backup.forge(lead_out)
+    refused(backup, BackupDamaged, "etc/planted.npy is not in the backup", force=True)
+
+
+def test_a_scenario_of_any_directory_gets_a_name_that_is_taken_back(backup: Made) -> None:
+    """Compiled by hand, or restored beside another: the manifest names it as a start would look for it."""
+    for name in ("by hand", f"{'0a' * 16}-{'1' * 12}"):
+        shutil.copytree(backup.market.compiled.directory, backup.directory / name)
+        (backup.directory / name / "notes.txt").write_text("no part of it")
+        backup.market.compiled = load(backup.directory / name)
+        backup.file.unlink()
+        said = backup.back_up().compiled_name
+        assert said == (backup.market.compiled.hash[:32] if name == "by hand" else "0a" * 16)
+        backup.restore(backup.directory / f"restored {name}")
+    assert list((backup.directory / "cache").rglob("notes.txt")) == []
 
 
 def test_a_member_that_the_manifest_does_not_know_is_refused(backup: Made) -> None:
@@ -353,6 +435,38 @@ def test_killed_at_any_step_the_old_or_the_new_state_is_there(backup: Made, at: 
         assert done.aside is not None
         assert tree(done.aside) == old
     assert sorted(path.name for path in state.iterdir() if path.name.startswith(("in", "rest"))) == []
+
+
+@pytest.mark.parametrize("aside", ["../elsewhere", "/elsewhere", "homes", "before-1/../../x", "", 7, None])
+def test_a_decision_that_names_another_place_is_not_carried_out(backup: Made, aside: object) -> None:
+    """Root would rename the state to wherever it says: refused, and nothing has moved."""
+    decided = {"aside": aside, "seal": "0" * 64, "last_slot": 1}
+    (backup.state / exchange.DECISION).write_text(json.dumps(decided))
+    failure = refused(backup, Failure, "no directory that a restore sets aside in", force=True)
+    assert failure.code is Exit.IO_ERROR
+
+
+def test_a_decision_of_another_user_is_not_carried_out(backup: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Users of the suite may write there, and only root restores: none of their files counts, nor a link."""
+    decision = exchange.Decision(f"before-{STAMP}", "0" * 64, 1)
+    path = backup.state / exchange.DECISION
+    exchange.decide(backup.state, decision)
+    assert exchange.pending(backup.state) == decision
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "geteuid", lambda: 4_000_001)
+        assert exchange.pending(backup.state) == decision  # root's, for whoever looks
+        found = path.stat()
+        patched.setattr(os, "fstat", lambda _: os.stat_result((*found[:4], 4_000_002, *found[5:])))
+        with pytest.raises(Failure, match="user 4000002 has written it"):
+            exchange.pending(backup.state)
+    path.rename(backup.directory / "elsewhere.json")
+    path.symlink_to(backup.directory / "elsewhere.json")
+    with pytest.raises(Failure, match="cannot be read"):
+        exchange.pending(backup.state)
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(Failure, match="it is no file"):
+        exchange.pending(backup.state)
 
 
 def test_every_step_is_one_of_those_that_were_tried(backup: Made) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import tarfile
 from pathlib import Path
 
@@ -75,6 +77,42 @@ def test_no_secret_and_no_register_is_in_it(machine: Path) -> None:
     assert [secret for secret in SECRETS if secret in text] == []
     assert "owm.key" in parts["configuration/energy-market.toml"]
     assert "[redacted]" in parts["configuration/energy-market.toml"]
+
+
+def test_what_homes_trade_is_left_out_wherever_it_is_told(
+    machine: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Journal, states of units, failure records of single homes: that they traded is seen, not what."""
+    trade = "home 7 buys 250 Wh at 0.190000 €/kWh, receipt 8"
+    status = "slot 5: given 0.251 kWh, received 0.000 kWh, +0.0475 €, since the start +9.53 €"
+    programs = machine / "bin"
+    programs.mkdir()
+    said = {
+        "systemctl": f"Id=energy-home@7.service\nLoadState=loaded\nStatusText={status}",
+        "journalctl": f"host energy-home@7[5]: {trade}\nhost energy-market[4]: slot 5 settled",
+    }
+    for name, text in said.items():
+        (programs / name).write_text(f"#!/bin/sh\ncat {programs / name}.says\n")
+        (programs / f"{name}.says").write_text(text)
+        (programs / name).chmod(0o755)
+    record = machine / "state" / "failures" / "2027-energy-home@7.service.json"
+    record.write_text(
+        json.dumps({"unit": "energy-home@7.service", "said": [trade, "home 7 sells 253 Wh", "lost"]})
+    )
+    monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
+    monkeypatch.setattr(systemd, "is_booted", lambda: True)
+    monkeypatch.setattr(evidence, "SYSTEM_RUN", machine / "none")
+    parts = report(machine)
+    assert not re.search(r"25[0-9] Wh|0\.25[0-9] kWh|0\.0475 |9\.53 |0\.190000", "".join(parts.values()))
+    assert (
+        "energy-home@7[5]: home 7 [left out]\nhost energy-market[4]: slot 5 settled" in parts["journal.txt"]
+    )
+    assert json.loads(parts[f"failures/{record.name}"])["said"] == [
+        "home 7 [left out]",
+        "home 7 [left out]",
+        "lost",
+    ]
+    assert "4 times a home's energy and money" in parts["README.txt"]
 
 
 def test_only_its_owner_may_read_it(machine: Path) -> None:

@@ -32,6 +32,7 @@ def test_the_default_run_is_market_weather_and_one_pool() -> None:
     market, weather, homes = commands(plan(slots=96, speed=900.0))
     assert market.argv == (
         sys.executable,
+        "-P",
         "-m",
         "energymarket.marketd",
         "--compiled",
@@ -78,7 +79,7 @@ def test_live_weather_is_fetched_by_a_program_of_its_own() -> None:
     """A scenario with live weather has a fetcher that leaves its file where the weather daemon looks."""
     found = {command.name: command.argv for command in commands(plan(live_weather=True))}
     state = found["weather"][found["weather"].index("--state") + 1]
-    assert found["fetch"][2] == "energymarket.weather_fetch"
+    assert found["fetch"][3] == "energymarket.weather_fetch"
     assert found["fetch"][found["fetch"].index("--state") + 1] == state
 
 
