@@ -142,10 +142,10 @@ def _ran(before: systemd.Unit, after: systemd.Unit) -> bool:
 
 
 def _newest() -> str | None:
-    """The newest backup of the unit; None for whom may not look."""
+    """The newest backup of the unit; None if there is none yet, or for whom may not look."""
     try:
         found = sorted(name for name in os.listdir(SYSTEM_BACKUPS) if name.endswith(".tar"))  # noqa: PTH208
-    except PermissionError:
+    except (FileNotFoundError, PermissionError):  # the unit makes the directory
         return None
     return str(SYSTEM_BACKUPS / found[-1]) if found else None
 
