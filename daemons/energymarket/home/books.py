@@ -56,6 +56,18 @@ class Books:
         self._adopt(state)
         self.slot = slot
 
+    def begin(self, slot: int, since: int) -> None:
+        """Homes of which the ledger has no batch yet, at the end of a slot. Raises GenerationError.
+
+        What they have lived through since the ledger's first slot stands, though nobody has heard of it: an
+        earlier life may have died before its first batch was settled, and registers never jump.
+        """
+        lived = [each for each in self._file.slots() if since <= each <= slot]
+        if lived:
+            self.resume(max(lived))
+        else:
+            self.fresh(slot)
+
     def resume(self, slot: int) -> None:
         """Go on from the state of the last slot that the ledger has a batch of. Raises GenerationError."""
         if self.slot is not None and self.slot >= slot and self._file.holds(slot):

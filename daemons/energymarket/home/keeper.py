@@ -78,6 +78,7 @@ class Keeper:
         self._handed: Handed | None = None
         self._done = -1  # last slot that was lived with the market
         self._gated = -1  # last slot whose gate closed without us
+        self._since = 0  # first slot of the ledger
         self._handed_slot: int | None = None  # the open slot, if an earlier life has handed in
         self._degraded = False
         self._bill_ueur = 0  # since this process started; the ledger has it from the beginning
@@ -88,7 +89,7 @@ class Keeper:
             joined = self._session.join()
             if joined is None:
                 break
-            self._handed_slot = joined.handed_slot
+            self._since, self._handed_slot = joined.first_slot, joined.handed_slot
             if joined.handed_slot is None:
                 self._resume(joined)
                 self._notifier.ready(self._status("joined"))
@@ -153,7 +154,7 @@ class Keeper:
         """A whole slot: energy, gifts, orders, batch, receipt."""
         books = self._books
         if books.slot is None:
-            books.fresh(page.slot - 1)
+            books.begin(page.slot - 1, self._since)
         books.live_until(page.slot - 1, self._weather_of)
         net = books.step(page.slot, self._weather_of(page.slot), page.price)
         bargain, columns = self._agree(net, page)

@@ -53,6 +53,7 @@ class Joined:
     batch_slot: int | None  # last slot of which the ledger has a batch of them
     receipt: dict[str, Any] | None  # its columns
     handed_slot: int | None  # the open slot, if some of them have handed in
+    first_slot: int  # of the ledger
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,11 +114,11 @@ class Session:
         answer = self._trade.call(f"{TRADE}.Join", asked).parameters
         self._watch = Connection(self._path, ANSWER_S).open()
         self._watch.start(f"{TRADE}.Watch")
-        receipt, handed_slot = answer.get("receipt"), answer.get("handed_slot")
+        receipt, handed_slot, first = answer.get("receipt"), answer.get("handed_slot"), answer["first_slot"]
         if receipt is None:
-            return Joined(answer.get("batch_slot"), None, handed_slot)
+            return Joined(answer.get("batch_slot"), None, handed_slot, first)
         _, columns = batch_wire.unpack_receipt(base64.b64decode(receipt))
-        return Joined(answer["batch_slot"], columns, handed_slot)
+        return Joined(answer["batch_slot"], columns, handed_slot, first)
 
     def _while_waiting(self) -> None:
         """Nobody who is asked to stop waits for the rest of a long slot: what was handed in stays there."""

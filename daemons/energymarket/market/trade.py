@@ -193,6 +193,7 @@ class TradeDesk:
                 "committed_slot": market.slot if market.slot >= 0 else None,
                 "batch_slot": heard if heard >= 0 else None,
                 "receipt": None if receipt is None else base64.b64encode(receipt).decode(),
+                "first_slot": self.owner.course.first_slot,
                 "handed_slot": market.opened().slot if handed_in else None,
             }
         )

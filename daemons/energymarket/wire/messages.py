@@ -56,14 +56,16 @@ method Price() -> (
 # which the ledger holds a batch of them, with its receipt (packed, base64), if there is one.
 # handed_slot is the open slot if some of these homes are in it already, in a batch of this range or of
 # another: what it says of gifts, others have gone by, so do not live the slot anew. Join again when it
-# is committed, for its receipt.
+# is committed, for its receipt. first_slot is where the ledger begins: homes that it has heard nothing
+# of keep what they have lived through since then.
 method Join(first: int, count: int, name: ?string) -> (
   lease: string,
   homes: int,
   committed_slot: ?int,
   batch_slot: ?int,
   receipt: ?string,
-  handed_slot: ?int
+  handed_slot: ?int,
+  first_slot: int
 )
 
 # Buy or sell for a leased home in the open slot. The same id again gets the same receipt.

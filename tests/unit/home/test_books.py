@@ -71,6 +71,33 @@ def test_a_slot_after_the_other(path: Path) -> None:
     books.close()
 
 
+def test_what_was_lived_before_the_first_batch_was_settled_stands(path: Path) -> None:
+    """A life that died before the ledger heard of it: its registers are gone on from, never begun anew."""
+    books = opened(path)
+    books.begin(FIRST_SLOT - 1, FIRST_SLOT)
+    lived(books, FIRST_SLOT)
+    lived(books, FIRST_SLOT + 1)
+    books.close()
+    again = opened(path)
+    again.begin(FIRST_SLOT + 1, FIRST_SLOT)
+    assert registers(again) == after(2, 0)
+    lived(again, FIRST_SLOT + 2)
+    assert registers(again) == after(3, 0)
+    again.close()
+
+
+def test_what_was_lived_before_this_ledger_is_not_its_own(path: Path) -> None:
+    """Registers of an earlier ledger are no readings of a new one: homes begin as the scenario has them."""
+    books = opened(path)
+    books.begin(FIRST_SLOT - 1, FIRST_SLOT)
+    lived(books, FIRST_SLOT)
+    books.close()
+    again = opened(path)
+    again.begin(FIRST_SLOT + 9, FIRST_SLOT + 5)
+    assert registers(again) == after(0, 0)
+    again.close()
+
+
 def test_a_receipt_is_booked_once(path: Path) -> None:
     """The market may say it again after a reconnect."""
     books = opened(path)
