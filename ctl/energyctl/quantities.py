@@ -59,9 +59,11 @@ def intensity(permille: int) -> str:
 
 
 def event(row: Mapping[str, object]) -> str:
-    """An active event in a few words: `gas_shortage ×1 until slot 1240`."""
+    """An event in a few words: `gas_shortage ×1 until slot 1240`; of a sealed slot no end is known."""
     permille = row.get("intensity_permille", 1000)
     words = f"{row.get('kind', '?')} ×{intensity(permille if isinstance(permille, int) else 1000)}"
+    if row.get("from_slot", 0) is None:
+        return words
     until = row.get("until_slot")
     return f"{words} until slot {until}" if until is not None else f"{words} until cleared"
 
