@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from math import isfinite
 
 from energyctl.exits import Exit, ProblemError
 
@@ -66,6 +67,15 @@ def event(row: Mapping[str, object]) -> str:
         return words
     until = row.get("until_slot")
     return f"{words} until slot {until}" if until is not None else f"{words} until cleared"
+
+
+def finite(value: float | None) -> float | None:
+    """An option's number as it is; `nan` and `inf` pass every bound, and are refused here."""
+    if value is not None and not isfinite(value):
+        raise ProblemError(
+            Exit.USAGE, "usage", f"{value:g} is no number to count with", hint="for example: 900, or 0.5"
+        )
+    return value
 
 
 def duration_slots(text: str, slot_s: int) -> int:

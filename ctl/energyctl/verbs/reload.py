@@ -9,7 +9,7 @@ import typer
 from energyctl.asking import ask
 from energyctl.awaiting import OVER, Snapshot, Watching
 from energyctl.exits import Exit, ProblemError
-from energyctl.quantities import price
+from energyctl.quantities import finite, price
 from energyctl.render import Answer
 from energyctl.session import session
 from energyctl.verbs.start import USER
@@ -27,7 +27,10 @@ def reload(
         bool, typer.Option("--wait", help="Return when the first slot has opened at the new coefficients.")
     ] = False,
     timeout: Annotated[
-        float | None, typer.Option("--timeout", min=0.0, metavar="S", help="With --wait: not longer than so.")
+        float | None,
+        typer.Option(
+            "--timeout", min=0.0, callback=finite, metavar="S", help="With --wait: not longer than so."
+        ),
     ] = None,
     user: Annotated[bool, USER] = False,
 ) -> Answer:

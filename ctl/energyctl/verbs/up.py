@@ -13,6 +13,7 @@ import typer
 
 from energyctl.exits import Exit
 from energyctl.programs import run_program
+from energyctl.quantities import finite
 from energyctl.render import Answer
 from energyctl.session import Session, default_state, run_directory, session
 
@@ -37,7 +38,14 @@ def up(
     ] = None,
     speed: Annotated[
         float | None,
-        typer.Option("--speed", min=0.001, metavar="N", help="Market seconds per second; 1: real time, now."),
+        typer.Option(
+            "--speed",
+            min=0.001,
+            max=1e6,
+            callback=finite,
+            metavar="N",
+            help="Market seconds per second; 1: real time, now.",
+        ),
     ] = None,
     homes: Annotated[
         int | None,

@@ -145,3 +145,9 @@ def test_a_comparison_may_be_one_word_or_two(run_dir: Path, words: list[str]) ->
     """Also with a number below zero."""
     with Talker(run_dir, [committed(5)]):
         assert waited(run_dir, *words, "--timeout", "5") == Exit.OK
+
+
+@pytest.mark.parametrize("seconds", ["nan", "inf"])
+def test_no_endless_patience_by_number(run_dir: Path, seconds: str) -> None:
+    """A time-out that can never be over is a usage error."""
+    assert refused(run_dir, "ready", "--timeout", seconds).exit_code == Exit.USAGE
