@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from energymarket.runtime import clock
 from tests.ipc.suite_fixture import Suite, real_at, suite_at, wait_for
 
 pytestmark = pytest.mark.timeout(120)
@@ -268,3 +269,35 @@ def test_a_killed_run_of_real_daemons_leaves_nothing_that_clean_does_not_remove(
     assert suite.ctl("ipc", "clean").returncode == 0
     assert suite.left() == []
     assert kernel_objects() == before
+
+
+def test_stop_tells_of_a_frozen_market_that_was_killed(tmp_path: Path) -> None:
+    """SIGSTOP to the market: told at once, killed after SIGTERM's 10 s, exit code 5 with the slot to go on.
+
+    What the ledger holds is the last slot it names: the next start commits the one behind it.
+    """
+    suite = real_at(tmp_path)
+    process = suite.start("--json", "--speed", "3000")
+    wait_for(process, "slot")
+    market = next(
+        child
+        for child in json.loads((suite.run / "up.json").read_text())["children"]
+        if child["role"] == "market"
+    )
+    os.kill(market["pid"], signal.SIGSTOP)
+    began_s = clock.monotonic_s()
+    done = suite.ctl("stop")
+    assert clock.monotonic_s() - began_s < 25
+    process.communicate(timeout=30)
+    assert done.returncode == 5
+    assert f"the market (process {market['pid']}) is frozen" in done.stderr
+    named = re.search(
+        r"was killed: its open slot is not settled; the next start goes on after slot (\d+)", done.stderr
+    )
+    assert named, done.stderr
+    assert suite.left() == ["up.log"]
+    again = suite.ctl(
+        "--json", "up", "classic", "--state", str(tmp_path / "state"), "--for", "1", "--speed", "3000"
+    )
+    slots = [d["slot"] for d in map(json.loads, again.stdout.splitlines()) if d["type"] == "slot"]
+    assert int(named[1]) + 1 in slots
