@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from energymarket.runtime import clock
-from tests.ipc.suite_fixture import Suite, real_at, suite_at, wait_for
+from tests.ipc.suite_fixture import ROOT, Suite, real_at, suite_at, wait_for
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -301,3 +301,16 @@ def test_stop_tells_of_a_frozen_market_that_was_killed(tmp_path: Path) -> None:
     )
     slots = [d["slot"] for d in map(json.loads, again.stdout.splitlines()) if d["type"] == "slot"]
     assert int(named[1]) + 1 in slots
+
+
+def test_a_changed_coefficient_goes_on_with_the_ledger(tmp_path: Path) -> None:
+    """What a reload may change does not refuse the same `up` on the same state; another seed does (78)."""
+    suite, file = real_at(tmp_path), tmp_path / "my.toml"
+    suite.environ["XDG_CACHE_HOME"] = str(tmp_path / "cache")
+    text = (ROOT / "daemons/energymarket/scenario/shipped/classic.toml").read_text()
+    codes = []
+    for before, after in (("", ""), ("gamma = 0.99", "gamma = 0.98"), ("seed = 1", "seed = 2")):
+        file.write_text(text.replace(before, after) if before else text)
+        words = ("--state", str(tmp_path / "state"), "--for", "1", "--speed", "3000")
+        codes.append(suite.ctl("up", str(file), *words).returncode)
+    assert codes == [0, 0, 78]

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from contextlib import closing, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from energyctl import systemd
+from energyctl import ledger_file, systemd
 from energyctl.asking import ask
 from energyctl.exits import Exit, ProblemError
 from energyctl.keeper import Keeper, keeper_of
@@ -83,7 +83,7 @@ def _killed(here: Session, kept: proc.Record) -> ProblemError | None:
         return None  # a run that ended well takes its log along
     if not any(f"energyctl: {says_killed(market.name)}" in said for market in _markets(kept)):
         return None
-    last = _last_slot(Path(kept.state) / "market" / "ledger.db")
+    last = ledger_file.last_slot(Path(kept.state) / "market" / "ledger.db")
     goes_on = f"; the next start goes on after slot {last}" if last is not None else ""
     return ProblemError(
         Exit.DEGRADED,
@@ -92,18 +92,6 @@ def _killed(here: Session, kept: proc.Record) -> ProblemError | None:
         "nothing else is left of the run, and what was acknowledged is in the ledger",
         f"all that was said: {here.run_dir / record.LOG}",
     )
-
-
-def _last_slot(ledger: Path) -> int | None:
-    """The last slot that is durable; None in a fresh ledger, or where none can be read."""
-    import sqlite3
-
-    try:
-        with closing(sqlite3.connect(f"{ledger.absolute().as_uri()}?mode=ro", uri=True)) as db:
-            found: int | None = db.execute("SELECT max(slot) FROM slots").fetchone()[0]
-            return found
-    except sqlite3.Error:
-        return None  # the next start says what is wrong with it
 
 
 def _stop_units(here: Session, *, user: bool) -> Answer:

@@ -109,6 +109,7 @@ def _order(
     shards: int | None,
 ) -> Order:
     """Check, lock and compile: whatever can be refused is refused here, while nothing runs yet."""
+    from energyctl import ledger_file
     from energyctl.quantities import duration_slots
     from energyctl.up import prepare, record
     from energyctl.up.plan import Plan
@@ -127,7 +128,10 @@ def _order(
     state_dir = (state or default_state(os.environ, checked.name)).absolute()
     state_fd = prepare.hold_state(state_dir, checked.name, fresh=fresh)
     stack.callback(os.close, state_fd)
-    compiled = prepare.read_compiled(prepare.compile_scenario(scenario, homes, seed, as_json=here.as_json))
+    begun_with = ledger_file.scenario_hash(state_dir / "market" / "ledger.db")
+    compiled = prepare.read_compiled(
+        prepare.compile_scenario(scenario, homes, seed, begun_with=begun_with, as_json=here.as_json)
+    )
     left = prepare.left_the_pool(state_dir, compiled.homes_count)
     plan = Plan(
         compiled=compiled.directory,
