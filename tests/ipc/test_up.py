@@ -189,6 +189,15 @@ def test_detach_returns_with_the_error_of_a_daemon(suite: Suite) -> None:
     assert suite.left() == ["up.log"]
 
 
+def test_detach_ends_with_the_code_of_a_refusal(suite: Suite) -> None:
+    """A daemon that refuses its start with 78 is 78 for the shell, in the foreground and detached."""
+    suite.environ["STANDIN_HOMES"] = "refuse"
+    words = ("up", "classic", "--state", str(suite.path / "state"))
+    assert suite.ctl(*words).returncode == 78
+    assert suite.ctl(*words, "--detach").returncode == 78
+    suite.wait_until_alone()
+
+
 def test_fresh_deletes_only_what_is_ours(suite: Suite) -> None:
     """A directory without our mark is refused, with or without --fresh; a stranger's file in ours too."""
     foreign = suite.path / "photos"
