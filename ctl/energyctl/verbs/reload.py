@@ -53,11 +53,22 @@ def reload(
     data = {"type": "reloaded", **reply}
     if wait and changed and from_slot is not None:
         what = f"slot {from_slot} opens at the new coefficients"
-        snapshot = Watching(here, timeout).until(lambda seen: _in_force(seen, from_slot), what)
+        try:
+            snapshot = Watching(here, timeout).until(lambda seen: _in_force(seen, from_slot), what)
+        except ProblemError as problem:
+            raise _changed_all_the_same(problem, lines[0]) from problem
         now = snapshot.get("open_price_ueur_per_kwh", snapshot.get("price_ueur_per_kwh", 0))
         lines.append(f"in force: slot {from_slot} is open at {price(now)} €/kWh")
         data |= {"in_force": True, "open_price_ueur_per_kwh": now}
     return Answer(data, tuple(lines))
+
+
+def _changed_all_the_same(problem: ProblemError, changed: str) -> ProblemError:
+    """Only the waiting has failed: whoever reads that must not take the coefficients for the old ones."""
+    if problem.exit_code is not Exit.WAIT_TIMED_OUT:
+        return problem
+    why = f"the coefficients are durable all the same ({changed}); {problem.why}"
+    return ProblemError(problem.exit_code, problem.name, problem.message, why, problem.hint)
 
 
 def _in_force(snapshot: Snapshot, from_slot: int) -> bool:
