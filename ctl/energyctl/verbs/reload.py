@@ -47,7 +47,8 @@ def reload(
     changed, later = reply.get("changed") or [], reply.get("needs_restart") or []
     from_slot = reply.get("from_slot")
     first = f"from slot {from_slot} on" if from_slot is not None else "from the next slot on"
-    lines = [f"changed {first}: {', '.join(changed)}" if changed else "nothing has changed"]
+    nothing = "no coefficient has changed" if later else "nothing has changed"
+    lines = [f"changed {first}: {', '.join(changed)}" if changed else nothing]
     if later:
         lines.append(f"differs, but takes another ledger: {', '.join(later)}")
     data = {"type": "reloaded", **reply}
