@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from math import isfinite
 
 from energyctl.exits import Exit, ProblemError
 
@@ -59,11 +60,22 @@ def intensity(permille: int) -> str:
 
 
 def event(row: Mapping[str, object]) -> str:
-    """An active event in a few words: `gas_shortage ×1 until slot 1240`."""
+    """An event in a few words: `gas_shortage ×1 until slot 1240`; of a sealed slot no end is known."""
     permille = row.get("intensity_permille", 1000)
     words = f"{row.get('kind', '?')} ×{intensity(permille if isinstance(permille, int) else 1000)}"
+    if row.get("from_slot", 0) is None:
+        return words
     until = row.get("until_slot")
     return f"{words} until slot {until}" if until is not None else f"{words} until cleared"
+
+
+def finite(value: float | None) -> float | None:
+    """An option's number as it is; `nan` and `inf` pass every bound, and are refused here."""
+    if value is not None and not isfinite(value):
+        raise ProblemError(
+            Exit.USAGE, "usage", f"{value:g} is no number to count with", hint="for example: 900, or 0.5"
+        )
+    return value
 
 
 def duration_slots(text: str, slot_s: int) -> int:

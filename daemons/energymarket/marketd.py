@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import fcntl
 import logging
+import math
 import os
 import select
 import signal
@@ -294,6 +295,13 @@ def _lock(stack: ExitStack, state: Path) -> None:
         raise SecondInstance(f"{state}: another market has this ledger open") from error
 
 
+def _speed(text: str) -> float:
+    speed = float(text)
+    if not (math.isfinite(speed) and speed > 0):
+        raise ValueError(text)  # argparse says it: invalid value
+    return speed
+
+
 def _words(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser("energy-marketd", description=__doc__)
     parser.add_argument("--compiled", type=Path, metavar="DIR", help="directory of a compiled scenario")
@@ -308,7 +316,7 @@ def _words(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--state", type=Path, required=True, metavar="DIR", help="directory of the ledger")
     parser.add_argument(
-        "--speed", type=float, help="market seconds per real second, instead of the scenario's"
+        "--speed", type=_speed, help="market seconds per real second, instead of the scenario's"
     )
     parser.add_argument("--slots", type=int, help="end after so many slots of the scenario")
     parser.add_argument(

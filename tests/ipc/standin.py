@@ -1,7 +1,8 @@
 """Stand-ins for the daemons: real processes with real notify and control sockets, that fail on demand.
 
-`STANDIN_<ROLE>` in the environment says how: die (before ready), mute (never ready), crash (after ready),
-stubborn (ignores SIGTERM), leave (exit 0 in the middle), orphan (leaves a process of another session).
+`STANDIN_<ROLE>` in the environment says how: die (before ready), refuse (with 78), mute (never ready), crash
+(after ready), stubborn (ignores SIGTERM), leave (exit 0 in the middle), orphan (leaves a process of another
+session).
 """
 
 from __future__ import annotations
@@ -43,6 +44,9 @@ def main(role: str) -> None:
     if behave == "die":
         sys.stderr.write("<3>the board is broken\n<3>giving up\n")
         sys.exit(7)
+    if behave == "refuse":
+        sys.stderr.write("<3>state of another scenario\n")
+        sys.exit(78)
     stop: list[int] = []
     signal.signal(
         signal.SIGTERM, signal.SIG_IGN if behave == "stubborn" else lambda number, _: stop.append(number)

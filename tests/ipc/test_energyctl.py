@@ -59,6 +59,15 @@ def test_the_price_is_explained_term_by_term(market: Suite) -> None:
     )
 
 
+def test_the_slots_before_an_old_one_are_explained(market: Suite) -> None:
+    """`--last 3 --slot S` is S-2, S-1 and S, however many slots have passed since; beyond S is refused."""
+    assert market.ctl("wait", "slot", "1979195").returncode == 0
+    found = document(market.ctl("price", "--explain", "--last", "3", "--slot", "1979186", "--json"))
+    assert [each["slot"] for each in found["explanations"]] == [1979184, 1979185, 1979186]
+    done = market.ctl("price", "--explain", "--last", "3", "--slot", str(LAST_SLOT))
+    assert done.returncode == 4
+
+
 def test_json_before_and_behind_the_verb_is_the_same(market: Suite) -> None:
     """Raw integers with the unit in the name, and the price as a decimal number."""
     for words in (["--json", "price"], ["price", "--json"]):
@@ -157,6 +166,10 @@ def test_an_event_is_raised_listed_and_cleared(market: Suite) -> None:
         (["price", "--slot", "3"], 2, "usage"),
         (["price", "--last", "0"], 2, "usage"),
         (["prise"], 2, "usage"),
+        (["up", "--speed", "nan"], 2, "usage"),
+        (["up", "--speed", "inf"], 2, "usage"),
+        (["up", "--speed", "0"], 2, "usage"),
+        (["wait", "ready", "--timeout", "nan"], 2, "usage"),
         (["event", "raise", "gas_shortage", "--intensity", "nan"], 2, "bad_intensity"),
         (["event", "raise", "gas_shortage", "--for", "1e3"], 2, "not_a_duration"),
         (["scenario", "show", "nix"], 78, "configuration"),

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.ipc.suite_fixture import Suite, real_at, suite_at, wait_for
+from energymarket.runtime import clock
+from tests.ipc.suite_fixture import ROOT, Suite, real_at, suite_at, wait_for
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -188,6 +189,15 @@ def test_detach_returns_with_the_error_of_a_daemon(suite: Suite) -> None:
     assert suite.left() == ["up.log"]
 
 
+def test_detach_ends_with_the_code_of_a_refusal(suite: Suite) -> None:
+    """A daemon that refuses its start with 78 is 78 for the shell, in the foreground and detached."""
+    suite.environ["STANDIN_HOMES"] = "refuse"
+    words = ("up", "classic", "--state", str(suite.path / "state"))
+    assert suite.ctl(*words).returncode == 78
+    assert suite.ctl(*words, "--detach").returncode == 78
+    suite.wait_until_alone()
+
+
 def test_fresh_deletes_only_what_is_ours(suite: Suite) -> None:
     """A directory without our mark is refused, with or without --fresh; a stranger's file in ours too."""
     foreign = suite.path / "photos"
@@ -268,3 +278,48 @@ def test_a_killed_run_of_real_daemons_leaves_nothing_that_clean_does_not_remove(
     assert suite.ctl("ipc", "clean").returncode == 0
     assert suite.left() == []
     assert kernel_objects() == before
+
+
+def test_stop_tells_of_a_frozen_market_that_was_killed(tmp_path: Path) -> None:
+    """SIGSTOP to the market: told at once, killed after SIGTERM's 10 s, exit code 5 with the slot to go on.
+
+    What the ledger holds is the last slot it names: the next start commits the one behind it.
+    """
+    suite = real_at(tmp_path)
+    process = suite.start("--json", "--speed", "3000")
+    wait_for(process, "slot")
+    market = next(
+        child
+        for child in json.loads((suite.run / "up.json").read_text())["children"]
+        if child["role"] == "market"
+    )
+    os.kill(market["pid"], signal.SIGSTOP)
+    began_s = clock.monotonic_s()
+    done = suite.ctl("stop")
+    assert clock.monotonic_s() - began_s < 25
+    process.communicate(timeout=30)
+    assert done.returncode == 5
+    assert f"the market (process {market['pid']}) is frozen" in done.stderr
+    named = re.search(
+        r"was killed: its open slot is not settled; the next start goes on after slot (\d+)", done.stderr
+    )
+    assert named, done.stderr
+    assert suite.left() == ["up.log"]
+    again = suite.ctl(
+        "--json", "up", "classic", "--state", str(tmp_path / "state"), "--for", "1", "--speed", "3000"
+    )
+    slots = [d["slot"] for d in map(json.loads, again.stdout.splitlines()) if d["type"] == "slot"]
+    assert int(named[1]) + 1 in slots
+
+
+def test_a_changed_coefficient_goes_on_with_the_ledger(tmp_path: Path) -> None:
+    """What a reload may change does not refuse the same `up` on the same state; another seed does (78)."""
+    suite, file = real_at(tmp_path), tmp_path / "my.toml"
+    suite.environ["XDG_CACHE_HOME"] = str(tmp_path / "cache")
+    text = (ROOT / "daemons/energymarket/scenario/shipped/classic.toml").read_text()
+    codes = []
+    for before, after in (("", ""), ("gamma = 0.99", "gamma = 0.98"), ("seed = 1", "seed = 2")):
+        file.write_text(text.replace(before, after) if before else text)
+        words = ("--state", str(tmp_path / "state"), "--for", "1", "--speed", "3000")
+        codes.append(suite.ctl("up", str(file), *words).returncode)
+    assert codes == [0, 0, 78]

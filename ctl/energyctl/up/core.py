@@ -336,13 +336,18 @@ class Suite:
             if daemon.state is not State.DEAD and not daemon.killed:
                 daemon.state, daemon.killed = State.STOPPING, True
                 self.failed = True
-                self._effects += [Say(f"{daemon.name} does not go: killed"), Kill(daemon.name)]
+                self._effects += [Say(says_killed(daemon.name)), Kill(daemon.name)]
         self.deadline_s = None  # SIGKILL is final: its exit is the next event
 
 
 def suite(daemons: Iterable[tuple[str, Role]], now_s: float) -> Suite:
     """A run whose daemons have just been started."""
     return Suite({name: Daemon(name, role) for name, role in daemons}, now_s + READY_S_MAX)
+
+
+def says_killed(name: str) -> str:
+    """What is said of a daemon that had to be killed; `energyctl stop` finds it in the log."""
+    return f"{name} does not go: killed"
 
 
 def ending(code: int) -> str:

@@ -91,6 +91,8 @@ def _live(order: Order, pipe_fd: int) -> Exit:
         except ProblemError as problem:
             herald.tell(message=problem.message, lines=problem.lines(), code=int(problem.exit_code))
             return problem.exit_code
+        if not suite.was_ready:
+            herald.tell(code=int(suite.exit_code))
     # The pipe ends with this process: a caller that waits for a failed start finds nothing running after it.
     return suite.exit_code
 
@@ -130,7 +132,8 @@ def _await(order: Order, reader: int, first_pid: int) -> Answer:
 
 def _not_started(order: Order, heard: list[dict[str, Any]]) -> ProblemError:
     words = [message for message in heard if "message" in message]
-    code = Exit(words[0].get("code", Exit.FAILED)) if words else Exit.FAILED
+    # The run's own code comes last: the words of a daemon carry none.
+    code = next((Exit(message["code"]) for message in reversed(heard) if "code" in message), Exit.FAILED)
     said = str(words[0]["message"]) if words else "the supervisor ended without a word"
     lines = [f"  {line}" for message in words for line in message.get("lines", ())]
     why = "\n".join(["its last lines:", *lines]) if lines else ""

@@ -206,9 +206,18 @@ class Supervisor:
         self._log.flush()
 
     def _ask_stop(self) -> None:
+        if any(
+            self._is_frozen(name) for name, d in self._suite.daemons.items() if d.role is core.Role.MARKET
+        ):
+            self._handle(core.StopAnswered())  # it will say nothing: the rest of the run need not wait for it
+            return
         self._voice = feed.call(self._run / CONTROL_SOCKET, f"{CONTROL}.Stop", more=False)
         if self._voice is None:
             self._handle(core.StopAnswered())
+
+    def _is_frozen(self, name: str) -> bool:
+        child = self._children[name]
+        return proc.process(name, child.pid).frozen()
 
     def _close(self) -> None:
         """End whatever is left: after an orderly end that is nothing, after an exception everything."""

@@ -35,10 +35,16 @@ class Compiled:
     live_weather: bool
 
 
-def compile_scenario(name: str, homes: int | None, seed: int | None, *, as_json: bool) -> Path:
-    """Run the compiler (cached). Its progress and its words go to our terminal, and its exit code is ours."""
+def compile_scenario(
+    name: str, homes: int | None, seed: int | None, *, begun_with: str | None, as_json: bool
+) -> Path:
+    """Run the compiler (cached). Its progress and its words go to our terminal, and its exit code is ours.
+
+    A ledger that was begun with a scenario keeps it, as long as only the price is another.
+    """
     options = ["--homes", str(homes)] if homes is not None else []
     options += ["--seed", str(seed)] if seed is not None else []
+    options += ["--begun-with", begun_with] if begun_with is not None else []
     options += ["--json"] if as_json else []
     command = python("scenario", "compile", name, *options)
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)

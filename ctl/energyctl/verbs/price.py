@@ -10,7 +10,7 @@ from energyctl.asking import ask
 from energyctl.exits import Exit, ProblemError
 from energyctl.quantities import clock, eur_per_kwh, price
 from energyctl.render import Answer, Block, Table, number
-from energyctl.session import session
+from energyctl.session import Session, session
 from energyctl.slotline import explanation, with_eur
 
 
@@ -50,10 +50,21 @@ def show_price(
     if last is None:
         return _explained([ask(session(ctx), "Explain", {"slot": slot})], alone=True)
     if slot is None:
-        slot = number(ask(session(ctx), "Price")["current"], "slot")
-    first = ask(session(ctx), "Price", {"last": last})["prices"]
-    wanted = [row["slot"] for row in first if row["slot"] <= slot][-last:]
-    return _explained([ask(session(ctx), "Explain", {"slot": at}) for at in wanted], alone=False)
+        rows = ask(session(ctx), "Price", {"last": last})["prices"]
+        return _explained([ask(session(ctx), "Explain", {"slot": row["slot"]}) for row in rows], alone=False)
+    return _explained(_up_to(session(ctx), slot, last), alone=False)
+
+
+def _up_to(here: Session, slot: int, count: int) -> list[dict[str, Any]]:
+    """So many slots that end with this one; what the ledger does not hold any more ends them early."""
+    found = [ask(here, "Explain", {"slot": slot})]
+    try:
+        while len(found) < min(count, slot + 1):
+            found.append(ask(here, "Explain", {"slot": slot - len(found)}))
+    except ProblemError as problem:
+        if problem.exit_code is not Exit.NO_SUCH_OBJECT:
+            raise
+    return found[::-1]
 
 
 def _now(reply: dict[str, Any]) -> Answer:

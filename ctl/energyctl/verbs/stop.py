@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from energyctl import systemd
+from energyctl import ledger_file, systemd
 from energyctl.asking import ask
 from energyctl.exits import Exit, ProblemError
 from energyctl.keeper import Keeper, keeper_of
 from energyctl.render import Answer
 from energyctl.session import Session, session
-from energyctl.up import proc
+from energyctl.up import proc, record
+from energyctl.up.core import Role, says_killed
 from energyctl.verbs.start import USER
 
 _FILES = ("control", "trade", "ipc.json")
@@ -37,22 +39,59 @@ def stop(ctx: typer.Context, *, user: Annotated[bool, USER] = False) -> Answer:
     kept = proc.read(here.run_dir)
     supervised = kept is not None and kept.up.alive()
     slot: object = None
-    try:
-        slot = ask(here, "Stop", timeout_s=STOP_S_MAX).get("slot")
-    except ProblemError as problem:
-        # A supervisor can also end a market that does not answer, or is not there yet.
-        if not supervised or problem.exit_code is Exit.PERMISSION:
-            raise
+    if kept is not None and supervised and (frozen := [each for each in _markets(kept) if each.frozen()]):
+        sys.stderr.write(
+            f"the market (process {frozen[0].pid}) is frozen: the run ends without its good-bye\n"
+        )
+    else:
+        slot = _ask(here, supervised=supervised)
     left: list[str] = []
+    killed: ProblemError | None = None
     if kept is not None and supervised:
         _end(kept.up, answered=slot is not None)
-        left = leftovers(here, kept)
+        left, killed = leftovers(here, kept), _killed(here, kept)
     if left:
         raise ProblemError(
             Exit.FAILED, "leftovers", "something is left", ", ".join(left), "energyctl ipc clean"
         )
+    if killed is not None:
+        raise killed
     last = f"; the last slot is {slot}" if slot is not None else ""
     return Answer({"type": "stopped", "slot": slot, "left": left}, (f"stopped, nothing is left{last}",))
+
+
+def _ask(here: Session, *, supervised: bool) -> object:
+    """The last slot as the market says it; None where it does not answer, and a supervisor ends it."""
+    try:
+        return ask(here, "Stop", timeout_s=STOP_S_MAX).get("slot")
+    except ProblemError as problem:
+        # A supervisor can also end a market that does not answer, or is not there yet.
+        if not supervised or problem.exit_code is Exit.PERMISSION:
+            raise
+    return None
+
+
+def _markets(kept: proc.Record) -> list[proc.Process]:
+    return [child for child in kept.children if child.role == Role.MARKET.value]
+
+
+def _killed(here: Session, kept: proc.Record) -> ProblemError | None:
+    """What it means that the supervisor had to kill the market; None if it had not. Its log tells."""
+    try:
+        said = (here.run_dir / record.LOG).read_text(encoding="utf-8", errors="replace").splitlines()
+    except FileNotFoundError:
+        return None  # a run that ended well takes its log along
+    if not any(f"energyctl: {says_killed(market.name)}" in said for market in _markets(kept)):
+        return None
+    last = ledger_file.last_slot(Path(kept.state) / "market" / "ledger.db")
+    goes_on = f"; the next start goes on after slot {last}" if last is not None else ""
+    return ProblemError(
+        Exit.DEGRADED,
+        "market_killed",
+        f"the market was frozen and was killed: its open slot is not settled{goes_on}",
+        "nothing else is left of the run, and what was acknowledged is in the ledger",
+        f"all that was said: {here.run_dir / record.LOG}",
+    )
 
 
 def _stop_units(here: Session, *, user: bool) -> Answer:

@@ -13,6 +13,7 @@ import typer
 
 from energyctl.exits import Exit
 from energyctl.programs import run_program
+from energyctl.quantities import finite
 from energyctl.render import Answer
 from energyctl.session import Session, default_state, run_directory, session
 
@@ -37,7 +38,14 @@ def up(
     ] = None,
     speed: Annotated[
         float | None,
-        typer.Option("--speed", min=0.001, metavar="N", help="Market seconds per second; 1: real time, now."),
+        typer.Option(
+            "--speed",
+            min=0.001,
+            max=1e6,
+            callback=finite,
+            metavar="N",
+            help="Market seconds per second; 1: real time, now.",
+        ),
     ] = None,
     homes: Annotated[
         int | None,
@@ -101,6 +109,7 @@ def _order(
     shards: int | None,
 ) -> Order:
     """Check, lock and compile: whatever can be refused is refused here, while nothing runs yet."""
+    from energyctl import ledger_file
     from energyctl.quantities import duration_slots
     from energyctl.up import prepare, record
     from energyctl.up.plan import Plan
@@ -119,7 +128,10 @@ def _order(
     state_dir = (state or default_state(os.environ, checked.name)).absolute()
     state_fd = prepare.hold_state(state_dir, checked.name, fresh=fresh)
     stack.callback(os.close, state_fd)
-    compiled = prepare.read_compiled(prepare.compile_scenario(scenario, homes, seed, as_json=here.as_json))
+    begun_with = ledger_file.scenario_hash(state_dir / "market" / "ledger.db")
+    compiled = prepare.read_compiled(
+        prepare.compile_scenario(scenario, homes, seed, begun_with=begun_with, as_json=here.as_json)
+    )
     left = prepare.left_the_pool(state_dir, compiled.homes_count)
     plan = Plan(
         compiled=compiled.directory,

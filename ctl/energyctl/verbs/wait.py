@@ -12,7 +12,7 @@ import typer
 
 from energyctl.awaiting import OVER, Snapshot, Watching
 from energyctl.exits import Exit, ProblemError
-from energyctl.quantities import UEUR_PER_EUR, price
+from energyctl.quantities import UEUR_PER_EUR, finite, price
 from energyctl.render import Answer
 from energyctl.session import session
 from energyctl.slotline import with_eur
@@ -39,7 +39,10 @@ def wait(
         ),
     ] = None,
     timeout: Annotated[
-        float | None, typer.Option("--timeout", min=0.0, metavar="S", help="Give up after so many seconds.")
+        float | None,
+        typer.Option(
+            "--timeout", min=0.0, callback=finite, metavar="S", help="Give up after so many seconds."
+        ),
     ] = None,
 ) -> Answer:
     """Wait until something holds; also for a market that is not there yet. Exit code 6: not in time."""

@@ -160,11 +160,7 @@ class ControlDesk:
             "import_ueur_per_kwh": head.import_ueur_per_kwh,
             "export_ueur_per_kwh": head.export_ueur_per_kwh,
             "terms": snapshot.terms_of(head.terms),
-            "events": [
-                event
-                for event in snapshot.events_of(market.book, market.rules.price.events, closed.slot)
-                if event["from_slot"] <= closed.slot
-            ],
+            "events": snapshot.acting_on(market.book, market.rules.price.events, closed.slot),
             "weather": weather,
             "totals": totals | {"given_wh": totals["taken_wh"]},
             "homes": market.rules.homes,
@@ -211,8 +207,7 @@ class ControlDesk:
         if found is None:
             self._no_such_slot(call, slot if slot is not None else market.slot)
             return
-        events = snapshot.events_of(market.book, market.rules.price.events, found["slot"])
-        call.reply(found | {"time": snapshot.times_of(found["slot"], self.period)["time"], "events": events})
+        call.reply(found | {"time": snapshot.times_of(found["slot"], self.period)["time"]})
 
     def _no_such_slot(self, call: Call, slot: int) -> None:
         first, last = self.owner.books.store.first_slot(), self.owner.books.store.last_slot()

@@ -99,6 +99,7 @@ def explain_open(owner: Owner) -> dict[str, Any] | None:
         "unclipped_ueur_per_kwh": opening.terms.unclipped_ueur_per_kwh,
         "price_ueur_per_kwh": opening.prices.price,
         "inertia_of_events": snapshot.terms_of(pricing.rests(model, market.contributions)),
+        "events": snapshot.acting_on(market.book, model.events, opening.slot),
     }
 
 
@@ -117,7 +118,14 @@ def explain_slot(store: LedgerStore, model: PriceModel, slot: int) -> dict[str, 
         "unclipped_ueur_per_kwh": head.unclipped_ueur_per_kwh,
         "price_ueur_per_kwh": head.price_ueur_per_kwh,
         "inertia_of_events": snapshot.terms_of(pricing.rests(model, meta["contributions"])),
+        "events": [_acted(kind, much) for kind, much in head.events],
     }
+
+
+def _acted(kind: str, intensity_permille: int) -> dict[str, Any]:
+    """An event as a sealed slot keeps it: its kind and the sum of its intensities, not whose nor how long."""
+    found = {"kind": kind, "intensity_permille": intensity_permille}
+    return found | {"origin": None, "from_slot": None, "until_slot": None}
 
 
 def homes(owner: Owner, first: int, count: int) -> list[dict[str, Any]]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from energymarket.scenario import resolve, toml
+from energymarket.scenario import likeness, resolve, toml
+from energymarket.scenario.compiled import TOML_NAME
 from energymarket.scenario.problems import in_order
 
 if TYPE_CHECKING:
@@ -13,7 +14,6 @@ if TYPE_CHECKING:
 
     from energymarket.core.parameters import PriceModel
     from energymarket.scenario.compiled import Compiled
-    from energymarket.scenario.schema import Scenario
 
 _LIVE = ("gamma", "factors", "events", "floor_ueur_per_kwh", "cap_ueur_per_kwh")
 
@@ -51,12 +51,12 @@ class Reloader:
         if [kind.name for kind in old.events] != [kind.name for kind in new.events]:
             return Reading(old, ("price.events: the kinds of events cannot change while the market runs",))
         changed = tuple(f"price.{name}" for name in _LIVE if getattr(old, name) != getattr(new, name))
-        return Reading(new, (), changed, self._needs_restart(scenario))
-
-    def _needs_restart(self, scenario: Scenario) -> tuple[str, ...]:
-        facts = {
-            "sharing": (scenario.market.sharing, self._compiled.sharing),
-            "tariff": (scenario.market.tariff, self._compiled.tariff),
-            "time.slot": (scenario.market.period.slot_s, self._compiled.period.slot_s),
-        }
-        return tuple(name for name, (new, old) in facts.items() if new != old)
+        # What differs from the file that runs, as the compiler keeps it, the next start would refuse.
+        kept = self._compiled.directory / TOML_NAME
+        try:
+            running, problems = toml.parse(kept.read_text(encoding="utf-8"), str(kept))
+        except (OSError, UnicodeDecodeError) as error:
+            return Reading(old, (f"{kept}: {error}",))
+        if running is None:
+            return Reading(old, tuple(str(problem) for problem in in_order(problems)))
+        return Reading(new, (), changed, likeness.differing(running, scenario))

@@ -113,6 +113,11 @@ def events_of(book: EventBook, kinds: tuple[EventKind, ...], slot: int) -> list[
     return found
 
 
+def acting_on(book: EventBook, kinds: tuple[EventKind, ...], slot: int) -> list[dict[str, Any]]:
+    """The events that act on a slot; those that begin later are left out."""
+    return [event for event in events_of(book, kinds, slot) if event["from_slot"] <= slot]
+
+
 def weather_of(sample: Sample, *, stale: bool) -> dict[str, Any]:
     """A weather sample for people: °C, m/s, W/m², mm/h."""
     return {

@@ -132,10 +132,8 @@ def run(program: str, serve: Callable[[StopFlag], int | None]) -> int:
         stack.callback(stop.close)
         for number in _STRAY:
             signal.signal(number, signal.SIG_IGN)
-        for number in _STOPPING:
-            install(stack, number, stop)
         try:
-            code = Exit(serve(stop) or 0)
+            code = Exit(_ordered(serve, stop) or 0)
         except Failure as failure:
             refused = failure.code is Exit.CONFIGURATION
             fields = Occasion.CONFIGURATION_REFUSED.fields() if refused else None
@@ -151,6 +149,21 @@ def run(program: str, serve: Callable[[StopFlag], int | None]) -> int:
             return Exit.FAILED
         # An ordered stop is a success, also by Ctrl-C: the shell's 130 is for a command cut short.
         return code
+
+
+def _ordered(serve: Callable[[StopFlag], int | None], stop: StopFlag) -> int | None:
+    """The life with its signals. Once it is over they are ignored until the process is gone.
+
+    With the default action back, a SIGTERM behind a crash would make of its exit code a death by SIGTERM,
+    which whoever sent it forgives. SIG_IGN, because the interpreter's own end puts handlers back.
+    """
+    for number in _STOPPING:
+        signal.signal(number, stop.on_signal)
+    try:
+        return serve(stop)
+    finally:
+        for number in _STOPPING:
+            signal.signal(number, signal.SIG_IGN)
 
 
 def exit_of(error: OSError) -> Exit:

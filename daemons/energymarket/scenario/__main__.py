@@ -13,6 +13,7 @@ from energymarket.scenario import toml
 from energymarket.scenario.cache import locate
 from energymarket.scenario.compile import CompileError, Progress, compile_scenario, silent, with_overrides
 from energymarket.scenario.compiled import CompiledError, load
+from energymarket.scenario.continued import begun_with
 from energymarket.scenario.schema import Scenario
 
 PROGRAM: Final = "energy-scenario"
@@ -34,7 +35,8 @@ def compile_it(given: argparse.Namespace) -> dict[str, Any]:
     scenario = read(given.scenario, given.homes, given.seed)
     with ExitStack() as stack:
         try:
-            directory = compile_scenario(scenario, _progress(stack, scenario.name))
+            kept = None if given.begun_with is None else begun_with(given.begun_with, scenario)
+            directory = kept or compile_scenario(scenario, _progress(stack, scenario.name))
             compiled = load(directory)
         except (CompileError, CompiledError) as problem:
             raise ConfigError(str(problem)) from problem
@@ -117,6 +119,12 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         verb.add_argument("--seed", type=int, metavar="S", help="another seed")
         verb.add_argument("--json", action="store_true", help=json_help)
         verb.set_defaults(act=act)
+        if act is compile_it:
+            verb.add_argument(
+                "--begun-with",
+                metavar="HASH",
+                help="keep the compiled scenario of a ledger, if only the price has changed",
+            )
     verb = verbs.add_parser("list", help="the scenarios that come with the program; * is compiled")
     verb.add_argument("--json", action="store_true", help=json_help)
     verb.set_defaults(act=list_them)

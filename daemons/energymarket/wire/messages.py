@@ -118,6 +118,15 @@ type Event (
   until_slot: ?int
 )
 
+# What acted on a slot. A sealed slot keeps the kind and the sum of its intensities: the rest is null.
+type ActedEvent (
+  kind: string,
+  intensity_permille: int,
+  origin: ?string,
+  from_slot: ?int,
+  until_slot: ?int
+)
+
 # One slot of the ledger, or the open one.
 type PriceRow (
   slot: int,
@@ -189,7 +198,7 @@ method Explain(slot: ?int) -> (
   unclipped_ueur_per_kwh: int,
   price_ueur_per_kwh: int,
   inertia_of_events: []Term,
-  events: []Event
+  events: []ActedEvent
 )
 
 method Homes(first: ?int, count: ?int) -> (homes: []HomeRow, total: int)

@@ -145,3 +145,18 @@ def test_a_comparison_may_be_one_word_or_two(run_dir: Path, words: list[str]) ->
     """Also with a number below zero."""
     with Talker(run_dir, [committed(5)]):
         assert waited(run_dir, *words, "--timeout", "5") == Exit.OK
+
+
+@pytest.mark.parametrize("seconds", ["nan", "inf"])
+def test_no_endless_patience_by_number(run_dir: Path, seconds: str) -> None:
+    """A time-out that can never be over is a usage error."""
+    assert refused(run_dir, "ready", "--timeout", seconds).exit_code == Exit.USAGE
+
+
+def test_a_reload_that_is_waited_for_in_vain_has_changed_the_coefficients(run_dir: Path) -> None:
+    """Exit code 6, and the words say what is changed and from which slot on."""
+    reply = {"parameters": {"changed": ["price.gamma"], "needs_restart": [], "from_slot": 9}}
+    with Talker(run_dir, [reply], [committed(5)]), pytest.raises(ProblemError) as caught:
+        run_words(Session(as_json=False, run=str(run_dir)), ["reload", "--wait", "--timeout", "0.3"])
+    assert caught.value.exit_code == Exit.WAIT_TIMED_OUT
+    assert "durable all the same (changed from slot 9 on: price.gamma)" in caught.value.why

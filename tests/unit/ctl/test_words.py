@@ -200,3 +200,16 @@ def test_a_sparkline_spans_low_to_high() -> None:
     assert sparkline([5, 5], 80) == "▄▄"
     assert sparkline([9, 0, 7], 2) == "▁█"
     assert sparkline([], 80) == ""
+
+
+@pytest.mark.parametrize(
+    ("more", "text"),
+    [
+        ({"from_slot": 7, "until_slot": 12}, "strike ×1.5 until slot 12"),
+        ({"from_slot": 7, "until_slot": None}, "strike ×1.5 until cleared"),
+        ({"from_slot": None, "until_slot": None}, "strike ×1.5"),
+    ],
+)
+def test_an_event_of_a_sealed_slot_has_no_end(more: dict[str, object], text: str) -> None:
+    """Its row keeps kind and intensity: "until cleared" would be made up."""
+    assert quantities.event({"kind": "strike", "intensity_permille": 1500, **more}) == text

@@ -56,11 +56,12 @@ load = { kind = "constant", power_w = 300 }
 
 
 def reloader(path: Path) -> Reloader:
-    """A reload of a market that runs with the file above; it compares with these three only."""
+    """A reload of a market that runs with the file above; it compares with the compiler's copy."""
     scenario, problems = toml.parse(BASE, str(path))
     assert scenario is not None, problems
     market = scenario.market
-    running = SimpleNamespace(sharing=market.sharing, tariff=market.tariff, period=market.period)
+    (path.parent / "scenario.toml").write_text(BASE)
+    running = SimpleNamespace(period=market.period, directory=path.parent)
     return Reloader(cast("Compiled", running), path)
 
 
@@ -105,6 +106,7 @@ def test_the_manual_says_what_a_reload_brings(tmp_path: Path, table: str, before
     live = is_live_in_the_manual(table, before.partition(" ")[0])
     assert bool(reading.changed) == live
     assert (reading.model != price) == live
+    assert bool(reading.needs_restart) == (not table.startswith(("[price", "[[price")))
 
 
 def test_a_half_life_is_live_although_it_changes_every_coefficient(tmp_path: Path) -> None:
@@ -138,3 +140,12 @@ def test_kinds_of_events_stay(tmp_path: Path) -> None:
     )
     assert reading.changed == ()
     assert "kinds of events" in reading.problems[0]
+
+
+def test_what_the_next_start_would_refuse_is_named(tmp_path: Path) -> None:
+    """Seed and title make it another run: "nothing has changed" would be the wrong answer."""
+    old, _ = toml.parse(BASE, "scenario.toml")
+    assert old is not None
+    text = BASE.replace("seed = 7", "seed = 8").replace("Two homes", "Three homes")
+    reading = reloader(tmp_path / "s.toml").read(old.market.price, text)
+    assert (reading.changed, reading.needs_restart) == ((), ("title", "seed"))

@@ -107,6 +107,24 @@ def test_a_signal_ends_an_ordered_life_with_success(number: signal.Signals) -> N
     assert (process.returncode, err) == (0, "")
 
 
+def test_a_sigterm_behind_a_crash_does_not_hide_it() -> None:
+    """A dying daemon is told to stop, while its traceback is written and while Python ends: exit code 1."""
+    code, err = ended(
+        "import atexit, os, signal\n"
+        "tell = lambda *_: os.kill(os.getpid(), signal.SIGTERM)\n"
+        "class Told(logging.Handler):\n"
+        "    emit = tell\n"
+        "class Last:\n"
+        "    __del__ = tell\n"
+        "logging.getLogger().addHandler(Told())\n"
+        "sys.last_of_all = Last()\n"
+        "atexit.register(tell)\n"
+        "1 / 0"
+    )
+    assert code == Exit.FAILED
+    assert "this is a bug of energy-testd" in err
+
+
 def test_a_flag_is_readable_while_it_is_set() -> None:
     """Its descriptor wakes select; clearing takes that back and says whether it was set."""
     with service.Flag() as flag:

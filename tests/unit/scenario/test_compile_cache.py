@@ -187,6 +187,31 @@ def test_the_program_compiles_and_says_where(capsys: pytest.CaptureFixture[str])
     assert not marked["default"]
 
 
+@pytest.mark.parametrize(
+    ("words", "before", "after", "kept"),
+    [
+        ([], "gamma = 0.99", "gamma = 0.98", True),
+        (["--seed", "5"], "gamma = 0.99", "gamma = 0.98", True),
+        ([], "seed = 1", "seed = 2", False),
+    ],
+)
+def test_a_ledger_keeps_its_scenario_while_only_the_price_changes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], words: list[str], before: str, after: str, kept: bool
+) -> None:
+    """A coefficient, which a reload brings too, makes no other run; another seed does."""
+    file = tmp_path / "my.toml"
+    file.write_text(shipped("classic").text)
+    assert program.main(["compile", str(file), *words, "--json"]) == 0
+    first = json.loads(capsys.readouterr().out)
+    assert before in file.read_text()
+    file.write_text(file.read_text().replace(before, after))
+    assert program.main(["compile", str(file), *words, "--begun-with", first["hash"], "--json"]) == 0
+    assert (json.loads(capsys.readouterr().out)["hash"] == first["hash"]) == kept
+    if words:  # the same file, but without the ledger's seed
+        assert program.main(["compile", str(file), "--begun-with", first["hash"], "--json"]) == 0
+        assert json.loads(capsys.readouterr().out)["hash"] != first["hash"]
+
+
 def test_the_program_refuses_with_78(capsys: pytest.CaptureFixture[str]) -> None:
     """An unknown scenario, and homes that a scenario cannot have, are errors of configuration."""
     assert program.main(["compile", "defolt"]) == 78

@@ -1,0 +1,45 @@
+"""What the control desk answers about slots that are over: the ledger's words, not today's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, cast
+
+from energymarket.market import history
+from tests.unit.core.made_market import CALM, FIRST, MODEL
+from tests.unit.market.made_ledger import MadeLedger
+
+if TYPE_CHECKING:
+    from energymarket.market.owner import Owner
+
+
+def test_a_sealed_slot_is_explained_by_the_events_that_acted_on_it(tmp_path: Path) -> None:
+    """A storm of 1.5 acts on the second of four slots: its term and its event stand there and nowhere else.
+
+    The book has forgotten it by then, and knows one that begins later.
+    """
+    made = MadeLedger(tmp_path / "ledger.db", FIRST)
+    made.market.book.raise_by_operator(0, 1500, FIRST + 1, 1)
+    made.play(4)
+    made.market.book.forget(FIRST + 4)
+    made.market.book.raise_by_operator(0, 1000, FIRST + 7)
+    found = [history.explain_slot(made.store, MODEL, FIRST + at) for at in range(4)]
+    told = [[(row["kind"], row["intensity_permille"]) for row in each["events"]] for each in found if each]
+    assert told == [[], [("storm", 1500)], [], []]
+    named = ["storm" in {term["name"] for term in each["terms"]} for each in found if each]
+    assert named == [False, True, False, False]
+    made.die()
+
+
+def test_the_open_slot_is_explained_without_what_begins_later(tmp_path: Path) -> None:
+    """A storm from the open slot on is told with its end; one of the next slot is not yet."""
+    made = MadeLedger(tmp_path / "ledger.db", FIRST)
+    made.market.book.raise_by_operator(0, 1500, FIRST, 3)
+    made.market.book.raise_by_operator(0, 1000, FIRST + 1)
+    made.market.open_slot(FIRST, CALM)
+    found = history.explain_open(cast("Owner", SimpleNamespace(market=made.market, books=made.books)))
+    assert found is not None
+    told = [(row["intensity_permille"], row["from_slot"], row["until_slot"]) for row in found["events"]]
+    assert told == [(1500, FIRST, FIRST + 3)]
+    made.die()
