@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from energymarket import explain
 from energymarket.audit.ledger_file import LedgerFile
 from energymarket.audit.source import LedgerDamagedError
 from energymarket.daybook import home_reasons, price_reasons, slot_detail, trade_reasons
@@ -288,3 +289,13 @@ def test_the_program_answers_people_and_programs(market: SmallMarket) -> None:
     missing = run("home", "5")
     assert missing.returncode == Exit.NO_SUCH_OBJECT
     assert "the homes 1 to 4" in missing.stderr
+
+
+@pytest.mark.parametrize(
+    "words", [["trade", "\udcff"], ["price", str(10**22)], ["home", "1", str(10**22)], ["home", str(10**22)]]
+)
+def test_what_can_be_no_name_is_no_such_object(market: SmallMarket, words: list[str]) -> None:
+    """Bytes that are no UTF-8, numbers beyond 64 bits: exit 4, as for every other that is not there."""
+    given = explain._words([*words, "--ledger", str(market.ledger_path)])
+    with pytest.raises(NoSuchObject):
+        explain.explain(given)
