@@ -70,8 +70,8 @@ def open_streams() -> None:
         sys.stdout.reconfigure(errors="replace")
 
 
-def discard_output() -> None:
+def discard_output(number: int = 1) -> None:
     """Let what cannot be written go, so that the interpreter does not complain of it at its end."""
     descriptor = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(descriptor, 1)
+    os.dup2(descriptor, number)
     os.close(descriptor)
