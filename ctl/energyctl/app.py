@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import errno
 import importlib
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from typing import Annotated, Any
@@ -21,6 +22,7 @@ from energymarket.once import discard_output, open_streams
 # typer's vendored click has no public name for "the command line is wrong"; its public children do
 _WRONG_COMMAND_LINE: type[Exception] = typer.BadParameter.__mro__[2]
 
+SOCKET_PATH_BYTES_MAX = 107
 _EPILOG = "--json and --run DIR are understood before and after every verb. Exit codes: energyctl(1)."
 
 
@@ -80,6 +82,7 @@ def _everywhere(
 
 def run(session: Session, words: list[str]) -> int:
     """Run one command line; the answer is the exit code."""
+    _refuse_a_long_path(session)
     app, name, rest = build(words)
     command = typer.main.get_command(app)
     _close_help(command)
@@ -94,6 +97,16 @@ def run(session: Session, words: list[str]) -> int:
             code = answer.exit_code
         return code
     return result if isinstance(result, int) else Exit.OK
+
+
+def _refuse_a_long_path(session: Session) -> None:
+    """A socket's address has room for 107 bytes (unix(7)): no market could listen there."""
+    if session.run is None and not os.environ.get("ENERGY_MARKET_RUN"):
+        return
+    length = len(os.fsencode(session.control))
+    if length > SOCKET_PATH_BYTES_MAX:
+        said = f"{session.control} has {length} bytes, a socket's path at most {SOCKET_PATH_BYTES_MAX}"
+        raise typer.BadParameter(said, param_hint="--run")
 
 
 def _close_help(command: Any) -> None:  # noqa: ANN401 - see _WRONG_COMMAND_LINE

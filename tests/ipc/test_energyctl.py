@@ -158,7 +158,14 @@ def test_an_event_is_raised_listed_and_cleared(market: Suite) -> None:
         (["price", "--last", "0"], 2, "usage"),
         (["prise"], 2, "usage"),
         (["event", "raise", "gas_shortage", "--intensity", "nan"], 2, "bad_intensity"),
+        (["event", "raise", "gas_shortage", "--intensity", "inf"], 2, "bad_intensity"),
+        (["event", "raise", "gas_shortage", "--intensity", "0"], 2, "bad_intensity"),
+        (["event", "raise", "gas_shortage", "--intensity", "100.001"], 2, "bad_intensity"),
         (["event", "raise", "gas_shortage", "--for", "1e3"], 2, "not_a_duration"),
+        (["price", "--explain", "--slot", str(10**22)], 4, "no_such_slot"),
+        (["ledger", "show", str(10**22)], 4, "no_such_slot"),
+        (["homes", str(10**22)], 4, "unknown_home"),
+        (["--run", f"/tmp/{'r' * 95}", "price"], 2, "usage"),
         (["scenario", "show", "nix"], 78, "configuration"),
     ],
 )
@@ -186,6 +193,13 @@ def test_without_a_market_the_words_say_how_to_start_one(tmp_path: Path, words: 
     assert "energyctl up" in done.stderr
 
 
+def test_a_run_directory_may_be_as_long_as_a_socket_allows(tmp_path: Path) -> None:
+    """unix(7): 108 bytes with the NUL; /tmp/r…r/control of 107 bytes is asked, and nobody is there."""
+    suite = suite_at(tmp_path)
+    assert suite.ctl("--run", f"/tmp/{'r' * 94}", "price").returncode == 3
+    assert "107" in suite.ctl("--run", f"/tmp/{'r' * 95}", "price").stderr
+
+
 def test_a_socket_that_a_crash_left_is_no_market(tmp_path: Path) -> None:
     """Nobody listens behind it: exit code 3, like no socket at all."""
     suite = suite_at(tmp_path)
@@ -206,6 +220,9 @@ def test_a_frozen_market_is_named_with_the_way_out(tmp_path: Path) -> None:
                 done = suite.ctl(verb)
                 assert done.returncode == 69
                 assert f"kill -CONT {pid}" in done.stderr
+            version = suite.ctl("version")
+            assert version.returncode == 0
+            assert version.stdout.endswith(", the market does not answer\n")
         finally:
             os.kill(pid, signal.SIGCONT)
         assert suite.ctl("price").returncode == 0

@@ -104,3 +104,35 @@ def test_the_answer_of_a_checker_outlives_its_reader() -> None:
     done = ran(["-c", RUN_ONCE.format("print('bad'); return 5", False)], stdout=writer)
     os.close(writer)
     assert (done.returncode, done.stderr) == (5, "")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["explain", "price", "--ledger"],
+        ["checkd", "--ledger"],
+        ["report", "--out", "/nonexistent/out", "--ledger"],
+        ["ledger_tool", "verify", "--ledger"],
+    ],
+)
+def test_every_program_of_a_verb_keeps_the_promise_of_json(words: list[str]) -> None:
+    """A ledger that is not there: exit 4, told in the form that was asked for."""
+    program, *others = words
+    done = ran(["-m", f"energymarket.{program}", *others, "/nonexistent/ledger.db", "--json"])
+    assert done.returncode == 4
+    assert json.loads(done.stderr)["name"] == "no_such_object"
+
+
+@pytest.mark.needs("root")
+def test_a_closed_door_is_the_missing_permission(tmp_path: Path) -> None:
+    """`energyctl ipc ls` of somebody else's run: 77, in one line."""
+    (tmp_path / "run").mkdir(mode=0o700)
+    code = (
+        "import os, sys, argparse, gettext, locale, re, shutil, energymarket.anchor as anchor\n"
+        "os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
+        f"sys.exit(anchor.main(['list', '--run', {str(tmp_path / 'run')!r}]))\n"
+    )
+    done = ran(["-c", code])
+    assert done.returncode == 77
+    assert done.stderr.startswith("energy-ipc: /")
+    assert done.stderr.endswith(": Permission denied\n")
