@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from energymarket import explain
 from energymarket.audit.ledger_file import LedgerFile
 from energymarket.audit.source import LedgerDamagedError
 from energymarket.daybook import home_reasons, price_reasons, slot_detail, trade_reasons
-from energymarket.exits import Exit, NoSuchObject
+from energymarket.exits import Exit, Failure, NoSuchObject
 from tests.simulation.small_market import START, SmallMarket
 
 LATE = 7
@@ -299,3 +300,24 @@ def test_what_can_be_no_name_is_no_such_object(market: SmallMarket, words: list[
     given = explain._words([*words, "--ledger", str(market.ledger_path)])
     with pytest.raises(NoSuchObject):
         explain.explain(given)
+
+
+def test_a_backup_is_explained_as_the_ledger_in_it(
+    market: SmallMarket, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`explain --ledger FILE` takes what `ledger backup` has made; a damaged or other archive is refused."""
+    backup = tmp_path / "backup.tar"
+    with tarfile.open(backup, "w") as archive:
+        archive.add(market.ledger_path, "market/ledger.db")
+    for path in (market.ledger_path, backup):
+        assert explain.explain(explain._words(["price", str(START + 1), "--ledger", str(path)])) == Exit.OK
+    told = capsys.readouterr().out
+    assert told[: len(told) // 2] == told[len(told) // 2 :]
+    backup.write_bytes(backup.read_bytes()[:5000])
+    with pytest.raises(Failure) as caught:
+        explain.explain(explain._words(["price", "--ledger", str(backup)]))
+    assert caught.value.code is Exit.IO_ERROR
+    with tarfile.open(backup, "w") as archive:
+        archive.add(market.ledger_path, "other")
+    with pytest.raises(NoSuchObject):
+        explain.explain(explain._words(["price", "--ledger", str(backup)]))
