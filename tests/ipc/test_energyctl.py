@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -220,12 +221,52 @@ def test_a_frozen_market_is_named_with_the_way_out(tmp_path: Path) -> None:
                 done = suite.ctl(verb)
                 assert done.returncode == 69
                 assert f"kill -CONT {pid}" in done.stderr
+            doctor = suite.ctl("doctor", "--json")
+            assert doctor.returncode == 5
+            looks = {each["what"]: each for each in json.loads(doctor.stdout)["found"]}
+            assert not looks["market"]["good"]
+            assert f"kill -CONT {pid}" in looks["market"]["helps"]
             version = suite.ctl("version")
             assert version.returncode == 0
             assert version.stdout.endswith(", the market does not answer\n")
         finally:
             os.kill(pid, signal.SIGCONT)
         assert suite.ctl("price").returncode == 0
+        looks = json.loads(suite.ctl("doctor", "--json").stdout)["found"]
+        assert next(each for each in looks if each["what"] == "market")["good"]
+
+
+def test_a_killed_run_is_bad_news_and_none_at_all_is_not(tmp_path: Path) -> None:
+    """`doctor` exits with 5 and the way out where `up` was killed, with 0 where nobody began."""
+    suite = suite_at(tmp_path)
+    none = next(
+        row for row in json.loads(suite.ctl("doctor", "--json").stdout)["found"] if row["what"] == "market"
+    )
+    assert none["good"]
+    with suite.running() as up:
+        pids = suite.processes()
+        up.kill()
+        up.wait(30)
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        suite.wait_until_alone()
+        done = suite.ctl("doctor", "--json")
+    assert done.returncode == 5
+    killed = next(row for row in json.loads(done.stdout)["found"] if row["what"] == "market")
+    assert not killed["good"]
+    assert "energyctl ipc clean" in killed["helps"]
+
+
+@pytest.mark.skipif(Path("/run/systemd/system").is_dir(), reason="it is for machines without systemd")
+def test_logs_without_systemd_point_to_the_log_of_up(tmp_path: Path) -> None:
+    """Not journalctl's own words for a journal that has nothing of the suite."""
+    suite = suite_at(tmp_path)
+    suite.run.mkdir()
+    (suite.run / "up.log").touch()
+    found = failure(suite.ctl("logs", "--json"))
+    assert (found["code"], found["name"]) == (1, "no_journal")
+    assert str(suite.run / "up.log") in found["hint"]
 
 
 def test_a_frozen_weather_makes_the_status_degraded(tmp_path: Path) -> None:
