@@ -16,10 +16,13 @@ from energyctl import verbs
 from energyctl.exits import Exit, ProblemError
 from energyctl.render import Answer, show, show_problem
 from energyctl.session import Session
+from energymarket.exits import exit_of
+from energymarket.once import discard_output, open_streams
 
 # typer's vendored click has no public name for "the command line is wrong"; its public children do
 _WRONG_COMMAND_LINE: type[Exception] = typer.BadParameter.__mro__[2]
 
+SOCKET_PATH_BYTES_MAX = 107
 _EPILOG = "--json and --run DIR are understood before and after every verb. Exit codes: energyctl(1)."
 
 
@@ -79,6 +82,7 @@ def _everywhere(
 
 def run(session: Session, words: list[str]) -> int:
     """Run one command line; the answer is the exit code."""
+    _refuse_a_long_path(session)
     app, name, rest = build(words)
     command = typer.main.get_command(app)
     _close_help(command)
@@ -95,6 +99,16 @@ def run(session: Session, words: list[str]) -> int:
     return result if isinstance(result, int) else Exit.OK
 
 
+def _refuse_a_long_path(session: Session) -> None:
+    """A socket's address has room for 107 bytes (unix(7)): no market could listen there."""
+    if session.run is None and not os.environ.get("ENERGY_MARKET_RUN"):
+        return
+    length = len(os.fsencode(session.control))
+    if length > SOCKET_PATH_BYTES_MAX:
+        said = f"{session.control} has {length} bytes, a socket's path at most {SOCKET_PATH_BYTES_MAX}"
+        raise typer.BadParameter(said, param_hint="--run")
+
+
 def _close_help(command: Any) -> None:  # noqa: ANN401 - see _WRONG_COMMAND_LINE
     """Say at the end of every help what holds everywhere."""
     command.epilog = _EPILOG
@@ -104,27 +118,39 @@ def _close_help(command: Any) -> None:  # noqa: ANN401 - see _WRONG_COMMAND_LINE
 
 def main() -> int:
     """Entry of the console script."""
+    open_streams()
     session, words = hoist(sys.argv[1:])
     try:
         return int(run(session, words))
     except ProblemError as problem:
-        show_problem(problem, as_json=session.as_json)
+        _tell(problem, session)
         return int(problem.exit_code)
     except _WRONG_COMMAND_LINE as error:
         if type(error).__name__ == "NoArgsIsHelpError" and not session.as_json:
             sys.stderr.write(f"{error}\n")
             return Exit.USAGE
-        show_problem(_usage(error, words), as_json=session.as_json)
+        _tell(_usage(error, words), session)
         return verbs.USAGE_CODES.get(words[0] if words else "", Exit.USAGE)
     except (typer.Abort, KeyboardInterrupt):
         return Exit.INTERRUPTED
     except BrokenPipeError:
         # The reader has seen enough (`energyctl watch | head`); the interpreter must not complain at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        discard_output()
         return Exit.OK
     except OSError as error:
-        show_problem(_trouble(error), as_json=session.as_json)
-        return Exit.IO_ERROR
+        # What is still in a buffer cannot be written either: without this the interpreter's end is 120.
+        discard_output()
+        trouble = _trouble(error)
+        _tell(trouble, session)
+        return int(trouble.exit_code)
+
+
+def _tell(problem: ProblemError, session: Session) -> None:
+    """Say it on stderr; where that cannot be written, the exit code alone says it."""
+    try:
+        show_problem(problem, as_json=session.as_json)
+    except OSError:
+        discard_output(2)
 
 
 def _trouble(error: OSError) -> ProblemError:
@@ -133,7 +159,9 @@ def _trouble(error: OSError) -> ProblemError:
     hint = (
         "is the disk full?  df -h" if error.errno == errno.ENOSPC else "see what is there, and who may use it"
     )
-    return ProblemError(Exit.IO_ERROR, "io_error", f"{error.strerror or error}{where}", hint=hint)
+    code = exit_of(error)
+    name = "permission_denied" if code is Exit.PERMISSION else "io_error"
+    return ProblemError(code, name, f"{error.strerror or error}{where}", hint=hint)
 
 
 def _usage(error: Exception, words: Sequence[str]) -> ProblemError:

@@ -13,6 +13,7 @@ from energymarket.wire.messages import CONTROL
 
 TIMEOUT_S: Final = 5.0  # reads are answered from a snapshot: a market that needs longer hangs
 
+I64_MAX: Final = (1 << 63) - 1
 _CODES: Final = {
     "NoSuchSlot": Exit.NO_SUCH_OBJECT,
     "NoSuchKind": Exit.NO_SUCH_OBJECT,
@@ -134,6 +135,14 @@ def _refused(error: client.VarlinkError) -> ProblemError:
         "MethodNotFound": ("", "varlink's own: energyctl call org.varlink.service.GetInfo"),
     }.get(short, ("; ".join(f"{name} {value}" for name, value in given.items()), ""))
     return ProblemError(code, _snake(short), said, why, hint)
+
+
+def check_slot(slot: int | None) -> None:
+    """A number beyond 64 bits is no slot, and the market would not read it."""
+    if slot is not None and abs(slot) > I64_MAX:
+        raise ProblemError(
+            Exit.NO_SUCH_OBJECT, "no_such_slot", f"there is no slot {slot}", hint="energyctl price --last 5"
+        )
 
 
 def _reload_refused(problems: list[str]) -> RefusedError:

@@ -103,7 +103,7 @@ def collect(here: Session, moment: str, lines: int) -> Report:
     report.try_to_add("units.txt", _units)
     report.try_to_add("journal.txt", lambda: _journal(here, lines))
     report.try_to_add("up.log", lambda: _tail(here.run_dir / record.LOG, lines))
-    report.try_to_add("doctor.json", lambda: _json(_doctor()))
+    report.try_to_add("doctor.json", lambda: _json(_doctor(found)))
     report.try_to_add("ipc.json", lambda: _ipc(here))
     report.try_to_add("ledger.json", lambda: _ledger(here, found, kept))
     _configuration(report, kept)
@@ -198,10 +198,10 @@ def _text(path: Path) -> str:
     return path.read_text(encoding="utf-8", errors="replace")
 
 
-def _doctor() -> object:
-    from energyctl.verbs.doctor import doctor
+def _doctor(found: standing.Standing) -> object:
+    from energyctl.verbs.doctor import examine
 
-    return doctor().data
+    return examine(found, user=False).data
 
 
 def _ipc(here: Session) -> str:

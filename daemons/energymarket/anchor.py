@@ -11,12 +11,14 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from energymarket import once
 from energymarket.exits import Exit, Failure
 from energymarket.transport import resources
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+PROGRAM: Final = "energy-ipc"
 _COLUMNS: Final = ("kind", "key", "id", "state", "bytes", "messages", "value", "attached", "owner", "mode")
 
 
@@ -68,7 +70,7 @@ def _render(rows: list[dict[str, Any]], *, as_json: bool) -> str:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser("energy-ipc", description=__doc__)
+    parser = argparse.ArgumentParser(PROGRAM, description=__doc__)
     parser.add_argument("verb", choices=tuple(_VERBS), help="what to do with the objects of the run")
     parser.add_argument("--run", type=Path, required=True, metavar="DIR", help="the runtime directory")
     parser.add_argument("--json", action="store_true", help="answer as JSON")
@@ -81,13 +83,12 @@ def _parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb; the answer is an exit code."""
     words = _parser().parse_args(arguments)
-    try:
-        answer = _render(_VERBS[words.verb](words), as_json=words.json)
-    except Failure as failure:
-        sys.stderr.write(f"energy-ipc: {failure}\n")
-        return failure.code
-    sys.stdout.write(answer + "\n")
-    return Exit.OK
+
+    def act() -> int:
+        sys.stdout.write(_render(_VERBS[words.verb](words), as_json=words.json) + "\n")
+        return Exit.OK
+
+    return once.run(PROGRAM, act, as_json=words.json)
 
 
 if __name__ == "__main__":

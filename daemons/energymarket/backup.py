@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from energymarket.archive.making import Origin, back_up
 from energymarket.archive.progress import shown
-from energymarket.exits import Exit, Failure, NoSuchObject
+from energymarket.exits import Exit, NoSuchObject
 from energymarket.runtime import service
 from energymarket.runtime.clock import wall_ns
 
@@ -102,17 +102,7 @@ def make(words: argparse.Namespace, stop: service.StopFlag) -> int:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Make one backup; the answer is an exit code."""
     words = _words(arguments)
-
-    def serve(stop: service.StopFlag) -> int:
-        try:
-            return make(words, stop)
-        except Failure as failure:
-            if not words.json:
-                raise
-            sys.stderr.write(json.dumps(failure.document()) + "\n")
-            return failure.code
-
-    return service.run(PROGRAM, serve)
+    return service.run_once(PROGRAM, lambda stop: make(words, stop), as_json=words.json)
 
 
 if __name__ == "__main__":

@@ -204,7 +204,7 @@ def main() -> int:
     words = _words(None)
     if words.watch:
         return service.run(PROGRAM, lambda stop: Watcher(words, stop).run())
-    return service.run(PROGRAM, lambda _stop: check_once(words))
+    return service.run_once(PROGRAM, lambda _stop: check_once(words), as_json=words.json)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ shell shows it. A unit never restarts a program that ended with 78 (configuratio
 
 from __future__ import annotations
 
+import errno
 from enum import IntEnum
 
 
@@ -49,6 +50,20 @@ _MEANINGS = {
     Exit.CONFIGURATION: "the configuration or the scenario is wrong; a restart would change nothing",
     Exit.INTERRUPTED: "interrupted from the keyboard",
 }
+
+
+# What an administrator can do about it differs, so these have codes of their own.
+_OF_ERRNO = {
+    errno.EACCES: Exit.PERMISSION,
+    errno.EPERM: Exit.PERMISSION,
+    errno.EAGAIN: Exit.TRY_AGAIN,
+    errno.EADDRINUSE: Exit.SECOND_INSTANCE,
+}
+
+
+def exit_of(error: OSError) -> Exit:
+    """The exit code of a failed system call that nobody expected."""
+    return _OF_ERRNO.get(error.errno or 0, Exit.IO_ERROR)
 
 
 class Plugin(IntEnum):

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from energymarket.scenario.compiled import Compiled
 
 PROGRAM: Final = "energy-explain"
+I64_MAX: Final = (1 << 63) - 1
 
 
 def _words(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -60,10 +61,15 @@ def explain(given: argparse.Namespace) -> int:
 def _reasons(
     ledger: LedgerFile | LiveLedger, given: argparse.Namespace, compiled: Compiled | None
 ) -> list[dict[str, Any]]:
+    slot = getattr(given, "slot", None)
+    if slot is not None and slot > I64_MAX:
+        raise NoSuchObject(f"there is no slot {slot}")
     match given.thing:
         case "price":
             return [price_reasons.reasons(ledger, given.slot, compiled)]
         case "trade":
+            if not given.name.isprintable():  # nor are bytes that are no UTF-8
+                raise NoSuchObject(f"there is no order and no batch {given.name!a}")
             return trade_reasons.reasons(ledger, given.name, compiled)
         case _:
             homes = ledger.facts().homes
@@ -85,7 +91,7 @@ def _policy(ledger: LedgerFile | LiveLedger, home: int, compiled: Compiled | Non
 def main() -> int:
     """Explain; the answer is an exit code."""
     given = _words(None)
-    return service.run(PROGRAM, lambda _stop: explain(given))
+    return service.run_once(PROGRAM, lambda _stop: explain(given), as_json=given.json)
 
 
 if __name__ == "__main__":

@@ -143,7 +143,7 @@ def main() -> int:
     """Run the tool; the answer is an exit code."""
     given = _words(None)
     verb = verify if given.verb == "verify" else export
-    return service.run(PROGRAM, lambda _stop: verb(given))
+    return service.run_once(PROGRAM, lambda _stop: verb(given), as_json=given.json)
 
 
 if __name__ == "__main__":

@@ -128,7 +128,7 @@ def _answer(
 def main() -> int:
     """Write the report; the answer is an exit code."""
     given = _words(None)
-    return service.run(PROGRAM, lambda _stop: report(given))
+    return service.run_once(PROGRAM, lambda _stop: report(given), as_json=given.json)
 
 
 if __name__ == "__main__":

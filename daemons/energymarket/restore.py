@@ -17,7 +17,7 @@ from energymarket.archive.manifest import HOMES, MARKET, SCENARIO
 from energymarket.archive.places import Owner
 from energymarket.archive.progress import shown
 from energymarket.archive.restoring import Order, Restored, restore
-from energymarket.exits import ConfigError, Exit, Failure
+from energymarket.exits import ConfigError, Exit
 from energymarket.runtime import service
 from energymarket.runtime.clock import wall_ns
 
@@ -116,17 +116,7 @@ def _lines(words: argparse.Namespace, done: Restored) -> list[str]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Restore one backup; the answer is an exit code."""
     words = _words(arguments)
-
-    def serve(_stop: service.StopFlag) -> int:
-        try:
-            return put_back(words)
-        except Failure as failure:
-            if not words.json:
-                raise
-            sys.stderr.write(json.dumps(failure.document()) + "\n")
-            return failure.code
-
-    return service.run(PROGRAM, serve)
+    return service.run_once(PROGRAM, lambda _stop: put_back(words), as_json=words.json)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -171,7 +172,14 @@ def test_an_event_is_raised_listed_and_cleared(market: Suite) -> None:
         (["up", "--speed", "0"], 2, "usage"),
         (["wait", "ready", "--timeout", "nan"], 2, "usage"),
         (["event", "raise", "gas_shortage", "--intensity", "nan"], 2, "bad_intensity"),
+        (["event", "raise", "gas_shortage", "--intensity", "inf"], 2, "bad_intensity"),
+        (["event", "raise", "gas_shortage", "--intensity", "0"], 2, "bad_intensity"),
+        (["event", "raise", "gas_shortage", "--intensity", "100.001"], 2, "bad_intensity"),
         (["event", "raise", "gas_shortage", "--for", "1e3"], 2, "not_a_duration"),
+        (["price", "--explain", "--slot", str(10**22)], 4, "no_such_slot"),
+        (["ledger", "show", str(10**22)], 4, "no_such_slot"),
+        (["homes", str(10**22)], 4, "unknown_home"),
+        (["--run", f"/tmp/{'r' * 95}", "price"], 2, "usage"),
         (["scenario", "show", "nix"], 78, "configuration"),
     ],
 )
@@ -199,6 +207,13 @@ def test_without_a_market_the_words_say_how_to_start_one(tmp_path: Path, words: 
     assert "energyctl up" in done.stderr
 
 
+def test_a_run_directory_may_be_as_long_as_a_socket_allows(tmp_path: Path) -> None:
+    """unix(7): 108 bytes with the NUL; /tmp/r…r/control of 107 bytes is asked, and nobody is there."""
+    suite = suite_at(tmp_path)
+    assert suite.ctl("--run", f"/tmp/{'r' * 94}", "price").returncode == 3
+    assert "107" in suite.ctl("--run", f"/tmp/{'r' * 95}", "price").stderr
+
+
 def test_a_socket_that_a_crash_left_is_no_market(tmp_path: Path) -> None:
     """Nobody listens behind it: exit code 3, like no socket at all."""
     suite = suite_at(tmp_path)
@@ -219,9 +234,52 @@ def test_a_frozen_market_is_named_with_the_way_out(tmp_path: Path) -> None:
                 done = suite.ctl(verb)
                 assert done.returncode == 69
                 assert f"kill -CONT {pid}" in done.stderr
+            doctor = suite.ctl("doctor", "--json")
+            assert doctor.returncode == 5
+            looks = {each["what"]: each for each in json.loads(doctor.stdout)["found"]}
+            assert not looks["market"]["good"]
+            assert f"kill -CONT {pid}" in looks["market"]["helps"]
+            version = suite.ctl("version")
+            assert version.returncode == 0
+            assert version.stdout.endswith(", the market does not answer\n")
         finally:
             os.kill(pid, signal.SIGCONT)
         assert suite.ctl("price").returncode == 0
+        looks = json.loads(suite.ctl("doctor", "--json").stdout)["found"]
+        assert next(each for each in looks if each["what"] == "market")["good"]
+
+
+def test_a_killed_run_is_bad_news_and_none_at_all_is_not(tmp_path: Path) -> None:
+    """`doctor` exits with 5 and the way out where `up` was killed, with 0 where nobody began."""
+    suite = suite_at(tmp_path)
+    none = next(
+        row for row in json.loads(suite.ctl("doctor", "--json").stdout)["found"] if row["what"] == "market"
+    )
+    assert none["good"]
+    with suite.running() as up:
+        pids = suite.processes()
+        up.kill()
+        up.wait(30)
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        suite.wait_until_alone()
+        done = suite.ctl("doctor", "--json")
+    assert done.returncode == 5
+    killed = next(row for row in json.loads(done.stdout)["found"] if row["what"] == "market")
+    assert not killed["good"]
+    assert "energyctl ipc clean" in killed["helps"]
+
+
+@pytest.mark.skipif(Path("/run/systemd/system").is_dir(), reason="it is for machines without systemd")
+def test_logs_without_systemd_point_to_the_log_of_up(tmp_path: Path) -> None:
+    """Not journalctl's own words for a journal that has nothing of the suite."""
+    suite = suite_at(tmp_path)
+    suite.run.mkdir()
+    (suite.run / "up.log").touch()
+    found = failure(suite.ctl("logs", "--json"))
+    assert (found["code"], found["name"]) == (1, "no_journal")
+    assert str(suite.run / "up.log") in found["hint"]
 
 
 def test_a_frozen_weather_makes_the_status_degraded(tmp_path: Path) -> None:

@@ -317,15 +317,15 @@ complete -c energyctl -n '__energyctl_argument \'explain\' 0' -a trade -d 'What 
 complete -c energyctl -n '__energyctl_argument \'explain\' 0' -a home -d 'What a home metered, gave, got, sold and bought in a slot, the money of each part, and why'
 
 complete -c energyctl -n '__energyctl_at \'explain price\'' -l state -x -a '(__fish_complete_directories (__energyctl_value))' -d 'A state directory, for a market that does not run'
-complete -c energyctl -n '__energyctl_at \'explain price\'' -l ledger -r -F -d 'A ledger file, for example a backup'
+complete -c energyctl -n '__energyctl_at \'explain price\'' -l ledger -r -F -d 'A ledger.db, or a backup (.tar)'
 complete -c energyctl -n '__energyctl_at \'explain price\'' -l compiled -x -a '(__fish_complete_directories (__energyctl_value))' -d 'The compiled scenario: local times, names, policies'
 
 complete -c energyctl -n '__energyctl_at \'explain trade\'' -l state -x -a '(__fish_complete_directories (__energyctl_value))' -d 'A state directory, for a market that does not run'
-complete -c energyctl -n '__energyctl_at \'explain trade\'' -l ledger -r -F -d 'A ledger file, for example a backup'
+complete -c energyctl -n '__energyctl_at \'explain trade\'' -l ledger -r -F -d 'A ledger.db, or a backup (.tar)'
 complete -c energyctl -n '__energyctl_at \'explain trade\'' -l compiled -x -a '(__fish_complete_directories (__energyctl_value))' -d 'The compiled scenario: local times, names, policies'
 
 complete -c energyctl -n '__energyctl_at \'explain home\'' -l state -x -a '(__fish_complete_directories (__energyctl_value))' -d 'A state directory, for a market that does not run'
-complete -c energyctl -n '__energyctl_at \'explain home\'' -l ledger -r -F -d 'A ledger file, for example a backup'
+complete -c energyctl -n '__energyctl_at \'explain home\'' -l ledger -r -F -d 'A ledger.db, or a backup (.tar)'
 complete -c energyctl -n '__energyctl_at \'explain home\'' -l compiled -x -a '(__fish_complete_directories (__energyctl_value))' -d 'The compiled scenario: local times, names, policies'
 complete -c energyctl -n '__energyctl_argument \'explain home\' 0' -a '(__energyctl_ask homes)'
 

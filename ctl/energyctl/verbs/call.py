@@ -44,7 +44,8 @@ def call(
 def _parameters(text: str) -> dict[str, Any]:
     try:
         given = json.loads(text)
-    except ValueError as error:
+        json.dumps(given, allow_nan=False)  # 1e999 is infinite
+    except (ValueError, RecursionError) as error:
         raise ProblemError(
             Exit.USAGE,
             "bad_parameters",

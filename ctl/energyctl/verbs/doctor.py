@@ -12,11 +12,12 @@ from typing import Annotated, NamedTuple
 
 import typer
 
-from energyctl import systemd
+from energyctl import standing, systemd
 from energyctl.exits import Exit
-from energyctl.keeper import Keeper, configuration, means_users
+from energyctl.keeper import TARGET, Keeper, configuration, means_users
 from energyctl.render import Answer, Table
-from energyctl.session import SYSTEM_RUN
+from energyctl.session import SYSTEM_RUN, session
+from energyctl.up import proc
 from energyctl.verbs.reset import state_of
 from energyctl.verbs.start import USER
 
@@ -38,14 +39,19 @@ def register(app: typer.Typer) -> None:
     app.command("doctor")(doctor)
 
 
-def doctor(*, user: Annotated[bool, USER] = False) -> Answer:
+def doctor(ctx: typer.Context, *, user: Annotated[bool, USER] = False) -> Answer:
     """Look at everything that the suite needs; exit code 5 if something is wrong.
 
-    Units, configuration, rights, disk and Python; beside what is bad stands the command that helps.
+    Units, configuration, rights, disk, Python and market; beside what is bad stands what helps.
     """
+    return examine(standing.look(session(ctx).of(user=user)), user=user)
+
+
+def examine(market: standing.Standing, *, user: bool) -> Answer:
+    """The looks at the machine, and how the market stands."""
     user = means_users(user=user)
     found = [*_units(user=user), *_configuration(user=user), *(_linger() if user else _rights())]
-    found += [*_disk(state_of(user=user)), *_python()]
+    found += [*_disk(state_of(user=user)), *_python(), *_market(market)]
     rows = [("ok" if each.good else "BAD", each.what, each.seen, each.helps) for each in found]
     data = {"type": "doctor", "ok": all(each.good for each in found), "found": [f._asdict() for f in found]}
     code = Exit.OK if data["ok"] else Exit.DEGRADED
@@ -123,6 +129,24 @@ def _disk(state: Path) -> Iterator[Found]:
     yield Found(
         "disk", good=good, seen=f"{free >> 20} MiB free for {state}", helps="" if good else "make room"
     )
+
+
+def _market(found: standing.Standing) -> Iterator[Found]:
+    """As `status` sees it. That none runs is bad where one was begun and not stopped."""
+    if found.status is not None:
+        stuck = [row for row in found.process_rows() if row["state"] != "running"]
+        for row in stuck:
+            seen = f"process {row['pid']} is {row['state']}"
+            yield Found(row["name"], good=False, seen=seen, helps="energyctl status")
+        state = str(found.status.get("state", "running"))
+        good = state != "degraded"
+        yield Found("market", good=good, seen=state, helps="" if good else "energyctl status")
+    elif (problem := found.problem) is not None:
+        begun = any(unit.name == TARGET and unit.state == "active" for unit in found.units)
+        begun |= proc.read(found.run_dir) is not None
+        stopped = problem.exit_code is Exit.NOT_RUNNING and not begun
+        good = stopped or problem.exit_code is Exit.TRY_AGAIN
+        yield Found("market", good=good, seen=f"{problem.message}: {problem.why}", helps=problem.hint)
 
 
 def _python() -> Iterator[Found]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -13,7 +14,7 @@ from energyctl.quantities import duration_slots, event, span
 from energyctl.render import Answer, Block
 from energyctl.session import Session, session
 
-_INTENSITY_MAX = 1000.0  # of an event; the market refuses more than its own bound, with its own words
+_PERMILLE_MIN, _PERMILLE_MAX = 1, 100_000  # what an event's record holds
 
 
 def register(app: typer.Typer) -> None:
@@ -61,9 +62,13 @@ def raise_event(
 
     Events of a kind add. What is left of it in the price afterwards fades: energyctl price --explain.
     """
-    if not 0.0 <= intensity <= _INTENSITY_MAX:
+    permille = round(intensity * 1000) if math.isfinite(intensity) else 0
+    if not _PERMILLE_MIN <= permille <= _PERMILLE_MAX:
         raise ProblemError(
-            Exit.USAGE, "bad_intensity", f"intensity {intensity:g} is not within 0 and {_INTENSITY_MAX:g}"
+            Exit.USAGE,
+            "bad_intensity",
+            f"intensity {intensity:g} is not within {_PERMILLE_MIN / 1000:g} and {_PERMILLE_MAX / 1000:g}",
+            hint="energyctl event clear ends an event",
         )
     here = session(ctx)
     slots, words = None, ""
@@ -71,7 +76,7 @@ def raise_event(
         slot_s = _slot_s(here)
         slots = duration_slots(lasting, slot_s)
         words = f" ({slots} slots, {span(slots * slot_s)} of market time)"
-    wanted = {"kind": kind, "intensity_permille": round(intensity * 1000), "slots": slots}
+    wanted = {"kind": kind, "intensity_permille": permille, "slots": slots}
     raised = ask(here, "Raise", wanted)["event"]
     text = f"raised: {event(raised)}, from slot {raised['from_slot']}{words}"
     return Answer({"type": "event", **raised}, (text, "see its effect: energyctl price --explain"))

@@ -13,7 +13,7 @@ from energyctl.programs import run_program
 from energyctl.session import Session, session
 
 _STATE = typer.Option("--state", metavar="DIR", help="A state directory, for a market that does not run.")
-_LEDGER = typer.Option("--ledger", metavar="FILE", help="A ledger file, for example a backup.")
+_LEDGER = typer.Option("--ledger", metavar="FILE", help="A ledger.db, or a backup (.tar).")
 _COMPILED = typer.Option(
     "--compiled", metavar="DIR", help="The compiled scenario: local times, names, policies."
 )

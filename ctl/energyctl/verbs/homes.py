@@ -6,7 +6,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from energyctl.asking import ask
+from energyctl.asking import I64_MAX, ask
 from energyctl.exits import Exit, ProblemError
 from energyctl.quantities import kwh, money
 from energyctl.render import Answer, Table, number
@@ -38,7 +38,9 @@ def homes(
     Net is what the meter counted out of the home less what it counted in. Imbalance is net less what was
     given, received, sold and bought: below zero the home was short and pays the import price.
     """
-    wanted = {"first": first, "count": count} if home is None else {"first": home, "count": 1}
+    wanted = {"first": first, "count": count}
+    if home is not None:
+        wanted = {"first": min(home, I64_MAX), "count": 1}
     reply = ask(session(ctx), "Homes", wanted)
     rows = reply["homes"]
     if home is not None:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from energyctl.asking import ask
+from energyctl.asking import ask, check_slot
 from energyctl.exits import Exit
 from energyctl.ledger_place import listens, words_for
 from energyctl.programs import run_program
@@ -53,6 +53,7 @@ def show(
     count: Annotated[int, typer.Option("--count", min=1, metavar="N", help="At most so many homes.")] = 20,
 ) -> Answer:
     """Show one slot of the ledger, row by row."""
+    check_slot(slot)
     reply: dict[str, Any] = ask(session(ctx), "Ledger", {"slot": slot, "first": first, "count": count})[
         "ledger"
     ]

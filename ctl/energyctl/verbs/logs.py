@@ -10,6 +10,8 @@ import typer
 from energyctl import systemd
 from energyctl.exits import Exit, ProblemError
 from energyctl.keeper import means_users
+from energyctl.session import Session, session
+from energyctl.up import record
 from energyctl.verbs.start import USER
 
 
@@ -19,6 +21,7 @@ def register(app: typer.Typer) -> None:
 
 
 def logs(
+    ctx: typer.Context,
     unit: Annotated[
         str | None,
         typer.Option("--unit", "-u", metavar="UNIT", help="Only this unit, for example energy-market."),
@@ -42,6 +45,8 @@ def logs(
     user: Annotated[bool, USER] = False,
 ) -> None:
     """Show the journal of the suite's units: all of them, one unit, or what concerns one home."""
+    if not systemd.is_booted():
+        raise _no_journal("systemd does not run here", session(ctx))
     words = ["journalctl", f"--lines={lines}", *(["--follow"] if follow else ["--no-pager"])]
     words += ["--catalog"] if explain else []
     user = means_users(user=user)
@@ -53,9 +58,12 @@ def logs(
     try:
         os.execvp(words[0], words)  # noqa: S606 - no shell: the journal's own program takes our place
     except OSError as error:
-        raise ProblemError(
-            Exit.FAILED,
-            "no_journal",
-            f"journalctl cannot be started: {error.strerror}",
-            hint="without systemd, the log of `energyctl up --detach` is up.log in the run directory",
-        ) from error
+        raise _no_journal(f"journalctl cannot be started: {error.strerror}", session(ctx)) from error
+
+
+def _no_journal(why: str, here: Session) -> ProblemError:
+    log = here.run_dir / record.LOG
+    hint = "`energyctl up` says all on its own stderr; with --detach in up.log of its run directory"
+    if log.exists():
+        hint = f"the log of the market here is {log}"
+    return ProblemError(Exit.FAILED, "no_journal", "there is no journal of the suite", why, hint)

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from energyctl.asking import ask
+from energyctl.asking import ask, check_slot
 from energyctl.exits import Exit, ProblemError
 from energyctl.quantities import clock, eur_per_kwh, price
 from energyctl.render import Answer, Block, Table, number
@@ -44,6 +44,7 @@ def show_price(
             "--slot says which slot to explain",
             hint="energyctl price --explain --slot N",
         )
+    check_slot(slot)
     if not explain:
         reply = ask(session(ctx), "Price", {"last": last})
         return _rows(reply) if last else _now(reply)

@@ -22,9 +22,15 @@ def register(app: typer.Typer) -> None:
 def version(ctx: typer.Context) -> Answer:
     """Show the versions of energyctl, Python, and the running market; say if they differ."""
     ours = own_version()
-    market = _market_version(session(ctx))
-    data = {"type": "version", "energyctl": ours, "python": platform.python_version(), "market": market}
-    running = f"market {market}" if market else "no market running"
+    market, problem = _market_version(session(ctx))
+    data = {
+        "type": "version",
+        "energyctl": ours,
+        "python": platform.python_version(),
+        "market": market,
+        "problem": problem,
+    }
+    running = f"market {market}" if market else problem
     differ = () if market in {None, ours} else ("they differ: restart the market after an upgrade",)
     return Answer(data, (f"energyctl {ours}, Python {platform.python_version()}, {running}", *differ))
 
@@ -39,8 +45,9 @@ def own_version() -> str:
         return "unknown (not installed)"
 
 
-def _market_version(here: Session) -> str | None:
+def _market_version(here: Session) -> tuple[str | None, str | None]:
+    """The market's version, or why it does not say it."""
     try:
-        return str(ask(here, "org.varlink.service.GetInfo", timeout_s=1.0).get("version"))
-    except ProblemError:
-        return None
+        return str(ask(here, "org.varlink.service.GetInfo", timeout_s=1.0).get("version")), None
+    except ProblemError as problem:
+        return None, problem.message

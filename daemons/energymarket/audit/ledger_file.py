@@ -6,7 +6,9 @@ import fcntl
 import os
 import shutil
 import sqlite3
+import tarfile
 import tempfile
+import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -43,6 +45,7 @@ _ORDER: Final = (
 _STRETCH: Final = (("day", int), ("last_slot", int), ("body", bytes), ("digest", bytes))
 _CHECKPOINT: Final = (("slot", int), ("body", bytes), ("digest", bytes))
 _META: Final = (("key", str), ("value", str))
+_IN_BACKUP: Final = "market/ledger.db"
 _FREE_SHARE: Final = 2  # the copy may take at most half of what is free
 
 
@@ -59,9 +62,9 @@ def copy_into(directory: Path, path: Path) -> Path:
     """Copy a ledger with its write-ahead log. Raises Failure if there is none, or a market has it open."""
     if not path.is_file():
         raise NoSuchObject(f"{path}: no ledger here", "--ledger names the file, --state its state")
-    size = path.stat().st_size
-    if size * _FREE_SHARE > shutil.disk_usage(directory).free:
-        raise Failure(f"no room for a copy of {path} ({size} bytes)", "set TMPDIR", Exit.IO_ERROR)
+    if tarfile.is_tarfile(path):
+        return _unpacked(directory, path)
+    _check_room(directory, path, path.stat().st_size)
     lock = _locked_out(path)
     try:
         for name in (path.name, f"{path.name}-wal"):
@@ -71,6 +74,30 @@ def copy_into(directory: Path, path: Path) -> Path:
         if lock is not None:
             os.close(lock)
     return directory / path.name
+
+
+def _unpacked(directory: Path, path: Path) -> Path:
+    """The ledger of a backup (`energyctl ledger backup`), which nobody writes."""
+    try:
+        with tarfile.open(path) as archive:
+            member = archive.getmember(_IN_BACKUP)
+            source = archive.extractfile(member)
+            if source is None:
+                raise NoSuchObject(f"{path}: {_IN_BACKUP} in it is no file", "it is no backup of a market")
+            _check_room(directory, path, member.size)
+            copy = directory / "ledger.db"
+            with source, copy.open("wb") as file:
+                shutil.copyfileobj(source, file)
+    except KeyError:
+        raise NoSuchObject(f"{path}: no {_IN_BACKUP} in it", "it is no backup of a market") from None
+    except (tarfile.TarError, EOFError, zlib.error) as error:
+        raise Failure(f"{path}: {error}", "take another backup", Exit.IO_ERROR) from error
+    return copy
+
+
+def _check_room(directory: Path, path: Path, size: int) -> None:
+    if size * _FREE_SHARE > shutil.disk_usage(directory).free:
+        raise Failure(f"no room for a copy of {path} ({size} bytes)", "set TMPDIR", Exit.IO_ERROR)
 
 
 def _locked_out(path: Path) -> int | None:

@@ -23,7 +23,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     where.add_argument(
         "--run", type=Path, metavar="DIR", help="the ledger of the market that runs in this run directory"
     )
-    where.add_argument("--ledger", type=Path, metavar="FILE", help="the ledger of a market that does not run")
+    where.add_argument(
+        "--ledger", type=Path, metavar="FILE", help="the ledger.db of a market that does not run, or a backup"
+    )
     where.add_argument(
         "--state",
         type=Path,

@@ -8,7 +8,6 @@
 
 from __future__ import annotations
 
-import errno
 import faulthandler
 import logging
 import os
@@ -19,7 +18,8 @@ from contextlib import ExitStack
 from types import FrameType, TracebackType
 from typing import Final, Self
 
-from energymarket.exits import Exit, Failure
+from energymarket import once
+from energymarket.exits import Exit, Failure, exit_of
 from energymarket.runtime import clock
 from energymarket.runtime import log as logs
 from energymarket.runtime.occasions import Occasion
@@ -29,13 +29,6 @@ log = logging.getLogger(__name__)
 _STOPPING: Final = (signal.SIGTERM, signal.SIGINT)
 # Their default action is death. Who has a use for them (the doorbell) takes them over.
 _STRAY: Final = (signal.SIGUSR1, signal.SIGUSR2)
-# What an administrator can do about it differs, so these have codes of their own.
-_CODES: Final = {
-    errno.EACCES: Exit.PERMISSION,
-    errno.EPERM: Exit.PERMISSION,
-    errno.EAGAIN: Exit.TRY_AGAIN,
-    errno.EADDRINUSE: Exit.SECOND_INSTANCE,
-}
 
 
 class Flag:
@@ -166,9 +159,13 @@ def _ordered(serve: Callable[[StopFlag], int | None], stop: StopFlag) -> int | N
             signal.signal(number, signal.SIG_IGN)
 
 
-def exit_of(error: OSError) -> Exit:
-    """The exit code of a failed system call that nobody expected."""
-    return _CODES.get(error.errno or 0, Exit.IO_ERROR)
+def run_once(program: str, act: Callable[[StopFlag], int], *, as_json: bool) -> int:
+    """Run a program that answers once: as `run`, but a failed system call is told in one line, too.
+
+    With `as_json` a Failure is a JSON document on stderr, in the form of energyctl's own.
+    """
+    once.open_streams()  # before a descriptor of ours takes the place of a closed one
+    return run(program, lambda stop: once.answered(lambda: act(stop), as_json=as_json))
 
 
 def usage(program: str, text: str) -> int:

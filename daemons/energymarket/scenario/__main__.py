@@ -8,7 +8,8 @@ import sys
 from contextlib import ExitStack
 from typing import Any, Final
 
-from energymarket.exits import ConfigError, Exit, Failure
+from energymarket import once
+from energymarket.exits import ConfigError, Exit
 from energymarket.scenario import toml
 from energymarket.scenario.cache import locate
 from energymarket.scenario.compile import CompileError, Progress, compile_scenario, silent, with_overrides
@@ -134,17 +135,14 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 def main(arguments: list[str] | None = None) -> int:
     """Run a verb; its exit code."""
     given = parse(arguments)
-    try:
+
+    def act() -> int:
         answer = given.act(given)
-    except Failure as failure:
-        if given.json:
-            error = {"type": "error", "code": failure.code, "message": str(failure)}
-            sys.stderr.write(json.dumps(error) + "\n")
-        else:
-            sys.stderr.write(f"{failure}\n")
-        return failure.code
-    sys.stdout.write((json.dumps(answer, ensure_ascii=False) if given.json else render(answer)) + "\n")
-    return Exit.OK
+        text = json.dumps(answer, ensure_ascii=False) if given.json else render(answer)
+        sys.stdout.write(text + "\n")
+        return Exit.OK
+
+    return once.run(PROGRAM, act, as_json=given.json)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final
 
-from energymarket.exits import Exit, Failure
+from energymarket.exits import Exit, Failure, exit_of
 
 RECORD: Final = "ipc.json"
 RECORD_VERSION: Final = 1
@@ -122,7 +122,7 @@ def read(run_dir: Path) -> Ipc | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise ResourceError(f"{path}: {error.strerror}") from error
+        raise ResourceError(f"{path}: {error.strerror}", code=exit_of(error)) from error
     try:
         return _parse(run_dir, raw)
     except (ValueError, KeyError, TypeError) as error:

@@ -58,6 +58,7 @@ def test_price_imports_only_typer_and_the_standard_library() -> None:
         "energymarket.wire",
         "energymarket.wire.messages",
         "energymarket.exits",
+        "energymarket.once",
     } | {name for name in loaded if name in {"energymarket.runtime", "energymarket.runtime.clock"}}
     assert {name for name in loaded if name.startswith("energyctl.verbs.")} == {"energyctl.verbs.price"}
 

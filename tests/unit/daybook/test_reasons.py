@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from energymarket import explain
 from energymarket.audit.ledger_file import LedgerFile
 from energymarket.audit.source import LedgerDamagedError
 from energymarket.daybook import home_reasons, price_reasons, slot_detail, trade_reasons
-from energymarket.exits import Exit, NoSuchObject
+from energymarket.exits import Exit, Failure, NoSuchObject
 from tests.simulation.small_market import START, SmallMarket
 
 LATE = 7
@@ -288,3 +290,34 @@ def test_the_program_answers_people_and_programs(market: SmallMarket) -> None:
     missing = run("home", "5")
     assert missing.returncode == Exit.NO_SUCH_OBJECT
     assert "the homes 1 to 4" in missing.stderr
+
+
+@pytest.mark.parametrize(
+    "words", [["trade", "\udcff"], ["price", str(10**22)], ["home", "1", str(10**22)], ["home", str(10**22)]]
+)
+def test_what_can_be_no_name_is_no_such_object(market: SmallMarket, words: list[str]) -> None:
+    """Bytes that are no UTF-8, numbers beyond 64 bits: exit 4, as for every other that is not there."""
+    given = explain._words([*words, "--ledger", str(market.ledger_path)])
+    with pytest.raises(NoSuchObject):
+        explain.explain(given)
+
+
+def test_a_backup_is_explained_as_the_ledger_in_it(
+    market: SmallMarket, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`explain --ledger FILE` takes what `ledger backup` has made; a damaged or other archive is refused."""
+    backup = tmp_path / "backup.tar"
+    with tarfile.open(backup, "w") as archive:
+        archive.add(market.ledger_path, "market/ledger.db")
+    for path in (market.ledger_path, backup):
+        assert explain.explain(explain._words(["price", str(START + 1), "--ledger", str(path)])) == Exit.OK
+    told = capsys.readouterr().out
+    assert told[: len(told) // 2] == told[len(told) // 2 :]
+    backup.write_bytes(backup.read_bytes()[:5000])
+    with pytest.raises(Failure) as caught:
+        explain.explain(explain._words(["price", "--ledger", str(backup)]))
+    assert caught.value.code is Exit.IO_ERROR
+    with tarfile.open(backup, "w") as archive:
+        archive.add(market.ledger_path, "other")
+    with pytest.raises(NoSuchObject):
+        explain.explain(explain._words(["price", "--ledger", str(backup)]))
