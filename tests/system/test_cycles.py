@@ -33,7 +33,9 @@ def test_cycles_leave_nothing(machine: Machine, *, is_long: bool) -> None:
             machine.wait_until(lambda: machine.left() == [])
         assert machine.left() == [], (number, how)
         held.append(len(machine.must("ls", "/proc/1/fd").split()))
-    assert held[-1] <= held[1] + 2, held
+    # The least of each half: in between PID 1 holds what a stop that goes on needs.
+    half = len(held) // 2
+    assert min(held[half:]) <= min(held[:half]) + 2, held
     assert machine.must("systemctl", "list-units", "--failed", "--plain", "--no-legend", "energy*") == ""
 
 

@@ -242,7 +242,7 @@ def test_an_upgrade_that_is_killed_changes_nothing_and_can_be_begun_again(machin
     machine.wait_until(lambda: machine.show("installing", "ActiveState") != "active")
     assert len(trees(machine)) == 1 + 1
     assert (versions(machine), machine.lives()) == ((OLD, OLD), lives)
-    assert machine.status()["state"] == "running"
+    machine.wait_until(lambda: machine.status().get("state") == "running")
 
 
 def test_an_upgrade_under_trade_loses_nothing_and_nobody_is_refused(machine: Machine) -> None:
