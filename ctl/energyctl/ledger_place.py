@@ -22,7 +22,7 @@ def words_for(here: Session, state: Path | None, compiled: Path | None) -> list[
     if state is None and listens(here):
         return [*found, "--run", str(here.run_dir), *_compiled(compiled or _of_the_service(here))]
     if state is None:
-        state = default_state(os.environ, "default")
+        state = users_state(here)
         sys.stderr.write(f"no market runs here: the ledger in {state}; --state DIR names another\n")
     live = kept is not None and kept.up.alive() and listens(here)
     source = ["--run", str(here.run_dir)] if live else ["--ledger", str(state / "market" / "ledger.db")]
@@ -32,6 +32,16 @@ def words_for(here: Session, state: Path | None, compiled: Path | None) -> list[
         *("--homes", str(state / "homes")),
         *_compiled(compiled),
     ]
+
+
+def users_state(here: Session) -> Path:
+    """Where this user keeps a ledger: that of their units, if they have any here, else of `energyctl up`."""
+    from energyctl.keeper import Keeper, keeper_of
+    from energyctl.verbs.reset import state_of
+
+    if keeper_of(here.run_dir) is Keeper.USER:
+        return state_of(user=True)
+    return default_state(os.environ, "default")
 
 
 def listens(here: Session) -> bool:

@@ -10,9 +10,10 @@ import typer
 
 from energyctl import systemd
 from energyctl.exits import Exit, ProblemError
+from energyctl.ledger_place import users_state
 from energyctl.programs import run_program
 from energyctl.render import Answer
-from energyctl.session import SYSTEM_RUN, Session, default_state, session
+from energyctl.session import SYSTEM_RUN, Session, session
 
 SYSTEM_STATE = Path("/var/lib/energy-market")
 SYSTEM_BACKUPS = SYSTEM_STATE / "backup"
@@ -165,7 +166,7 @@ def _state_of(here: Session) -> Path:
     kept = proc.read(here.run_dir)
     if kept is not None:
         return Path(kept.state)
-    state = default_state(os.environ, "default")
+    state = users_state(here)
     sys.stderr.write(f"no market runs here: the state in {state}; --state DIR names another\n")
     return state
 
