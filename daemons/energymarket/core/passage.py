@@ -1,0 +1,39 @@
+"""A passage: consecutive settled slots of all homes as arrays, as indicators and comparisons hear them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from energymarket.core.units import I64
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """K consecutive slots of N homes, settled. Nobody may write into its arrays.
+
+    `columns` has every name of SLOT_COLUMNS but `home`, each of shape (K, N), of any signed integer type:
+    home 1 first, zeros for a home that has no row in a slot.
+    """
+
+    first_slot: int
+    price_ueur_per_kwh: I64  # (K,): p
+    import_ueur_per_kwh: I64  # (K,): r
+    export_ueur_per_kwh: I64  # (K,): e
+    columns: Mapping[str, npt.NDArray[np.signedinteger[Any]]]
+
+    @property
+    def slots(self) -> int:
+        """How many slots: K."""
+        return len(self.price_ueur_per_kwh)
+
+    @property
+    def homes(self) -> int:
+        """How many homes: N."""
+        return int(self.columns["imported_wh"].shape[-1])
