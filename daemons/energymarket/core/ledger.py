@@ -29,9 +29,10 @@ from energymarket.core.records import GIFT_COLUMNS, ORDER_COLUMNS, SLOT_COLUMNS
 from energymarket.core.units import I64
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 Columns: TypeAlias = dict[str, I64]
+Integers: TypeAlias = npt.NDArray[np.signedinteger[Any]]
 
 _MAGIC: Final = b"EMSL"
 _VERSION: Final = 1
@@ -101,12 +102,58 @@ def pack(
     _check_order(columns, gifts)
     packed = [_narrow(_as_stored(kind, name, tables[kind][name])) for kind, name in _COLUMNS]
     widths = bytes(0 if column is None else column.itemsize for column in packed)
-    parts: list[bytes | memoryview] = [_pack_head(head, tables), _pack_names(head), widths]
+    rows = [len(next(iter(table.values()))) for table in tables.values()]
+    parts: list[bytes | memoryview] = [_pack_head(head, rows), _pack_names(head), widths]
     parts.extend(column.data for column in packed if column is not None)
     return b"".join(parts)
 
 
-def _pack_head(head: SlotHead, tables: Mapping[str, Mapping[str, I64]]) -> bytes:
+def pack_slots(
+    heads: Sequence[SlotHead],
+    columns: Mapping[str, Integers],
+    gifts: Mapping[str, I64],
+    gift_counts: Sequence[int],
+) -> list[bytes]:
+    """The bodies of K slots in each of which all homes 1 .. N have a row and none sent a single order.
+
+    Each is what `pack` makes of that slot alone. `columns` has SLOT_COLUMNS but `home`, (K, N) each;
+    `gifts` those of all slots one after the other, `gift_counts` how many are of each.
+    """
+    stored = [_rows_as_stored(columns[name]) for name in SLOT_COLUMNS[1:]]
+    rows = columns[SLOT_COLUMNS[1]].shape[1]
+    bodies, at = [], 0
+    for place, head in enumerate(heads):
+        count = gift_counts[place]
+        packed = [
+            _narrow(_as_stored("gift", name, gifts[name][at : at + count])) if count else None
+            for name in GIFT_COLUMNS
+        ]
+        at += count
+        slot = [each[place] for each in stored]
+        widths = bytes(
+            [0, *(width for width, _ in slot), *(0 if c is None else c.itemsize for c in packed)]
+            + [0] * len(ORDER_COLUMNS)
+        )
+        parts: list[bytes | memoryview] = [_pack_head(head, (rows, count, 0)), _pack_names(head), widths]
+        parts.extend(data for _, data in slot)
+        parts.extend(column.data for column in packed if column is not None)
+        bodies.append(b"".join(parts))
+    return bodies
+
+
+def _rows_as_stored(column: Integers) -> list[tuple[int, bytes | memoryview]]:
+    """Width and bytes of each row of a column (K, N)."""
+    low, high = column.min(axis=1), column.max(axis=1)
+    bits = np.maximum(high.astype(np.int64), ~low.astype(np.int64))
+    widths = [
+        0 if not most and not least else next(w for w in _WIDTHS if most.bit_length() + 1 <= 8 * w)
+        for most, least in zip(bits.tolist(), low.tolist(), strict=True)
+    ]
+    narrow = {width: column.astype(f"<i{width}") for width in set(widths) if width}
+    return [(width, narrow[width][row].data if width else b"") for row, width in enumerate(widths)]
+
+
+def _pack_head(head: SlotHead, rows: Sequence[int]) -> bytes:
     return _HEAD.pack(
         _MAGIC,
         _VERSION,
@@ -121,7 +168,7 @@ def _pack_head(head: SlotHead, tables: Mapping[str, Mapping[str, I64]]) -> bytes
         head.previous_ueur_per_kwh,
         head.unclipped_ueur_per_kwh,
         head.void_claims,
-        *(len(next(iter(table.values()))) for table in tables.values()),
+        *rows,
     )
 
 

@@ -90,6 +90,24 @@ class Closed:
     batches: tuple[tuple[int, int, str], ...]  # first home, count, id
 
 
+def head_of(opening: Opening, void_claims: int) -> ledger.SlotHead:
+    """What the ledger says of an opened slot as a whole, once its claims are matched."""
+    return ledger.SlotHead(
+        slot=opening.slot,
+        previous_ueur_per_kwh=opening.previous_ueur_per_kwh,
+        unclipped_ueur_per_kwh=opening.terms.unclipped_ueur_per_kwh,
+        price_ueur_per_kwh=opening.prices.price,
+        import_ueur_per_kwh=opening.prices.import_,
+        export_ueur_per_kwh=opening.prices.export,
+        gift_fee_ueur_per_kwh=opening.prices.gift_fee,
+        terms=opening.terms.items,
+        events=tuple((opening.model.events[kind].name, much) for kind, much in opening.events),
+        gap=opening.gap,
+        weather_stale=opening.weather_stale,
+        void_claims=void_claims,
+    )
+
+
 @dataclass(slots=True)
 class Accounts:
     """Per home, index = id - 1: what the ledger adds up to."""
@@ -283,7 +301,7 @@ class Market:
         orders = self._order_columns()
         readings, homes = self.accounts.readings, self.rules.homes
         settled = settlement.settle(readings, batches, orders, opening.prices, homes)
-        head = self._head(opening, settled.void_claims)
+        head = head_of(opening, settled.void_claims)
         body = ledger.pack(head, settled.columns, settled.gifts, orders)
         return Closed(
             slot=opening.slot,
@@ -295,42 +313,30 @@ class Market:
             batches=tuple((batch.first, batch.count, batch.id) for batch in batches),
         )
 
-    def _head(self, opening: Opening, void_claims: int) -> ledger.SlotHead:
-        return ledger.SlotHead(
-            slot=opening.slot,
-            previous_ueur_per_kwh=opening.previous_ueur_per_kwh,
-            unclipped_ueur_per_kwh=opening.terms.unclipped_ueur_per_kwh,
-            price_ueur_per_kwh=opening.prices.price,
-            import_ueur_per_kwh=opening.prices.import_,
-            export_ueur_per_kwh=opening.prices.export,
-            gift_fee_ueur_per_kwh=opening.prices.gift_fee,
-            terms=opening.terms.items,
-            events=tuple((opening.model.events[kind].name, much) for kind, much in opening.events),
-            gap=opening.gap,
-            weather_stale=opening.weather_stale,
-            void_claims=void_claims,
-        )
-
     def _order_columns(self) -> dict[str, npt.NDArray[np.int64]]:
         rows = np.array([(o.home, o.energy_wh, o.total_ueur) for o in self.orders], np.int64).reshape(-1, 3)
         return {"home": rows[:, 0].copy(), "energy_wh": rows[:, 1].copy(), "total_ueur": rows[:, 2].copy()}
 
     def commit_slot(self, closed: Closed) -> None:
         """Make a durable slot the state from which the next one starts."""
-        opening = self.opened()
         self.accounts.apply(closed.slot, closed.settlement.columns, closed.batches)
         self.hash = closed.hash
-        self.slot = closed.slot
+        self.move_on(closed.settlement.totals.consumed_wh, closed.settlement.totals.produced_wh)
+
+    def move_on(self, consumed_wh: int, produced_wh: int) -> None:
+        """Leave the open slot, in which so much has flowed: all that the next price depends on."""
+        opening = self.opened()
+        self.slot = opening.slot
         self.price_ueur_per_kwh = opening.prices.price
-        self.consumed_wh = closed.settlement.totals.consumed_wh
-        self.produced_wh = closed.settlement.totals.produced_wh
+        self.consumed_wh = consumed_wh
+        self.produced_wh = produced_wh
         self.contributions = pricing.follow(opening.model, self.contributions, opening.terms)
         self.coefficients = price_model_digest(opening.model)
-        self.book.forget(closed.slot)
+        self.book.forget(opening.slot)
         self.opening = None
         self.batches = {}
         self.orders = []
-        self._forget_old_orders(closed.slot)
+        self._forget_old_orders(opening.slot)
 
     def _forget_old_orders(self, slot: int) -> None:
         old = [key for key, order in self.orders_known.items() if order.slot < slot - ORDER_SLOTS_REMEMBERED]
@@ -350,6 +356,19 @@ class Market:
                 "produced_wh": closed.settlement.totals.produced_wh,
                 "coefficients": price_model_digest(opening.model),
                 "contributions": pricing.follow(opening.model, self.contributions, opening.terms),
+            }
+        )
+
+    def rest(self) -> str:
+        """What `state_after` said of the last slot."""
+        return json.dumps(
+            {
+                "slot": self.slot,
+                "price_ueur_per_kwh": self.price_ueur_per_kwh,
+                "consumed_wh": self.consumed_wh,
+                "produced_wh": self.produced_wh,
+                "coefficients": self.coefficients,
+                "contributions": self.contributions,
             }
         )
 

@@ -82,7 +82,15 @@ class Bookkeeper:
         return True
 
     def _row(self, closed: Closed, counts: snapshot.Counts) -> SlotRow:
-        head = closed.head
+        head, market = closed.head, self._market
+        meta = snapshot.meta_of(
+            market.opened(),
+            closed.batches,
+            closed.settlement.voids,
+            contributions=market.contributions,
+            reloaded=market.reloaded_model(),
+            counts=counts,
+        )
         row = SlotRow(
             slot=closed.slot,
             price_ueur_per_kwh=head.price_ueur_per_kwh,
@@ -91,7 +99,7 @@ class Bookkeeper:
             gap=head.gap,
             weather_stale=head.weather_stale,
             totals=json.dumps(snapshot.totals_of(closed)),
-            meta=json.dumps(snapshot.meta_of(closed, counts, self._market)),
+            meta=json.dumps(meta),
             body=closed.body,
             hash=closed.hash,
             seal=b"",

@@ -67,16 +67,17 @@ class Retention:
             self._registers_bytes = homes * STATE_BYTES_PER_HOME * GENERATIONS
         return store.used_bytes() + self.wal_bytes_max + self._registers_bytes
 
-    def tend(self, store: LedgerStore) -> None:
-        """After a commit: compact some of the oldest detail if too much is taken."""
+    def tend(self, store: LedgerStore) -> bool:
+        """After a commit: compact some of the oldest detail if too much is taken; whether it did."""
         if self.taken_bytes(store) < FULL_SHARE * self.disk_max_bytes:
             self.too_small = False
-            return
+            return False
         compacted = self._compact(store)
         merged = self._merge(store)
         if not compacted and not merged and not self.too_small:
             log.warning("all that can be compacted is: disk_max (%d bytes) is too small", self.disk_max_bytes)
         self.too_small = not compacted and not merged
+        return not self.too_small
 
     def _compact(self, store: LedgerStore) -> bool:
         """Add the oldest slots with detail to the day's sums; False if there are none that may go."""

@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING, Any, Final
 from energymarket.core import clock
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
     from energymarket.core.events import EventBook
-    from energymarket.core.market import Closed, Market
-    from energymarket.core.parameters import EventKind, Period
+    from energymarket.core.market import Closed, Opening
+    from energymarket.core.parameters import EventKind, Period, PriceModel
+    from energymarket.core.settlement import VoidClaim
     from energymarket.core.weather import Sample
 
 ENERGIES: Final = (
@@ -61,14 +64,26 @@ def totals_of(closed: Closed) -> dict[str, int]:
     return closed.settlement.totals.by_name()
 
 
-def meta_of(closed: Closed, counts: Counts, market: Market) -> dict[str, Any]:
-    """What the ledger's row keeps beside the hash's input: who handed in, what was refused."""
-    reloaded = market.reloaded_model()
+def meta_of(
+    opening: Opening,
+    batches: Iterable[tuple[int, int, str]],
+    voids: Iterable[VoidClaim],
+    *,
+    contributions: Sequence[float],
+    reloaded: PriceModel | None,
+    counts: Counts | None = None,
+) -> dict[str, Any]:
+    """What the ledger's row keeps beside the hash's input: who handed in, what was refused.
+
+    `contributions` are what the price before held of each kind of event; `reloaded` is the model, where it
+    is new; without `counts` nothing was refused, late or shed.
+    """
+    counts = counts or Counts()
     return {
-        "batches": [list(batch) for batch in closed.batches],
-        "gamma": market.opened().model.gamma,
-        "coefficients": None if reloaded is None else asdict(reloaded),  # where they are new
-        "contributions": list(market.contributions),
+        "batches": [list(batch) for batch in batches],
+        "gamma": opening.model.gamma,
+        "coefficients": None if reloaded is None else asdict(reloaded),
+        "contributions": list(contributions),
         "refusals": counts.refusals,
         "late_batches": counts.slot_late,
         "shed_offers": counts.slot_shed,
@@ -80,7 +95,7 @@ def meta_of(closed: Closed, counts: Counts, market: Market) -> dict[str, Any]:
                 "energy_wh": void.energy_wh,
                 "reason": void.reason.value,
             }
-            for void in closed.settlement.voids
+            for void in voids
         ],
     }
 

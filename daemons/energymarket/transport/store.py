@@ -24,6 +24,7 @@ SCHEMA_VERSION: Final = 1
 WAL_BYTES_MAX: Final = 16 << 20  # then the WAL is folded back between two slots
 RECEIPT_SLOTS_KEPT: Final = 96  # how long a single order's id is remembered: a day of quarter-hours
 BUSY_MS: Final = 2_000  # the market is alone with its ledger, but for those who copy it
+_INSERT_SLOT: Final = "INSERT INTO slots VALUES (?,?,?,?,?,?,?,?,?,?,?)"
 COPIED_PAGES: Final = 1_024  # 4 MiB between two words about how far a copy is
 
 
@@ -45,14 +46,18 @@ class LedgerStore:
 
     # life
 
-    def open(self, *, scenario_hash: str, genesis: bytes, homes: int) -> None:
-        """Open or make the ledger. Raises ForeignLedgerError if it belongs to another scenario."""
+    def open(self, *, scenario_hash: str, genesis: bytes, homes: int, bulk: bool = False) -> None:
+        """Open or make the ledger. Raises ForeignLedgerError if it belongs to another scenario.
+
+        `bulk` is for those who commit thousands of slots at once: nobody reads meanwhile, and what is new
+        is written once instead of into a log and then into the file.
+        """
         self.path.parent.mkdir(parents=True, exist_ok=True)
         try:
             self._db = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
             self._db.execute(f"PRAGMA busy_timeout={BUSY_MS}")
             self._db.text_factory = _text
-            self._prepare(scenario_hash, genesis, homes)
+            self._prepare(scenario_hash, genesis, homes, bulk=bulk)
         except sqlite3.DatabaseError as error:
             raise StoreError(f"{self.path}: {error}") from error
 
@@ -73,9 +78,9 @@ class LedgerStore:
             self._db.close()
             self._db = None
 
-    def _prepare(self, scenario_hash: str, genesis: bytes, homes: int) -> None:
+    def _prepare(self, scenario_hash: str, genesis: bytes, homes: int, *, bulk: bool) -> None:
         db = self._connection
-        db.execute("PRAGMA journal_mode=WAL")
+        db.execute(f"PRAGMA journal_mode={'TRUNCATE' if bulk else 'WAL'}")
         db.execute("PRAGMA synchronous=FULL")
         db.execute("PRAGMA wal_autocheckpoint=0")
         db.execute("PRAGMA foreign_keys=OFF")
@@ -218,14 +223,44 @@ class LedgerStore:
     ) -> None:
         """A slot, the facts the market goes on from, and perhaps a checkpoint: all or nothing."""
         with self._transaction() as db:
-            values: list[Any] = [getattr(row, name) for name in SlotRow.__dataclass_fields__]
-            db.execute("INSERT INTO slots VALUES (?,?,?,?,?,?,?,?,?,?,?)", values)
+            db.execute(_INSERT_SLOT, [getattr(row, name) for name in SlotRow.__dataclass_fields__])
             db.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", state.items())
             db.execute("DELETE FROM orders WHERE slot < ?", (row.slot - RECEIPT_SLOTS_KEPT,))
             if checkpoint is not None:
-                db.execute("INSERT OR REPLACE INTO checkpoints VALUES (?,?,?)", (row.slot, *checkpoint))
-                keep = "SELECT slot FROM checkpoints ORDER BY slot DESC LIMIT 2"
-                db.execute(f"DELETE FROM checkpoints WHERE slot NOT IN ({keep})")  # noqa: S608
+                _put_checkpoint(db, row.slot, checkpoint)
+
+    def begin_bulk(self) -> None:
+        """Begin a transaction of any number of slots."""
+        try:
+            self._connection.execute("BEGIN IMMEDIATE")
+        except sqlite3.DatabaseError as error:
+            raise StoreError(f"{self.path}: {error}") from error
+
+    def put_slot(self, row: SlotRow) -> None:
+        """Write a slot within the transaction. After a StoreError nothing of the transaction counts."""
+        try:
+            self._connection.execute(
+                _INSERT_SLOT, [getattr(row, name) for name in SlotRow.__dataclass_fields__]
+            )
+        except sqlite3.DatabaseError as error:
+            self._give_up()
+            raise StoreError(f"{self.path}: {error}") from error
+
+    def end_bulk(self, slot: int, state: dict[str, str], checkpoint: tuple[bytes, bytes]) -> None:
+        """End the transaction with what a market goes on from after `slot`: all or nothing."""
+        try:
+            db = self._connection
+            db.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", state.items())
+            _put_checkpoint(db, slot, checkpoint)
+            db.execute("COMMIT")
+        except sqlite3.DatabaseError as error:
+            self._give_up()
+            raise StoreError(f"{self.path}: {error}") from error
+
+    def _give_up(self) -> None:
+        # SQLite has rolled back by itself after some errors (full disk): then there is nothing to do.
+        if self._connection.in_transaction:
+            self._connection.execute("ROLLBACK")
 
     def append_orders(self, orders: Iterable[OrderRow], state: dict[str, str]) -> None:
         """Single orders, durable when this returns."""
@@ -309,6 +344,13 @@ class LedgerStore:
 
     def _transaction(self) -> _Transaction:
         return _Transaction(self._connection, self.path)
+
+
+def _put_checkpoint(db: sqlite3.Connection, slot: int, checkpoint: tuple[bytes, bytes]) -> None:
+    """The accounts after a slot; the two newest stay."""
+    db.execute("INSERT OR REPLACE INTO checkpoints VALUES (?,?,?)", (slot, *checkpoint))
+    keep = "SELECT slot FROM checkpoints ORDER BY slot DESC LIMIT 2"
+    db.execute(f"DELETE FROM checkpoints WHERE slot NOT IN ({keep})")  # noqa: S608
 
 
 class _Transaction:
