@@ -26,6 +26,7 @@ from energymarket.engine import singly
 from energymarket.engine.books import Books
 from energymarket.engine.checkpoint import Checkpoint
 from energymarket.engine.embedded import Embedded
+from energymarket.engine.local import Local
 from energymarket.engine.settling import Settler
 from energymarket.engine.source import slots_at_once
 from energymarket.engine.track import Track, market_of
@@ -163,6 +164,10 @@ class Run:
     def _source(self) -> Source:
         plan = self.plan
         track = Track(plan.compiled, self._market)
+        if plan.engine == "local" and isinstance(self._settler, Settler):
+            return Local(
+                plan.compiled, self.state, track, self._settler, shards=plan.shards, workers=plan.workers
+            )
         return Embedded(plan.compiled, self.state, track, self._settler, plan.shards)
 
     def _enter(self, settled: Settled) -> None:
