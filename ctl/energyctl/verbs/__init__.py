@@ -8,6 +8,7 @@ from energymarket.exits import Plugin
 
 MODULES: Final[dict[str, str]] = {
     "up": "up",
+    "simulate": "simulate",
     "start": "start",
     "status": "status",
     "price": "price",

@@ -26,9 +26,7 @@ class Relay:
     """Conducts a player and its settlers."""
 
     def __init__(self, workers: Sequence[Worker], freed: Connection, own: Desk) -> None:
-        """`freed` tells berths that may be used again; `own` is the desk at which we settle ourselves if
-        there is no worker but the player.
-        """
+        """`freed` tells berths that may be used again; at `own` we settle where there is no settler."""
         self._player, *self._settlers = workers
         self._freed = freed
         self._own = own

@@ -43,6 +43,7 @@ class LedgerStore:
         self.path = path
         self._db: sqlite3.Connection | None = None
         self._cookie: int | None = None
+        self._bulk = False
 
     # life
 
@@ -57,6 +58,7 @@ class LedgerStore:
             self._db = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
             self._db.execute(f"PRAGMA busy_timeout={BUSY_MS}")
             self._db.text_factory = _text
+            self._bulk = bulk
             self._prepare(scenario_hash, genesis, homes, bulk=bulk)
         except sqlite3.DatabaseError as error:
             raise StoreError(f"{self.path}: {error}") from error
@@ -75,6 +77,8 @@ class LedgerStore:
     def close(self) -> None:
         """Fold the WAL back and close."""
         if self._db is not None:
+            if self._bulk:
+                self._db.execute("PRAGMA journal_mode=DELETE")  # or an empty journal would stay beside it
             self._db.close()
             self._db = None
 
