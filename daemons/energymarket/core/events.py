@@ -232,6 +232,8 @@ class EventBook:
         One that was ended early stays until it would have been over by itself, so that its
         beginning, said again, does not raise it again.
         """
+        if not self.events:
+            return
         self.events = {
             key: event
             for key, event in self.events.items()

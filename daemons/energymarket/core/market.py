@@ -339,6 +339,8 @@ class Market:
         self._forget_old_orders(opening.slot)
 
     def _forget_old_orders(self, slot: int) -> None:
+        if not self.orders_known:
+            return
         old = [key for key, order in self.orders_known.items() if order.slot < slot - ORDER_SLOTS_REMEMBERED]
         for key in old:
             del self.orders_known[key]

@@ -10,6 +10,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any
 
 
@@ -86,6 +87,7 @@ def price_model_from(plain: Mapping[str, Any]) -> PriceModel:
     return PriceModel(**{**plain, **parts})
 
 
+@lru_cache(maxsize=8)  # a market asks for the name of its model in every slot
 def price_model_digest(model: PriceModel) -> str:
     """A short name of the coefficients: equal models have equal names, in every process."""
     return hashlib.sha256(json.dumps(asdict(model), sort_keys=True).encode()).hexdigest()[:16]
