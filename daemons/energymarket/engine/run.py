@@ -21,6 +21,7 @@ from energymarket.core.fleet import Fleet, initial_state
 from energymarket.core.market import Accounts
 from energymarket.core.settlement import Readings
 from energymarket.core.state import State
+from energymarket.core.totals import TOTALS
 from energymarket.engine import checkpoint as checkpoints
 from energymarket.engine import singly
 from energymarket.engine.books import Books
@@ -78,9 +79,9 @@ class Sums:
     def add(self, settled: Settled) -> None:
         """Settled slots."""
         self.slots += len(settled.totals)
-        for each in settled.totals:
-            for name, value in each.by_name().items():
-                self.totals[name] = self.totals.get(name, 0) + value
+        rows = [tuple(each.by_name().values()) for each in settled.totals]
+        for name, values in zip(TOTALS, zip(*rows, strict=True), strict=True):
+            self.totals[name] = self.totals.get(name, 0) + sum(values)
 
 
 class Run:
