@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from energymarket.core import ledger, pricing
+from energymarket.engine.digest import DaySums
 from energymarket.market import recovery, snapshot
 from energymarket.transport.store import SlotRow
 
@@ -30,10 +31,24 @@ class Books:
     """Chains settled slots and writes them down."""
 
     def __init__(
-        self, store: LedgerStore, retention: Retention, chain_hash: bytes, contributions: tuple[float, ...]
+        self,
+        store: LedgerStore,
+        retention: Retention,
+        chain_hash: bytes,
+        contributions: tuple[float, ...],
+        *,
+        homes: int,
+        detail_from: int,
     ) -> None:
+        """`detail_from` is the first slot whose detail is written: see `digest`."""
         self.store = store
         self.hash = chain_hash
+        self._detail_from = detail_from
+        self._days = DaySums(homes, retention.slots_per_day)
+        self._summed = False  # since the last commit
+        last = store.last_slot()
+        if last is not None:
+            self._days.take_up(store, last)
         self._contributions = contributions
         self._retention = retention
         self._bulk = False
@@ -43,9 +58,11 @@ class Books:
         if not self._bulk:
             self.store.begin_bulk()
             self._bulk = True
+        detailed = settled.openings[0].slot >= self._detail_from
+        hashes = {}
         for at, opening in enumerate(settled.openings):
             body = settled.bodies[at]
-            self.hash = ledger.chain(self.hash, body)
+            self.hash = hashes[opening.slot] = ledger.chain(self.hash, body)
             meta = snapshot.meta_of(
                 opening,
                 settled.batches[at],
@@ -53,10 +70,16 @@ class Books:
                 contributions=self._contributions,
                 reloaded=None,
             )
-            self.store.put_slot(self._row(opening, settled.totals[at], json.dumps(meta), body))
+            self.store.put_slot(
+                self._row(opening, settled.totals[at], json.dumps(meta), bytes(body) if detailed else None)
+            )
             self._contributions = pricing.follow(opening.model, self._contributions, opening.terms)
+        if not detailed:
+            passage = settled.passage
+            self._days.add(passage.first_slot, passage.columns, self.store, hashes)
+            self._summed = True
 
-    def _row(self, opening: Opening, totals: Totals, meta: str, body: bytes | memoryview) -> SlotRow:
+    def _row(self, opening: Opening, totals: Totals, meta: str, body: bytes | None) -> SlotRow:
         row = SlotRow(
             slot=opening.slot,
             price_ueur_per_kwh=opening.prices.price,
@@ -66,7 +89,7 @@ class Books:
             weather_stale=opening.weather_stale,
             totals=json.dumps(totals.by_name()),
             meta=meta,
-            body=bytes(body),
+            body=body,
             hash=self.hash,
             seal=b"",
         )
@@ -74,6 +97,9 @@ class Books:
 
     def commit(self, slot: int, rest: Rest, accounts: Accounts) -> None:
         """Make every slot up to this one count, with what a market would go on from. StoreError."""
+        if self._summed:
+            self._days.put(self.store, self.hash)
+            self._summed = False
         state = {"state": rest.state, "events": rest.events}
         self.store.end_bulk(slot, state, recovery.checkpoint_of(self.hash, accounts))
         self._bulk = False

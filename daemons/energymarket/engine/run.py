@@ -26,6 +26,7 @@ from energymarket.engine import checkpoint as checkpoints
 from energymarket.engine import singly
 from energymarket.engine.books import Books
 from energymarket.engine.checkpoint import Checkpoint
+from energymarket.engine.digest import BODY_BYTES, BODY_BYTES_PER_HOME, detail_from
 from energymarket.engine.embedded import Embedded
 from energymarket.engine.local import Local
 from energymarket.engine.settling import Settler
@@ -47,6 +48,9 @@ LEG_NS: Final = 2_000_000_000
 
 CHECKPOINT_PART: Final = 20
 """Of the time between two checkpoints, at most one part in so many is spent on the checkpoint itself."""
+
+LEG_PART: Final = 16
+"""Of the disk that the ledger may take, a leg's detail takes one part in so many: then room is made."""
 
 Told: TypeAlias = Callable[[int, int], None]
 """Told how many slots are done, of how many."""
@@ -100,7 +104,17 @@ class Run:
         self._market = market_of(plan.compiled, homes=0)
         chain_hash = self._open(resume=resume)
         retention = Retention(plan.disk_max_bytes, max(1, 86_400 // plan.compiled.period.slot_s))
-        self._books = Books(self._store, retention, chain_hash, self._market.contributions)
+        first, last = plan.compiled.period.first_slot, self._store.last_slot()
+        row = None if last is None else self._store.slot(last)
+        begun = row is not None and row.body is not None  # detail that has begun goes on
+        self._books = Books(
+            self._store,
+            retention,
+            chain_hash,
+            self._market.contributions,
+            homes=homes,
+            detail_from=first if begun else detail_from(first, self.end_slot, homes, plan.disk_max_bytes),
+        )
         self._settler: Settler | singly.SingleSettler = Settler(plan.compiled)
         if singly.needed_by(plan.compiled):
             registers = {name: self.state.column(name) for name in singly.METERS}
@@ -144,7 +158,9 @@ class Run:
     def go(self, told: Told = quiet, stopping: Callable[[], bool] = lambda: False) -> None:
         """Play until the end, or until asked to stop; what was played is durable then. Failure if not."""
         source = self._source()
-        leg_slots = 2 * slots_at_once(self.plan.compiled.homes_count)
+        homes = self.plan.compiled.homes_count
+        leg_slots = 2 * slots_at_once(homes)
+        room = max(1, self.plan.disk_max_bytes // LEG_PART // (BODY_BYTES + BODY_BYTES_PER_HOME * homes))
         try:
             while self.next_slot < self.end_slot and not stopping():
                 began_ns = boottime_ns()
@@ -156,7 +172,7 @@ class Run:
                 self._save(source)
                 saved_ns = boottime_ns() - began_ns - played_ns
                 wanted_ns = max(LEG_NS, CHECKPOINT_PART * saved_ns)
-                leg_slots = max(1, min(4 * leg_slots, len(slots) * wanted_ns // max(played_ns, 1)))
+                leg_slots = max(1, min(4 * leg_slots, len(slots) * wanted_ns // max(played_ns, 1), room))
         except StoreError as error:
             raise _refused(error) from error
         finally:

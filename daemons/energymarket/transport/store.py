@@ -250,6 +250,16 @@ class LedgerStore:
             self._give_up()
             raise StoreError(f"{self.path}: {error}") from error
 
+    def put_stretch(self, first: int, last: int, body: bytes, digest: bytes) -> None:
+        """Write the sums of slots first .. last that have no bodies, within the transaction."""
+        try:
+            self._connection.execute(
+                "INSERT OR REPLACE INTO days VALUES (?,?,?,?)", (first, last, body, digest)
+            )
+        except sqlite3.DatabaseError as error:
+            self._give_up()
+            raise StoreError(f"{self.path}: {error}") from error
+
     def end_bulk(self, slot: int, state: dict[str, str], checkpoint: tuple[bytes, bytes]) -> None:
         """End the transaction with what a market goes on from after `slot`: all or nothing."""
         try:
