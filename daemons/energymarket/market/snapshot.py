@@ -37,6 +37,7 @@ class Counts:
     refusals: list[dict[str, Any]] = field(default_factory=list)  # since the last commit
     slot_late: int = 0
     slot_shed: int = 0
+    shed_of: dict[tuple[int, int], int] = field(default_factory=dict)  # per batch of the slot
 
     def open(self, lateness_us: int) -> None:
         """A slot opens."""
@@ -54,6 +55,7 @@ class Counts:
         self.refusals = []
         self.slot_late = 0
         self.slot_shed = 0
+        self.shed_of = {}
 
 
 def totals_of(closed: Closed) -> dict[str, int]:

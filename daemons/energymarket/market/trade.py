@@ -294,6 +294,7 @@ class TradeDesk:
         shed = min(max(call.parameters.get("shed") or 0, 0), OFFERS_PER_HOME_MAX * batch.count)
         self.owner.counts.shed_offers += shed
         self.owner.counts.slot_shed += shed
+        self.owner.counts.shed_of[batch.first, batch.count] = shed
         before = self.pending.get((batch.first, batch.count))
         if before is not None:
             self._refuse(before, "Superseded", "the same homes have handed in again")

@@ -12,13 +12,21 @@ import sqlite3
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
-from energymarket.transport.ledger_rows import SCHEMA, OrderRow, SlotRow, seal, slot_row
+from energymarket.transport.ledger_rows import (
+    RECORD_SCHEMA,
+    SCHEMA,
+    OrderRow,
+    SlotRow,
+    TiedRow,
+    seal,
+    slot_row,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
-__all__ = ["ForeignLedgerError", "LedgerStore", "OrderRow", "SlotRow", "StoreError", "seal"]
+__all__ = ["ForeignLedgerError", "LedgerStore", "OrderRow", "SlotRow", "StoreError", "TiedRow", "seal"]
 
 SCHEMA_VERSION: Final = 1
 WAL_BYTES_MAX: Final = 16 << 20  # then the WAL is folded back between two slots
@@ -84,9 +92,7 @@ class LedgerStore:
         version = db.execute("PRAGMA user_version").fetchone()[0]
         if version == 0 and not db.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone():
             db.execute("BEGIN IMMEDIATE")
-            for statement in SCHEMA.split(";\n"):
-                if statement.strip():
-                    db.execute(statement)
+            _execute_all(db, SCHEMA)
             facts = {"scenario_hash": scenario_hash, "genesis": genesis.hex(), "homes": str(homes)}
             db.executemany("INSERT INTO meta VALUES (?, ?)", facts.items())
             db.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
@@ -97,6 +103,10 @@ class LedgerStore:
             raise ForeignLedgerError(
                 f"{self.path} belongs to another scenario ({str(found)[:12]}…, not {scenario_hash[:12]}…)"
             )
+        if not self._has_records():  # made by a version that did not record
+            db.execute("BEGIN IMMEDIATE")
+            _execute_all(db, RECORD_SCHEMA)
+            db.execute("COMMIT")
 
     def _check_version(self) -> None:
         version = self._connection.execute("PRAGMA user_version").fetchone()[0]
@@ -211,12 +221,25 @@ class LedgerStore:
         )
         return (pages - free) * page_bytes
 
+    def _has_records(self) -> bool:
+        found = self._row("SELECT count(*) FROM sqlite_master WHERE name IN ('inputs', 'starts')")
+        return found is not None and int(found[0]) == 2
+
+    def is_recorded(self, slot: int) -> bool:
+        """Whether a slot has a record of its inputs."""
+        return self._row("SELECT 1 FROM inputs WHERE slot = ?", (slot,)) is not None
+
     # writing
 
     def commit_slot(
-        self, row: SlotRow, state: dict[str, str], checkpoint: tuple[bytes, bytes] | None = None
+        self,
+        row: SlotRow,
+        state: dict[str, str],
+        checkpoint: tuple[bytes, bytes] | None = None,
+        inputs: TiedRow | None = None,
+        starts: Iterable[TiedRow] = (),
     ) -> None:
-        """A slot, the facts the market goes on from, and perhaps a checkpoint: all or nothing."""
+        """A slot, what the market goes on from, perhaps a checkpoint, and the record: all or nothing."""
         with self._transaction() as db:
             values: list[Any] = [getattr(row, name) for name in SlotRow.__dataclass_fields__]
             db.execute("INSERT INTO slots VALUES (?,?,?,?,?,?,?,?,?,?,?)", values)
@@ -226,6 +249,10 @@ class LedgerStore:
                 db.execute("INSERT OR REPLACE INTO checkpoints VALUES (?,?,?)", (row.slot, *checkpoint))
                 keep = "SELECT slot FROM checkpoints ORDER BY slot DESC LIMIT 2"
                 db.execute(f"DELETE FROM checkpoints WHERE slot NOT IN ({keep})")  # noqa: S608
+            if inputs is not None:
+                db.execute("INSERT INTO inputs VALUES (?,?,?)", (inputs.slot, inputs.body, inputs.digest))
+            tied = [(start.slot, start.body, start.digest) for start in starts]
+            db.executemany("INSERT OR REPLACE INTO starts VALUES (?,?,?)", tied)
 
     def append_orders(self, orders: Iterable[OrderRow], state: dict[str, str]) -> None:
         """Single orders, durable when this returns."""
@@ -255,6 +282,10 @@ class LedgerStore:
                 # Taken out and put back: an UPDATE would leave the short row alone on its page.
                 db.execute("DELETE FROM slots WHERE slot = ?", row[:1])
                 db.execute("INSERT INTO slots VALUES (?,?,?,?,?,?,?,?,NULL,?,?)", (*row[:8], *row[9:]))
+            # A record goes with its slot's detail; what lies before the next start cannot be played any more.
+            db.execute("DELETE FROM starts WHERE slot < ?", (last,))
+            reachable = "SELECT coalesce((SELECT min(slot) FROM starts), ?)"
+            db.execute(f"DELETE FROM inputs WHERE slot <= max(?, ({reachable}))", (last, last))  # noqa: S608
 
     def fold_wal(self, bytes_max: int = WAL_BYTES_MAX) -> None:
         """Copy the WAL back into the file once it is large; called between slots.
@@ -341,6 +372,12 @@ class _Transaction:
         # SQLite has rolled back by itself after some errors (full disk): then there is nothing to do.
         if self._db.in_transaction:
             self._db.execute("ROLLBACK")
+
+
+def _execute_all(db: sqlite3.Connection, statements: str) -> None:
+    for statement in statements.split(";\n"):
+        if statement.strip():
+            db.execute(statement)
 
 
 def _text(data: bytes) -> str:
