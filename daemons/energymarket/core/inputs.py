@@ -48,7 +48,7 @@ _SAMPLE: Final = 8
 _REOPENED: Final = 16
 _ANEW: Final = 32
 _BATCH: Final = struct.Struct("<IIIIH")
-_REFUSED: Final = struct.Struct("<IIH")
+_REFUSED: Final = struct.Struct("<IIqH")
 _TEXT: Final = struct.Struct("<H")
 _AGREED: Final = ("offered_wh", "returned_wh", "sold_wh", "bought_wh")
 _CLAIM_COLUMNS: Final = ("giver", "taker", "energy_wh", "index", "flags")
@@ -82,6 +82,7 @@ class Refused:
 
     first: int
     count: int
+    slot: int  # that it was of
     reason: str
 
 
@@ -147,7 +148,7 @@ def pack(inputs: Inputs, before: Before) -> bytes:
         parts.append(_BATCH.pack(batch.first, batch.count, len(batch.claims), shed, len(name)) + name)
     for each in inputs.refused:
         reason = each.reason.encode()
-        parts.append(_REFUSED.pack(each.first, each.count, len(reason)) + reason)
+        parts.append(_REFUSED.pack(each.first, each.count, each.slot, len(reason)) + reason)
     for order in inputs.orders:
         name = order.id.encode()
         parts.append(_TEXT.pack(len(name)) + name)
@@ -323,8 +324,8 @@ def _unpack_batch_head(reader: Reader, homes: int) -> tuple[int, int, int, int, 
 
 
 def _unpack_refused(reader: Reader) -> Refused:
-    first, count, size = reader.fields(_REFUSED, "refused batch")
-    return Refused(first, count, reader.text(size, "reason"))
+    first, count, slot, size = reader.fields(_REFUSED, "refused batch")
+    return Refused(first, count, slot, reader.text(size, "reason"))
 
 
 def _unpack_columns(reader: Reader, counts: _Counts) -> dict[str, dict[str, I64]]:

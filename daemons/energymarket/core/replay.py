@@ -58,7 +58,7 @@ class Start:
         return int(json.loads(self.state)["slot"])
 
     def pack(self) -> bytes:
-        """The start as bytes: head, state and tariff as JSON, widths, columns per home as in a slot's body."""
+        """The start as bytes: head, state and tariff as JSON, widths, columns per home packed narrowly."""
         said = json.dumps({"state": json.loads(self.state), "tariff": asdict(self.tariff)}).encode()
         homes = len(self.accounts.balance_ueur)
         *columns, last_slot = self.accounts.columns()
@@ -131,7 +131,7 @@ class Player:
         except (KeyError, TypeError) as error:
             raise StartCorrupt(f"the state lacks something: {error}", _HEAD.size) from error
         player = cls(market)
-        market.rules = replace(rules, tariff_at=lambda _slot: player._grid)  # noqa: SLF001 our own
+        market.rules = replace(rules, tariff_at=lambda _slot: player._grid)
         return player
 
     def read(self, body: bytes) -> Inputs:

@@ -92,9 +92,8 @@ class Bookkeeper:
         after = self._accounts_after(closed) if closed.slot % CHECKPOINT_SLOTS == 0 else None
         checkpoint = None if after is None else recovery.checkpoint_of(closed.hash, after)
         record = None if self._recorder is None else self._recorder.record(closed, counts, after)
-        kept = {} if record is None else {"inputs": record.inputs, "starts": record.starts}
         try:
-            self.store.commit_slot(self._row(closed, counts), facts, checkpoint, **kept)
+            self.store.commit_slot(self._row(closed, counts), facts, checkpoint, record)
         except StoreError as error:
             self._trouble(str(error))
             return False

@@ -14,23 +14,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from energymarket.core.events import EventBook
-from energymarket.core.inputs import Asked, Before, Inputs, InputsCorrupt, Refused, World, pack, unpack
+from energymarket.core.inputs import Asked, Before, Inputs, InputsCorrupt, World, pack, unpack
 from energymarket.core.replay import Start, digest
-from energymarket.transport.ledger_rows import TiedRow
+from energymarket.transport.ledger_rows import Record, TiedRow
 
 if TYPE_CHECKING:
     from energymarket.core.market import Accounts, Closed, Market, Outside
     from energymarket.core.parameters import PriceModel
     from energymarket.core.weather import Sample
     from energymarket.market.snapshot import Counts
-
-
-@dataclass(frozen=True, slots=True)
-class Record:
-    """What is made durable with a slot, beside it."""
-
-    inputs: TiedRow
-    starts: tuple[TiedRow, ...]
 
 
 @dataclass(slots=True)
@@ -128,7 +120,7 @@ class Recorder:
             batches=tuple(market.batches.values()),
             shed=tuple(counts.shed_of.get(key, 0) for key in market.batches),
             orders=tuple(Asked(order.home, order.energy_wh, order.id) for order in market.orders),
-            refused=tuple(Refused(e["first"], e["count"], e["reason"]) for e in counts.refusals),
+            refused=tuple(counts.refused),
             late_batches=counts.slot_late,
             shed_offers=counts.slot_shed,
         )

@@ -9,6 +9,7 @@ from energymarket.core import clock
 
 if TYPE_CHECKING:
     from energymarket.core.events import EventBook
+    from energymarket.core.inputs import Refused
     from energymarket.core.market import Closed, Market
     from energymarket.core.parameters import EventKind, Period
     from energymarket.core.weather import Sample
@@ -35,6 +36,7 @@ class Counts:
     lateness_us: int = 0  # of the opening of the present slot
     energy_wh: dict[str, int] = field(default_factory=dict)  # since the start; replaced whole, never changed
     refusals: list[dict[str, Any]] = field(default_factory=list)  # since the last commit
+    refused: list[Refused] = field(default_factory=list)  # the same, for the record
     slot_late: int = 0
     slot_shed: int = 0
     shed_of: dict[tuple[int, int], int] = field(default_factory=dict)  # per batch of the slot
@@ -53,6 +55,7 @@ class Counts:
     def start_anew(self) -> None:
         """A slot is told to everybody: what comes now, also before the next one opens, is the next one's."""
         self.refusals = []
+        self.refused = []
         self.slot_late = 0
         self.slot_shed = 0
         self.shed_of = {}

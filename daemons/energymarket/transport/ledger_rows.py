@@ -94,6 +94,14 @@ class TiedRow:
     digest: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What is made durable with a slot beside it, so that it can be replayed."""
+
+    inputs: TiedRow
+    starts: tuple[TiedRow, ...] = ()
+
+
 def seal(row: SlotRow) -> bytes:
     """SHA-256 over the chain hash and every column of the row but body and seal."""
     digest = hashlib.sha256(row.hash)

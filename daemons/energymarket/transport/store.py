@@ -16,6 +16,7 @@ from energymarket.transport.ledger_rows import (
     RECORD_SCHEMA,
     SCHEMA,
     OrderRow,
+    Record,
     SlotRow,
     TiedRow,
     seal,
@@ -26,7 +27,16 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
-__all__ = ["ForeignLedgerError", "LedgerStore", "OrderRow", "SlotRow", "StoreError", "TiedRow", "seal"]
+__all__ = [
+    "ForeignLedgerError",
+    "LedgerStore",
+    "OrderRow",
+    "Record",
+    "SlotRow",
+    "StoreError",
+    "TiedRow",
+    "seal",
+]
 
 SCHEMA_VERSION: Final = 1
 WAL_BYTES_MAX: Final = 16 << 20  # then the WAL is folded back between two slots
@@ -236,8 +246,7 @@ class LedgerStore:
         row: SlotRow,
         state: dict[str, str],
         checkpoint: tuple[bytes, bytes] | None = None,
-        inputs: TiedRow | None = None,
-        starts: Iterable[TiedRow] = (),
+        record: Record | None = None,
     ) -> None:
         """A slot, what the market goes on from, perhaps a checkpoint, and the record: all or nothing."""
         with self._transaction() as db:
@@ -249,10 +258,10 @@ class LedgerStore:
                 db.execute("INSERT OR REPLACE INTO checkpoints VALUES (?,?,?)", (row.slot, *checkpoint))
                 keep = "SELECT slot FROM checkpoints ORDER BY slot DESC LIMIT 2"
                 db.execute(f"DELETE FROM checkpoints WHERE slot NOT IN ({keep})")  # noqa: S608
-            if inputs is not None:
-                db.execute("INSERT INTO inputs VALUES (?,?,?)", (inputs.slot, inputs.body, inputs.digest))
-            tied = [(start.slot, start.body, start.digest) for start in starts]
-            db.executemany("INSERT OR REPLACE INTO starts VALUES (?,?,?)", tied)
+            if record is not None:
+                tied = [(each.slot, each.body, each.digest) for each in (record.inputs, *record.starts)]
+                db.execute("INSERT INTO inputs VALUES (?,?,?)", tied[0])
+                db.executemany("INSERT OR REPLACE INTO starts VALUES (?,?,?)", tied[1:])
 
     def append_orders(self, orders: Iterable[OrderRow], state: dict[str, str]) -> None:
         """Single orders, durable when this returns."""
