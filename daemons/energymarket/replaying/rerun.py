@@ -181,7 +181,7 @@ class Rerun:
             if inputs.world.slot != row.slot:
                 raise InputsCorrupt(f"it is of slot {inputs.world.slot}", 0)
             closed = player.play(inputs)
-        except (NotReplayableError, UnbalancedError) as error:
+        except (NotReplayableError, UnbalancedError, ValueError, TypeError, ArithmeticError) as error:
             if intact:
                 raise
             raise InputsCorrupt(f"its digest does not hold; {error}", 0) from error

@@ -45,7 +45,7 @@ def lines(outcome: Outcome, households: Households | None) -> Iterator[str]:
         yield f"slot {finding.slot}: {finding.kind}: {finding.text}"
     for spans, why in (
         (outcome.compacted, "their detail was compacted"),
-        (outcome.unrecorded, "what came to them from outside was not recorded"),
+        (outcome.unrecorded, "there is no record to begin from, or none of them"),
     ):
         if spans.count:
             yield f"not replayed: {spans.count} slots, {why} ({spans.text()})"
