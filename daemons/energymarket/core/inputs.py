@@ -130,13 +130,16 @@ class Before:
         return len(self.policy)
 
 
+def _taken_from(before: Before, *, anew: bool) -> Before:
+    return Before(before.readings, np.zeros_like(before.policy)) if anew else before
+
+
 # pack
 
 
 def pack(inputs: Inputs, before: Before) -> bytes:
-    """The record of a slot. With `anew`, `before.policy` must be zeros: else ValueError, our mistake."""
-    if inputs.anew and before.policy.any():
-        raise ValueError("a record that takes nothing from before has no policies before it")
+    """The record of a slot. With `anew`, policies are packed as they stand."""
+    before = _taken_from(before, anew=inputs.anew)
     news = _pack_news(inputs.world)
     columns = [narrow(column) for column in _columns(inputs, before)]
     parts: list[bytes | memoryview] = [_pack_head(inputs, len(news))]
@@ -266,8 +269,7 @@ def unpack(body: bytes | memoryview, before: Before) -> Inputs:
     refused = tuple(_unpack_refused(reader) for _ in range(counts.refused))
     names = [reader.text(reader.fields(_TEXT, "id")[0], "id of an order") for _ in range(counts.orders)]
     tables = _unpack_columns(reader, counts)
-    policy = np.zeros_like(before.policy) if flags & _ANEW else before.policy
-    batches = _unpack_batches(heads, tables, Before(before.readings, policy), counts)
+    batches = _unpack_batches(heads, tables, _taken_from(before, anew=bool(flags & _ANEW)), counts)
     orders = zip(tables["order"]["home"].tolist(), tables["order"]["energy_wh"].tolist(), names, strict=True)
     return Inputs(
         world=World(

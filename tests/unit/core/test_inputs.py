@@ -63,8 +63,7 @@ def batch(draw: st.DrawFn, first: int, count: int, last: Readings) -> Batch:
 def records(draw: st.DrawFn) -> tuple[Inputs, Before]:
     """A record, and what it is a difference to."""
     last, anew = draw(readings()), draw(st.booleans())
-    policy = np.zeros(HOMES, np.uint8) if anew else np.array(draw(st.lists(
-        st.integers(0, 3), min_size=HOMES, max_size=HOMES)), np.uint8)  # fmt: skip
+    policy = np.array(draw(st.lists(st.integers(0, 3), min_size=HOMES, max_size=HOMES)), np.uint8)
     handed_in = draw(batches(last))
     book = EventBook(1, {(Origin.OPERATOR, 0, 4): Event(Origin.OPERATOR, 0, 4, 1_500, 90, None, 95)}, 4)
     world = World(
@@ -146,11 +145,7 @@ def test_flipped_bytes_are_read_or_refused_and_never_anything_else(
         read = unpack(bytes(body), before)
     except InputsCorrupt:
         return
-    assert plain(unpack(pack(read, _of(read, before)), _of(read, before))) == plain(read)
-
-
-def _of(inputs: Inputs, before: Before) -> Before:
-    return Before(before.readings, np.zeros(HOMES, np.uint8)) if inputs.anew else before
+    assert plain(unpack(pack(read, before), before)) == plain(read)
 
 
 def test_what_the_record_before_tells_takes_no_byte() -> None:
