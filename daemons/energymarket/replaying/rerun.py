@@ -9,13 +9,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from energymarket.core.inputs import InputsCorrupt
-from energymarket.core.ledger import genesis
+from energymarket.core.ledger import LedgerCorrupt, genesis
 from energymarket.core.market import NO_SLOT
 from energymarket.core.refusals import Refusal
 from energymarket.core.replay import NotReplayableError, Player, StartCorrupt, digest, unpack_start
 from energymarket.core.settlement import UnbalancedError
 from energymarket.replaying.difference import difference_of
 from energymarket.replaying.spans import Spans
+from energymarket.replaying.sums import Sums
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -117,6 +118,7 @@ class Rerun:
         self._on_slot = on_slot
         self._player: Player | None = None
         self._previous: SlotRow | None = None
+        self._sums = Sums(ledger)
         self._model: PriceModel | None = None  # of the slot that was played last
         self.outcome = Outcome()
 
@@ -124,26 +126,30 @@ class Rerun:
         """All of it. `told` hears of every slot that was passed. Raises LedgerDamagedError."""
         recorded = self._ledger.is_recorded()
         for row in self._ledger.rows(0):
-            if not recorded:
-                self._skip(row)
-            elif finding := self._pass(row):
+            if finding := self._pass(row) if recorded else self._skip(row):
                 self.outcome.finding = finding
                 break
             self._previous = row
             told(row.slot)
         return self.outcome
 
-    def _skip(self, row: SlotRow) -> None:
+    def _skip(self, row: SlotRow) -> Finding | None:
         """A slot that cannot be played: its detail is gone, or was never recorded."""
         (self.outcome.compacted if row.body is None else self.outcome.unrecorded).add(row.slot)
-        self._player = None
+        if self._player is not None:
+            self._sums.take(self._player.market.accounts)
+            self._player = None
+        try:
+            self._sums.hear(row)
+        except LedgerCorrupt as error:
+            return Finding(row.slot, "ledger damaged", str(error))
+        return None
 
     def _pass(self, row: SlotRow) -> Finding | None:
         record = self._ledger.record(row.slot)
         starts = self._ledger.starts(NO_SLOT if self._previous is None else self._previous.slot, row.slot - 1)
         if record is None:
-            self._skip(row)
-            return None
+            return self._skip(row)
         try:
             for start in starts:
                 self._hear_start(start, row)
@@ -164,6 +170,8 @@ class Rerun:
         if (found.slot, found.hash) != (start.slot, self._hash_before()):
             raise StartCorrupt(f"it is not of the slot before {row.slot}", 0)
         if self._player is None:
+            if difference := self._sums.difference(found.accounts):
+                raise NotReplayableError(f"the start before it: {difference}")
             self._player = Player.begin(found)
             self.outcome.begun += 1
         elif self._player.standing().pack() != start.body:

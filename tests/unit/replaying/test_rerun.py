@@ -133,6 +133,21 @@ def test_after_compaction_the_replay_begins_at_the_next_start(
     assert outcome.hash == made.market.hash.hex()
 
 
+def test_a_start_behind_compacted_slots_is_held_against_their_sums(
+    made: MadeLedger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first start that is left lies, with a digest that holds: the sums of the ledger tell."""
+    made.play(200)
+    monkeypatch.setattr(retention, "FULL_SHARE", 0.0)
+    Retention(1 << 30, DAY).tend(made.store)
+    slot = START - 1 + CHECKPOINT_SLOTS
+    _say_otherwise(made, slot)
+    finding = replayed(made.path).finding
+    assert finding is not None
+    assert (finding.slot, finding.kind) == (slot + 1, "differs")
+    assert "balance_ueur of home 2 is " in finding.text
+
+
 def test_a_ledger_of_an_older_version_is_recorded_from_now_on(made: MadeLedger) -> None:
     """Without the tables, as older versions made it: nothing is replayed; a market goes on and records."""
     made.recording = False
@@ -227,22 +242,22 @@ def test_a_start_that_says_other_accounts_is_found_by_the_replay(made: MadeLedge
     """The start at a checkpoint is held against what the records before it come to."""
     made.play(70)
     slot = START - 1 + CHECKPOINT_SLOTS
+    _say_otherwise(made, slot)
+    finding = replayed(made.path).finding
+    assert finding is not None
+    assert (finding.slot, finding.kind) == (slot + 1, "differs")
+
+
+def _say_otherwise(made: MadeLedger, slot: int) -> None:
+    """Let the start after a slot say that home 2 has a millionth of a euro more."""
     with closing(sqlite3.connect(made.path)) as db:
         query = "SELECT s.body, l.hash FROM starts s JOIN slots l USING (slot) WHERE slot = ?"
         body, its_hash = db.execute(query, (slot,)).fetchone()
     start = unpack_start(body)
     start.accounts.balance_ueur[1] += 1
     changed = start.pack()
-    tamper(
-        made.path,
-        "UPDATE starts SET body = ?, digest = ? WHERE slot = ?",
-        changed,
-        digest(its_hash, changed),
-        slot,
-    )
-    finding = replayed(made.path).finding
-    assert finding is not None
-    assert (finding.slot, finding.kind) == (slot + 1, "differs")
+    row = (changed, digest(its_hash, changed), slot)
+    tamper(made.path, "UPDATE starts SET body = ?, digest = ? WHERE slot = ?", *row)
 
 
 def test_a_changed_ledger_is_found_where_the_record_is_intact(made: MadeLedger) -> None:
