@@ -28,6 +28,7 @@ from energymarket.market.control import ControlDesk
 from energymarket.market.messages import Beat, Heard, Left, ReloadAsked, StopAsked
 from energymarket.market.owner import Course, Owner
 from energymarket.market.parenting import Parent
+from energymarket.market.recorder import Recorder
 from energymarket.market.reload import Reloader
 from energymarket.market.retention import Retention
 from energymarket.market.timetable import Timetable
@@ -143,9 +144,12 @@ class MarketDaemon:
         )
         disk_max = self.service.get("retention", {}).get("disk_max_bytes", 2 << 30)
         retention = Retention(disk_max, 86_400 // period.slot_s)
+        recorder = None
+        if self.service.get("record", True):
+            recorder = Recorder(market, follows=store.is_recorded(market.slot))
         owner = Owner(
             market=market,
-            books=Bookkeeper(store, market, retention),
+            books=Bookkeeper(store, market, retention, recorder),
             timetable=timetable,
             course=self._course(store, timetable),
             page=stack.enter_context(ClockWriter(ipc)),

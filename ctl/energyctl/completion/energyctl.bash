@@ -4,6 +4,7 @@
 _energyctl_is() {
     case "$1" in
     'up') echo 'yes' ;;
+    'simulate') echo 'yes' ;;
     'start') echo 'yes' ;;
     'status') echo 'yes' ;;
     'price') echo 'yes' ;;
@@ -37,6 +38,7 @@ _energyctl_is() {
     'explain price') echo 'yes' ;;
     'explain trade') echo 'yes' ;;
     'explain home') echo 'yes' ;;
+    'replay') echo 'yes' ;;
     'bug-report') echo 'yes' ;;
     'install-units') echo 'yes' ;;
     'uninstall-units') echo 'yes' ;;
@@ -61,6 +63,7 @@ _energyctl_is() {
 _energyctl_options() {
     case "$1" in
     'up') echo '--for --speed --homes --seed --state --fresh --shards --report --detach --json --run --help' ;;
+    'simulate') echo '--for --homes --seed --shards --engine --workers --out --resume --json --run --help' ;;
     'start') echo '--user --json --run --help' ;;
     'status') echo '--user --json --run --help' ;;
     'price') echo '--last --explain --slot --json --run --help' ;;
@@ -85,6 +88,7 @@ _energyctl_options() {
     'explain price') echo '--state --ledger --compiled --json --run --help' ;;
     'explain trade') echo '--state --ledger --compiled --json --run --help' ;;
     'explain home') echo '--state --ledger --compiled --json --run --help' ;;
+    'replay') echo '--state --ledger --compiled --ledger-only --json --run --help' ;;
     'bug-report') echo '-o --out -n --lines --json --run --help' ;;
     'install-units') echo '--user --enable --print --json --run --help' ;;
     'uninstall-units') echo '--user --json --run --help' ;;
@@ -104,6 +108,13 @@ _energyctl_takes() {
     'up --state') echo 'directories' ;;
     'up --shards') echo 'nothing' ;;
     'up --report') echo 'directories' ;;
+    'simulate --for') echo 'nothing' ;;
+    'simulate --homes') echo 'nothing' ;;
+    'simulate --seed') echo 'nothing' ;;
+    'simulate --shards') echo 'nothing' ;;
+    'simulate --engine') echo 'nothing' ;;
+    'simulate --workers') echo 'nothing' ;;
+    'simulate --out') echo 'directories' ;;
     'price --last') echo 'nothing' ;;
     'price --slot') echo 'nothing' ;;
     'wait --timeout') echo 'nothing' ;;
@@ -147,6 +158,9 @@ _energyctl_takes() {
     'explain home --state') echo 'directories' ;;
     'explain home --ledger') echo 'files' ;;
     'explain home --compiled') echo 'directories' ;;
+    'replay --state') echo 'directories' ;;
+    'replay --ledger') echo 'files' ;;
+    'replay --compiled') echo 'directories' ;;
     'bug-report -o') echo 'files' ;;
     'bug-report --out') echo 'files' ;;
     'bug-report -n') echo 'nothing' ;;
@@ -157,8 +171,9 @@ _energyctl_takes() {
 # What comes as an argument of a verb, counted from 0.
 _energyctl_argument() {
     case "$1 $2" in
-    ' 0') echo 'words up start status price watch wait homes weather event ledger stop restart reload reset home logs doctor check metrics explain bug-report install-units uninstall-units config scenario ipc call completion version' ;;
+    ' 0') echo 'words up simulate start status price watch wait homes weather event ledger stop restart reload reset home logs doctor check metrics explain replay bug-report install-units uninstall-units config scenario ipc call completion version' ;;
     'up 0') echo 'paths classic default pencil-classic pencil-full-queue pencil-gift pencil-imbalance pencil-late pencil-phantom-claim pencil-policy3-alone pencil-policy3-part pencil-sharing-exact-fair pencil-sharing-exact-selfish pencil-sharing-greedy-mean-fair pencil-sharing-greedy-mean-selfish pencil-sharing-greedy-neutral-fair pencil-sharing-greedy-neutral-selfish pencil-stale-weather pencil-trade' ;;
+    'simulate 0') echo 'paths classic default pencil-classic pencil-full-queue pencil-gift pencil-imbalance pencil-late pencil-phantom-claim pencil-policy3-alone pencil-policy3-part pencil-sharing-exact-fair pencil-sharing-exact-selfish pencil-sharing-greedy-mean-fair pencil-sharing-greedy-mean-selfish pencil-sharing-greedy-neutral-fair pencil-sharing-greedy-neutral-selfish pencil-stale-weather pencil-trade' ;;
     'wait '*) echo 'nothing' ;;
     'homes 0') echo 'homes' ;;
     'event 0') echo 'words list raise clear' ;;

@@ -3,6 +3,7 @@
 function __energyctl_is
     contains -- "$argv[1]" \
         'up' \
+        'simulate' \
         'start' \
         'status' \
         'price' \
@@ -36,6 +37,7 @@ function __energyctl_is
         'explain price' \
         'explain trade' \
         'explain home' \
+        'replay' \
         'bug-report' \
         'install-units' \
         'uninstall-units' \
@@ -65,6 +67,13 @@ function __energyctl_takes
         'up --state' \
         'up --shards' \
         'up --report' \
+        'simulate --for' \
+        'simulate --homes' \
+        'simulate --seed' \
+        'simulate --shards' \
+        'simulate --engine' \
+        'simulate --workers' \
+        'simulate --out' \
         'price --last' \
         'price --slot' \
         'wait --timeout' \
@@ -108,6 +117,9 @@ function __energyctl_takes
         'explain home --state' \
         'explain home --ledger' \
         'explain home --compiled' \
+        'replay --state' \
+        'replay --ledger' \
+        'replay --compiled' \
         'bug-report -o' \
         'bug-report --out' \
         'bug-report -n' \
@@ -177,6 +189,7 @@ complete -c energyctl -l json -d 'Answer in JSON: raw integers, units in the nam
 complete -c energyctl -l run -x -a '(__fish_complete_directories (__energyctl_value))' -d 'The run directory ($ENERGY_MARKET_RUN)'
 complete -c energyctl -l help -d 'Show what it does and takes'
 complete -c energyctl -n '__energyctl_argument \'\' 0' -a up -d 'Run a market here'
+complete -c energyctl -n '__energyctl_argument \'\' 0' -a simulate -d 'Play a scenario without a clock'
 complete -c energyctl -n '__energyctl_argument \'\' 0' -a start -d 'Start the suite and wait until all of it serves'
 complete -c energyctl -n '__energyctl_argument \'\' 0' -a status -d 'Show how the market is'
 complete -c energyctl -n '__energyctl_argument \'\' 0' -a price -d 'Show the price in €/kWh, now, of the last slots, or term by term'
@@ -196,6 +209,7 @@ complete -c energyctl -n '__energyctl_argument \'\' 0' -a doctor -d 'Look at eve
 complete -c energyctl -n '__energyctl_argument \'\' 0' -a check -d 'Print one line for a monitoring system, with its own exit codes'
 complete -c energyctl -n '__energyctl_argument \'\' 0' -a metrics -d 'Print metrics in Prometheus\' text format'
 complete -c energyctl -n '__energyctl_argument \'\' 0' -a explain -d 'Explain a price, a trade or a home from the ledger'
+complete -c energyctl -n '__energyctl_argument \'\' 0' -a replay -d 'Settle a recorded run once more from what came to it from outside, and compare the hashes'
 complete -c energyctl -n '__energyctl_argument \'\' 0' -a bug-report -d 'Collect versions, states, journal, configuration and findings in one file, without secrets'
 complete -c energyctl -n '__energyctl_argument \'\' 0' -a install-units -d 'Write the suite\'s units for your own service manager'
 complete -c energyctl -n '__energyctl_argument \'\' 0' -a uninstall-units -d 'Stop the suite of your own service manager and take its units away'
@@ -216,6 +230,16 @@ complete -c energyctl -n '__energyctl_at \'up\'' -l shards -x -d 'Processes of t
 complete -c energyctl -n '__energyctl_at \'up\'' -l report -x -a '(__fish_complete_directories (__energyctl_value))' -d 'At the end, write report and CSV here'
 complete -c energyctl -n '__energyctl_at \'up\'' -l detach -d 'Return when all is ready'
 complete -c energyctl -n '__energyctl_argument \'up\' 0' -F -a 'classic default pencil-classic pencil-full-queue pencil-gift pencil-imbalance pencil-late pencil-phantom-claim pencil-policy3-alone pencil-policy3-part pencil-sharing-exact-fair pencil-sharing-exact-selfish pencil-sharing-greedy-mean-fair pencil-sharing-greedy-mean-selfish pencil-sharing-greedy-neutral-fair pencil-sharing-greedy-neutral-selfish pencil-stale-weather pencil-trade'
+
+complete -c energyctl -n '__energyctl_at \'simulate\'' -l for -x -d 'So much market time, or so many slots'
+complete -c energyctl -n '__energyctl_at \'simulate\'' -l homes -x -d 'So many homes in the scenario\'s groups'
+complete -c energyctl -n '__energyctl_at \'simulate\'' -l seed -x -d 'Another seed of all chance'
+complete -c energyctl -n '__energyctl_at \'simulate\'' -l shards -x -d 'Ranges that the homes are cut into'
+complete -c energyctl -n '__energyctl_at \'simulate\'' -l engine -x -d 'In one process, or on the cores (default)'
+complete -c energyctl -n '__energyctl_at \'simulate\'' -l workers -x -d 'Processes of the engine local (default: cores)'
+complete -c energyctl -n '__energyctl_at \'simulate\'' -l out -x -a '(__fish_complete_directories (__energyctl_value))' -d 'Where the results go (default: below $XDG_STATE_HOME)'
+complete -c energyctl -n '__energyctl_at \'simulate\'' -l resume -d 'Go on from the last checkpoint of an unfinished run'
+complete -c energyctl -n '__energyctl_argument \'simulate\' 0' -F -a 'classic default pencil-classic pencil-full-queue pencil-gift pencil-imbalance pencil-late pencil-phantom-claim pencil-policy3-alone pencil-policy3-part pencil-sharing-exact-fair pencil-sharing-exact-selfish pencil-sharing-greedy-mean-fair pencil-sharing-greedy-mean-selfish pencil-sharing-greedy-neutral-fair pencil-sharing-greedy-neutral-selfish pencil-stale-weather pencil-trade'
 
 complete -c energyctl -n '__energyctl_at \'start\'' -l user -d 'The units of your own service manager, not the system\'s'
 
@@ -328,6 +352,11 @@ complete -c energyctl -n '__energyctl_at \'explain home\'' -l state -x -a '(__fi
 complete -c energyctl -n '__energyctl_at \'explain home\'' -l ledger -r -F -d 'A ledger.db, or a backup (.tar)'
 complete -c energyctl -n '__energyctl_at \'explain home\'' -l compiled -x -a '(__fish_complete_directories (__energyctl_value))' -d 'The compiled scenario: local times, names, policies'
 complete -c energyctl -n '__energyctl_argument \'explain home\' 0' -a '(__energyctl_ask homes)'
+
+complete -c energyctl -n '__energyctl_at \'replay\'' -l state -x -a '(__fish_complete_directories (__energyctl_value))' -d 'A state directory, or a copy of one'
+complete -c energyctl -n '__energyctl_at \'replay\'' -l ledger -r -F -d 'A ledger.db, or a backup (.tar)'
+complete -c energyctl -n '__energyctl_at \'replay\'' -l compiled -x -a '(__fish_complete_directories (__energyctl_value))' -d 'The compiled scenario of that ledger'
+complete -c energyctl -n '__energyctl_at \'replay\'' -l ledger-only -d 'Only the ledger: do not live through the homes\' physics'
 
 complete -c energyctl -n '__energyctl_at \'bug-report\'' -s o -l out -r -F -d 'Where it goes: a new .tar.gz'
 complete -c energyctl -n '__energyctl_at \'bug-report\'' -s n -l lines -x -d 'So many lines of the journal'

@@ -28,6 +28,7 @@ MODULES: Final[dict[str, str]] = {
     "check": "check",
     "metrics": "metrics",
     "explain": "explain",
+    "replay": "replay",
     "bug-report": "bug_report",
     "install-units": "install_units",
     "uninstall-units": "uninstall_units",

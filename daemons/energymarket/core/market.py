@@ -349,30 +349,22 @@ class Market:
 
     def state_after(self, closed: Closed) -> str:
         """What a restart after this slot needs beside the accounts, as JSON: durable with the slot."""
-        opening = self.opened()
+        opening, totals = self.opened(), closed.settlement.totals
         return json.dumps(
             {
                 "slot": closed.slot,
                 "price_ueur_per_kwh": opening.prices.price,
-                "consumed_wh": closed.settlement.totals.consumed_wh,
-                "produced_wh": closed.settlement.totals.produced_wh,
+                "consumed_wh": totals.consumed_wh,
+                "produced_wh": totals.produced_wh,
                 "coefficients": price_model_digest(opening.model),
                 "contributions": pricing.follow(opening.model, self.contributions, opening.terms),
             }
         )
 
-    def rest(self) -> str:
-        """What `state_after` said of the last slot."""
-        return json.dumps(
-            {
-                "slot": self.slot,
-                "price_ueur_per_kwh": self.price_ueur_per_kwh,
-                "consumed_wh": self.consumed_wh,
-                "produced_wh": self.produced_wh,
-                "coefficients": self.coefficients,
-                "contributions": self.contributions,
-            }
-        )
+    def state(self) -> str:
+        """The same of the last committed slot, or of a market before its first one."""
+        names = ("slot", "price_ueur_per_kwh", "consumed_wh", "produced_wh", "coefficients", "contributions")
+        return json.dumps({name: getattr(self, name) for name in names})
 
     def resume(self, state: str, chain_hash: bytes) -> None:
         """Go on from what `state_after` said and the hash of the last committed slot."""

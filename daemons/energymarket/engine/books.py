@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from energymarket.engine.settling import Settled
     from energymarket.engine.source import Rest
     from energymarket.market.retention import Retention
-    from energymarket.transport.store import LedgerStore
+    from energymarket.transport.bulk_store import BulkStore
 
 TIDY_STEPS_MAX: Final = 1_000
 """Steps of compaction at a checkpoint: each takes megabytes of the oldest detail, the next may go on."""
@@ -32,7 +32,7 @@ class Books:
 
     def __init__(
         self,
-        store: LedgerStore,
+        store: BulkStore,
         retention: Retention,
         chain_hash: bytes,
         contributions: tuple[float, ...],

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from energymarket.core.units import I64
-    from energymarket.transport.store import LedgerStore
+    from energymarket.transport.bulk_store import BulkStore
 
 BODY_BYTES_PER_HOME: Final = 24
 BODY_BYTES: Final = 1_024
@@ -46,7 +46,7 @@ class DaySums:
         self._last = -1
         self._sums: dict[str, I64] = {}
 
-    def take_up(self, store: LedgerStore, slot: int) -> None:
+    def take_up(self, store: BulkStore, slot: int) -> None:
         """Go on with the day of a slot, if the ledger has begun to sum it up."""
         found = store.stretch_over(slot)
         if found is not None and found[0] // self._slots_per_day == slot // self._slots_per_day:
@@ -54,7 +54,7 @@ class DaySums:
             self._sums = {name: column.copy() for name, column in ledger.unpack(found[2])[1].items()}
 
     def add(
-        self, first_slot: int, columns: Mapping[str, npt.NDArray[np.signedinteger[Any]]], ended: LedgerStore,
+        self, first_slot: int, columns: Mapping[str, npt.NDArray[np.signedinteger[Any]]], ended: BulkStore,
         hash_of: Mapping[int, bytes],
     ) -> None:  # fmt: skip
         """Add the slots of a passage; a day that ends within it goes to the ledger."""
@@ -76,7 +76,7 @@ class DaySums:
         self._first = slot
         self._sums = {name: np.zeros(self._homes, np.int64) for name in SLOT_COLUMNS[1:]}
 
-    def put(self, store: LedgerStore, last_hash: bytes) -> None:
+    def put(self, store: BulkStore, last_hash: bytes) -> None:
         """Write the day as far as it has been added up, within the open transaction."""
         if self._first is None:
             return

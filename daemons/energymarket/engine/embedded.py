@@ -49,4 +49,4 @@ class Embedded:
 
 def rest_of(track: Track) -> Rest:
     """What a track goes on from."""
-    return Rest(track.market.rest(), json.dumps(track.market.book.to_dict()))
+    return Rest(track.market.state(), json.dumps(track.market.book.to_dict()))

@@ -35,8 +35,9 @@ from energymarket.engine.track import Track, market_of
 from energymarket.exits import ConfigError, Exit, Failure
 from energymarket.market.retention import Retention
 from energymarket.runtime.clock import boottime_ns
+from energymarket.transport.bulk_store import BulkStore
 from energymarket.transport.generation import GenerationFile
-from energymarket.transport.store import ForeignLedgerError, LedgerStore, StoreError
+from energymarket.transport.store import ForeignLedgerError, StoreError
 
 if TYPE_CHECKING:
     from energymarket.engine.settling import Settled
@@ -99,7 +100,7 @@ class Run:
         homes = plan.compiled.homes_count
         self._memory = mmap.mmap(-1, State.size_bytes(homes))  # anonymous: workers share it, a kill frees it
         self.state = State(memoryview(self._memory), homes)
-        self._store = LedgerStore(plan.directory / "market" / "ledger.db")
+        self._store = BulkStore(plan.directory / "market" / "ledger.db")
         self._accounts = Accounts.fresh(homes)
         self._market = market_of(plan.compiled, homes=0)
         chain_hash = self._open(resume=resume)
@@ -128,9 +129,7 @@ class Run:
         genesis = ledger.genesis(compiled.hash)
         directory.mkdir(parents=True, exist_ok=True)
         try:
-            self._store.open(
-                scenario_hash=compiled.hash, genesis=genesis, homes=compiled.homes_count, bulk=True
-            )
+            self._store.open(scenario_hash=compiled.hash, genesis=genesis, homes=compiled.homes_count)
             last = self._store.last_slot()
             row = None if last is None else self._store.slot(last)
         except (StoreError, ForeignLedgerError) as error:

@@ -4,7 +4,8 @@ Rule: while ledger, write-ahead log and the homes' registers together take more 
 the oldest slots that still have detail lose their bodies: what they said per home is added to one packed
 table of sums per UTC day. Slots since the checkpoint before the newest one keep their detail, whatever
 the limit. When there are more than `STRETCHES_MAX` tables, or they take more than a quarter of
-`disk_max`, the two oldest become one. Prices, totals, hashes and seals of every slot stay.
+`disk_max`, the two oldest become one. Prices, totals, hashes and seals of every slot stay. With its body
+goes a slot's record of inputs; a replay begins at the next start, which a checkpoint leaves.
 
 It is done between two slots, a few slots at a time, and each time is a transaction: the table grows by
 the slots that lose their bodies. Nothing is remembered in between, so a market killed in the middle

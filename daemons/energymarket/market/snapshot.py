@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from energymarket.core.events import EventBook
+    from energymarket.core.inputs import Refused
     from energymarket.core.market import Closed, Opening
     from energymarket.core.parameters import EventKind, Period, PriceModel
     from energymarket.core.settlement import VoidClaim
@@ -38,8 +39,10 @@ class Counts:
     lateness_us: int = 0  # of the opening of the present slot
     energy_wh: dict[str, int] = field(default_factory=dict)  # since the start; replaced whole, never changed
     refusals: list[dict[str, Any]] = field(default_factory=list)  # since the last commit
+    refused: list[Refused] = field(default_factory=list)  # the same, for the record
     slot_late: int = 0
     slot_shed: int = 0
+    shed_of: dict[tuple[int, int], int] = field(default_factory=dict)  # per batch of the slot
 
     def open(self, lateness_us: int) -> None:
         """A slot opens."""
@@ -55,8 +58,10 @@ class Counts:
     def start_anew(self) -> None:
         """A slot is told to everybody: what comes now, also before the next one opens, is the next one's."""
         self.refusals = []
+        self.refused = []
         self.slot_late = 0
         self.slot_shed = 0
+        self.shed_of = {}
 
 
 def totals_of(closed: Closed) -> dict[str, int]:
