@@ -37,6 +37,7 @@ _energyctl_is() {
     'explain price') echo 'yes' ;;
     'explain trade') echo 'yes' ;;
     'explain home') echo 'yes' ;;
+    'kpi') echo 'yes' ;;
     'bug-report') echo 'yes' ;;
     'install-units') echo 'yes' ;;
     'uninstall-units') echo 'yes' ;;
@@ -85,6 +86,7 @@ _energyctl_options() {
     'explain price') echo '--state --ledger --compiled --json --run --help' ;;
     'explain trade') echo '--state --ledger --compiled --json --run --help' ;;
     'explain home') echo '--state --ledger --compiled --json --run --help' ;;
+    'kpi') echo '--home --state --compiled --json --run --help' ;;
     'bug-report') echo '-o --out -n --lines --json --run --help' ;;
     'install-units') echo '--user --enable --print --json --run --help' ;;
     'uninstall-units') echo '--user --json --run --help' ;;
@@ -147,6 +149,9 @@ _energyctl_takes() {
     'explain home --state') echo 'directories' ;;
     'explain home --ledger') echo 'files' ;;
     'explain home --compiled') echo 'directories' ;;
+    'kpi --home') echo 'homes' ;;
+    'kpi --state') echo 'directories' ;;
+    'kpi --compiled') echo 'directories' ;;
     'bug-report -o') echo 'files' ;;
     'bug-report --out') echo 'files' ;;
     'bug-report -n') echo 'nothing' ;;
@@ -157,7 +162,7 @@ _energyctl_takes() {
 # What comes as an argument of a verb, counted from 0.
 _energyctl_argument() {
     case "$1 $2" in
-    ' 0') echo 'words up start status price watch wait homes weather event ledger stop restart reload reset home logs doctor check metrics explain bug-report install-units uninstall-units config scenario ipc call completion version' ;;
+    ' 0') echo 'words up start status price watch wait homes weather event ledger stop restart reload reset home logs doctor check metrics explain kpi bug-report install-units uninstall-units config scenario ipc call completion version' ;;
     'up 0') echo 'paths classic default pencil-classic pencil-full-queue pencil-gift pencil-imbalance pencil-late pencil-phantom-claim pencil-policy3-alone pencil-policy3-part pencil-sharing-exact-fair pencil-sharing-exact-selfish pencil-sharing-greedy-mean-fair pencil-sharing-greedy-mean-selfish pencil-sharing-greedy-neutral-fair pencil-sharing-greedy-neutral-selfish pencil-stale-weather pencil-trade' ;;
     'wait '*) echo 'nothing' ;;
     'homes 0') echo 'homes' ;;

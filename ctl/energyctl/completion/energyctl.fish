@@ -36,6 +36,7 @@ function __energyctl_is
         'explain price' \
         'explain trade' \
         'explain home' \
+        'kpi' \
         'bug-report' \
         'install-units' \
         'uninstall-units' \
@@ -108,6 +109,9 @@ function __energyctl_takes
         'explain home --state' \
         'explain home --ledger' \
         'explain home --compiled' \
+        'kpi --home' \
+        'kpi --state' \
+        'kpi --compiled' \
         'bug-report -o' \
         'bug-report --out' \
         'bug-report -n' \
@@ -196,6 +200,7 @@ complete -c energyctl -n '__energyctl_argument \'\' 0' -a doctor -d 'Look at eve
 complete -c energyctl -n '__energyctl_argument \'\' 0' -a check -d 'Print one line for a monitoring system, with its own exit codes'
 complete -c energyctl -n '__energyctl_argument \'\' 0' -a metrics -d 'Print metrics in Prometheus\' text format'
 complete -c energyctl -n '__energyctl_argument \'\' 0' -a explain -d 'Explain a price, a trade or a home from the ledger'
+complete -c energyctl -n '__energyctl_argument \'\' 0' -a kpi -d 'Show indicators'
 complete -c energyctl -n '__energyctl_argument \'\' 0' -a bug-report -d 'Collect versions, states, journal, configuration and findings in one file, without secrets'
 complete -c energyctl -n '__energyctl_argument \'\' 0' -a install-units -d 'Write the suite\'s units for your own service manager'
 complete -c energyctl -n '__energyctl_argument \'\' 0' -a uninstall-units -d 'Stop the suite of your own service manager and take its units away'
@@ -328,6 +333,10 @@ complete -c energyctl -n '__energyctl_at \'explain home\'' -l state -x -a '(__fi
 complete -c energyctl -n '__energyctl_at \'explain home\'' -l ledger -r -F -d 'A ledger.db, or a backup (.tar)'
 complete -c energyctl -n '__energyctl_at \'explain home\'' -l compiled -x -a '(__fish_complete_directories (__energyctl_value))' -d 'The compiled scenario: local times, names, policies'
 complete -c energyctl -n '__energyctl_argument \'explain home\' 0' -a '(__energyctl_ask homes)'
+
+complete -c energyctl -n '__energyctl_at \'kpi\'' -l home -x -a '(__energyctl_ask homes)' -d 'Of this home only'
+complete -c energyctl -n '__energyctl_at \'kpi\'' -l state -x -a '(__fish_complete_directories (__energyctl_value))' -d 'A state directory, for a market that does not run'
+complete -c energyctl -n '__energyctl_at \'kpi\'' -l compiled -x -a '(__fish_complete_directories (__energyctl_value))' -d 'The compiled scenario, where it is not found'
 
 complete -c energyctl -n '__energyctl_at \'bug-report\'' -s o -l out -r -F -d 'Where it goes: a new .tar.gz'
 complete -c energyctl -n '__energyctl_at \'bug-report\'' -s n -l lines -x -d 'So many lines of the journal'

@@ -27,6 +27,7 @@ MODULES: Final[dict[str, str]] = {
     "check": "check",
     "metrics": "metrics",
     "explain": "explain",
+    "kpi": "kpi",
     "bug-report": "bug_report",
     "install-units": "install_units",
     "uninstall-units": "uninstall_units",

@@ -43,8 +43,7 @@ class Storage:
     @classmethod
     def unknown(cls, homes: int) -> Storage:
         """Nobody's registers are at hand."""
-        nothing = np.zeros(homes, np.int64)
-        return cls(nothing, nothing, np.zeros(homes, np.bool_))
+        return cls(np.zeros(homes, np.int64), np.zeros(homes, np.int64), np.zeros(homes, np.bool_))
 
 
 def taken_in_wh(tally: Tally) -> I64:

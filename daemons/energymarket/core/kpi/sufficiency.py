@@ -7,9 +7,9 @@ says P + S + I = C + E. What is met locally in a slot is, after Luthander, Widé
 
     M = min(C, P + S) = C - max(0, I - E),        self-sufficiency = ΣM / ΣC,   self-consumption = ΣM / ΣP.
 
-S takes the losses away from what is met: what heats the battery covers nobody's demand. Two corrections are
-left, for a run that begins or ends with something in the battery. What was there at the beginning is no
-production of the run, and what is there at the end is not yet consumption, so D is added:
+S takes the losses away from what is met: what heats the battery covers nobody's demand. One correction is
+left, for a run that begins or ends with something in the battery: what was there at the beginning is no
+production of the run, and what is there at the end is not lost to it. So D is added:
 
     met locally = ΣM + D = ΣC - ΣI + D = ΣP - ΣE - L.
 
