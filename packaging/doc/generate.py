@@ -356,12 +356,39 @@ def compaction() -> str:
     return (ast.get_docstring(Source("market.retention").tree) or "").partition("\n\n")[2] + "\n"
 
 
+def indicators() -> str:
+    """Every name of the document of indicators, by where it stands, with its definition and source."""
+    made = []
+    for place, definitions in Source("core.kpi.definitions").names["SECTIONS"].items():
+        rows = [(f"`{each.name}`", each.meaning, each.source) for each in definitions]
+        made.append(f"### `{place}`\n\n{table(('name', 'meaning', 'source'), rows)}")
+    return "\n".join(made)
+
+
+def shares() -> str:
+    """How self-sufficiency and self-consumption are defined, in the words of the module that has them."""
+    text = ast.get_docstring(Source("core.kpi.sufficiency").tree) or ""
+    return text.partition("\n\n")[2] + "\n"
+
+
+def rules_of_spread() -> str:
+    """Who is worse off, and Jain's index, in the words of the functions."""
+    tree = Source("core.kpi.spread").tree
+    texts = {
+        each.name: ast.get_docstring(each) or "" for each in tree.body if isinstance(each, ast.FunctionDef)
+    }
+    return "\n".join(f"**`{name}`**: {texts[name]}\n" for name in ("worse_off", "jain", "quantiles"))
+
+
 PARTS: Final[dict[str, Callable[[], str]]] = {
     "compaction": compaction,
     "exit codes": exit_codes,
+    "indicators": indicators,
     "keys": keys,
     "plugin codes": plugin_codes,
     "rooms": rooms,
+    "rules of spread": rules_of_spread,
+    "shares": shares,
 }
 
 

@@ -39,6 +39,7 @@ _energyctl_is() {
     'explain trade') echo 'yes' ;;
     'explain home') echo 'yes' ;;
     'replay') echo 'yes' ;;
+    'kpi') echo 'yes' ;;
     'bug-report') echo 'yes' ;;
     'install-units') echo 'yes' ;;
     'uninstall-units') echo 'yes' ;;
@@ -89,6 +90,7 @@ _energyctl_options() {
     'explain trade') echo '--state --ledger --compiled --json --run --help' ;;
     'explain home') echo '--state --ledger --compiled --json --run --help' ;;
     'replay') echo '--state --ledger --compiled --ledger-only --json --run --help' ;;
+    'kpi') echo '--home --state --compiled --json --run --help' ;;
     'bug-report') echo '-o --out -n --lines --json --run --help' ;;
     'install-units') echo '--user --enable --print --json --run --help' ;;
     'uninstall-units') echo '--user --json --run --help' ;;
@@ -161,6 +163,9 @@ _energyctl_takes() {
     'replay --state') echo 'directories' ;;
     'replay --ledger') echo 'files' ;;
     'replay --compiled') echo 'directories' ;;
+    'kpi --home') echo 'homes' ;;
+    'kpi --state') echo 'directories' ;;
+    'kpi --compiled') echo 'directories' ;;
     'bug-report -o') echo 'files' ;;
     'bug-report --out') echo 'files' ;;
     'bug-report -n') echo 'nothing' ;;
@@ -171,7 +176,7 @@ _energyctl_takes() {
 # What comes as an argument of a verb, counted from 0.
 _energyctl_argument() {
     case "$1 $2" in
-    ' 0') echo 'words up simulate start status price watch wait homes weather event ledger stop restart reload reset home logs doctor check metrics explain replay bug-report install-units uninstall-units config scenario ipc call completion version' ;;
+    ' 0') echo 'words up simulate start status price watch wait homes weather event ledger stop restart reload reset home logs doctor check metrics explain replay kpi bug-report install-units uninstall-units config scenario ipc call completion version' ;;
     'up 0') echo 'paths classic default pencil-classic pencil-full-queue pencil-gift pencil-imbalance pencil-late pencil-phantom-claim pencil-policy3-alone pencil-policy3-part pencil-sharing-exact-fair pencil-sharing-exact-selfish pencil-sharing-greedy-mean-fair pencil-sharing-greedy-mean-selfish pencil-sharing-greedy-neutral-fair pencil-sharing-greedy-neutral-selfish pencil-stale-weather pencil-trade' ;;
     'simulate 0') echo 'paths classic default pencil-classic pencil-full-queue pencil-gift pencil-imbalance pencil-late pencil-phantom-claim pencil-policy3-alone pencil-policy3-part pencil-sharing-exact-fair pencil-sharing-exact-selfish pencil-sharing-greedy-mean-fair pencil-sharing-greedy-mean-selfish pencil-sharing-greedy-neutral-fair pencil-sharing-greedy-neutral-selfish pencil-stale-weather pencil-trade' ;;
     'wait '*) echo 'nothing' ;;

@@ -38,6 +38,7 @@ function __energyctl_is
         'explain trade' \
         'explain home' \
         'replay' \
+        'kpi' \
         'bug-report' \
         'install-units' \
         'uninstall-units' \
@@ -120,6 +121,9 @@ function __energyctl_takes
         'replay --state' \
         'replay --ledger' \
         'replay --compiled' \
+        'kpi --home' \
+        'kpi --state' \
+        'kpi --compiled' \
         'bug-report -o' \
         'bug-report --out' \
         'bug-report -n' \
@@ -210,6 +214,7 @@ complete -c energyctl -n '__energyctl_argument \'\' 0' -a check -d 'Print one li
 complete -c energyctl -n '__energyctl_argument \'\' 0' -a metrics -d 'Print metrics in Prometheus\' text format'
 complete -c energyctl -n '__energyctl_argument \'\' 0' -a explain -d 'Explain a price, a trade or a home from the ledger'
 complete -c energyctl -n '__energyctl_argument \'\' 0' -a replay -d 'Settle a recorded run once more from what came to it from outside, and compare the hashes'
+complete -c energyctl -n '__energyctl_argument \'\' 0' -a kpi -d 'Show indicators'
 complete -c energyctl -n '__energyctl_argument \'\' 0' -a bug-report -d 'Collect versions, states, journal, configuration and findings in one file, without secrets'
 complete -c energyctl -n '__energyctl_argument \'\' 0' -a install-units -d 'Write the suite\'s units for your own service manager'
 complete -c energyctl -n '__energyctl_argument \'\' 0' -a uninstall-units -d 'Stop the suite of your own service manager and take its units away'
@@ -357,6 +362,10 @@ complete -c energyctl -n '__energyctl_at \'replay\'' -l state -x -a '(__fish_com
 complete -c energyctl -n '__energyctl_at \'replay\'' -l ledger -r -F -d 'A ledger.db, or a backup (.tar)'
 complete -c energyctl -n '__energyctl_at \'replay\'' -l compiled -x -a '(__fish_complete_directories (__energyctl_value))' -d 'The compiled scenario of that ledger'
 complete -c energyctl -n '__energyctl_at \'replay\'' -l ledger-only -d 'Only the ledger: do not live through the homes\' physics'
+
+complete -c energyctl -n '__energyctl_at \'kpi\'' -l home -x -a '(__energyctl_ask homes)' -d 'Of this home only'
+complete -c energyctl -n '__energyctl_at \'kpi\'' -l state -x -a '(__fish_complete_directories (__energyctl_value))' -d 'A state directory, for a market that does not run'
+complete -c energyctl -n '__energyctl_at \'kpi\'' -l compiled -x -a '(__fish_complete_directories (__energyctl_value))' -d 'The compiled scenario, where it is not found'
 
 complete -c energyctl -n '__energyctl_at \'bug-report\'' -s o -l out -r -F -d 'Where it goes: a new .tar.gz'
 complete -c energyctl -n '__energyctl_at \'bug-report\'' -s n -l lines -x -d 'So many lines of the journal'

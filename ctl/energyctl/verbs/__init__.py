@@ -29,6 +29,7 @@ MODULES: Final[dict[str, str]] = {
     "metrics": "metrics",
     "explain": "explain",
     "replay": "replay",
+    "kpi": "kpi",
     "bug-report": "bug_report",
     "install-units": "install_units",
     "uninstall-units": "uninstall_units",

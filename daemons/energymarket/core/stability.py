@@ -11,6 +11,8 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from energymarket.core.parameters import Factor, PriceModel
 
 TEMPERATURE_MC_MIN: Final = -30_000
@@ -84,6 +86,32 @@ def stability(model: PriceModel, demand_slope: float) -> Stability:
         ok=ok,
         reason="" if ok else _why(gain),
     )
+
+
+def steady_mean(
+    model: PriceModel, slots_by_temperature_mc: Mapping[int, int], imbalance: float, rainy: float = 0.0
+) -> float:
+    """Mean price before floor and cap: by linearity the mean of the terms over 1 - gamma, in µ€/kWh.
+
+    The terms' means follow from the weather (slots at each temperature, share of rainy slots), the mean
+    imbalance factor, and of each kind of event its mean intensity times the mean number that is active:
+    arrivals per slot times mean duration (Little 1961). NaN where |gamma| >= 1: there is no steady price.
+    """
+    slots = sum(slots_by_temperature_mc.values())
+    if abs(model.gamma) >= 1 or not slots:
+        return math.nan
+    terms = 0.0
+    for factor in model.factors:
+        if factor.name == "imbalance":
+            terms += factor.alpha_ueur_per_kwh * imbalance
+            continue
+        values = (factor_value(factor, mc, 0, 0) * count for mc, count in slots_by_temperature_mc.items())
+        terms += factor.alpha_ueur_per_kwh * math.fsum(values) / slots
+    for kind in model.events:
+        arrivals = kind.arrivals_per_slot * (1 + (kind.rain_factor - 1) * rainy)
+        active = arrivals * kind.duration_slots_mean
+        terms += kind.beta_ueur_per_kwh * (kind.intensity_min + kind.intensity_max) / 2 * active
+    return terms / (1 - model.gamma)
 
 
 def steepest_slope(points: tuple[tuple[int, float], ...]) -> float:

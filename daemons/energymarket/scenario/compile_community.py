@@ -34,6 +34,7 @@ _NAMES: Final[dict[str, tuple[str, ...]]] = {
     "temperature": ("outdoor_dry_bulb_temperature", "Outdoor Drybulb Temperature (C)"),
     "diffuse": ("diffuse_solar_irradiance", "Diffuse Solar Radiation (W/m2)"),
     "direct": ("direct_solar_irradiance", "Direct Solar Radiation (W/m2)"),
+    "carbon": ("carbon_intensity", "kg_CO2/kWh"),
     "price": ("electricity_pricing", "Electricity Pricing [$]", "Electricity Pricing [$/kWh]"),
 }
 """Names of CityLearn's columns, as of version 2 and as in the data sets of 2022."""
@@ -48,6 +49,7 @@ class Community:
     load_wh: F64
     production_wh: F64
     price_eur_per_kwh: F64 | None
+    co2_g_per_kwh: F64 | None
 
     def rows(self, period: Period) -> I64:
         """The hour of each slot of a period."""
@@ -88,6 +90,7 @@ def community_of(scenario: Scenario) -> Community | None:
         np.maximum(turned["load"][:, keep], 0.0) * 1e3,
         np.maximum(turned["pv"][:, keep], 0.0) * 1e3,
         turned.get("price"),
+        turned["carbon"] * 1e3 if "carbon" in turned else None,
     )
 
 
@@ -120,7 +123,7 @@ def _compact(path: Path) -> dict[str, F64]:
     def column(name: str) -> F64:
         return _column(path, rows, (name,))
 
-    return {
+    table = {
         "month": column("month"),
         "hour": column("hour"),
         "temperature": column("temp_c"),
@@ -130,6 +133,7 @@ def _compact(path: Path) -> dict[str, F64]:
         "load": np.stack([column(f"load{n + 1}_kwh") for n in range(homes)], axis=1),
         "pv": np.stack([column(f"pv{n + 1}_kwh") for n in range(homes)], axis=1),
     }
+    return table | ({"carbon": column("co2_kg_kwh")} if "co2_kg_kwh" in rows[0] else {})
 
 
 def _citylearn(directory: Path) -> dict[str, F64]:
@@ -158,9 +162,10 @@ def _citylearn(directory: Path) -> dict[str, F64]:
         "pv": np.stack(plants, axis=1),
     }
     table |= {name: _column(sky_file, sky, _NAMES[name]) for name in ("temperature", "diffuse", "direct")}
-    if first.get("pricing"):
-        price_file = directory / str(first["pricing"])
-        table["price"] = _column(price_file, _rows(price_file), _NAMES["price"])
+    for name, key in (("price", "pricing"), ("carbon", "carbon_intensity")):
+        if first.get(key):
+            file = directory / str(first[key])
+            table[name] = _column(file, _rows(file), _NAMES[name])
     return table
 
 

@@ -168,6 +168,7 @@ def scenario(document: Document, name: str, path: str, text: str) -> Scenario:
         place=document.place,
         weather=document.weather,
         tariff=document.tariff,
+        grid=document.grid,
         price=document.price,
         sharing=document.sharing,
         elasticity=document.elasticity,

@@ -171,6 +171,25 @@ class TariffSection:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class GridSection:
+    """[grid]: what the grid's electricity emits. Indicators only: no price and no home sees it."""
+
+    co2_g_per_kwh: tuple[float, ...] | None = optional(
+        kinds.series(0, 5_000, "g/kWh"), "average carbon intensity: for all slots or one per slot", "363"
+    )
+    co2_marginal_g_per_kwh: tuple[float, ...] | None = optional(
+        kinds.series(0, 5_000, "g/kWh"), "carbon intensity of one kWh more or less, likewise", "700"
+    )
+    file: str | None = optional(
+        kinds.text(), "CSV file beside the scenario, one row per hour or slot", '"carbon.csv"'
+    )
+    co2_column: str | None = optional(kinds.text(), "its column of average intensities in g/kWh", '"average"')
+    co2_marginal_column: str | None = optional(
+        kinds.text(), "its column of marginal intensities in g/kWh", '"marginal"'
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FactorSection:
     """[[price.factor]]: an internal factor."""
 
@@ -295,6 +314,9 @@ class DataSet:
         kinds.flag(), "temperature and irradiance of the set replace [weather]", default=True
     )
     use_tariff: bool = key(kinds.flag(), "its price is the import price", default=False)
+    use_carbon: bool = key(
+        kinds.flag(), "its carbon intensity, if it has one and [grid] says none, is the average", default=True
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -321,6 +343,7 @@ class Document:
     tariff: TariffSection = section(
         TariffSection, "what the grid asks and pays; import price > local price > export price"
     )
+    grid: GridSection = section(GridSection, "what the grid emits, for indicators only")
     price: PriceSection = section(PriceSection, "the local price")
     sharing: SharingSection = section(SharingSection, "the sharing model of gifts")
     elasticity: Elasticity = section(Elasticity, "how consumption answers to the price")
@@ -344,6 +367,7 @@ class Scenario:
     place: Place
     weather: Weather
     tariff: TariffSection
+    grid: GridSection
     price: PriceSection
     sharing: SharingSection
     elasticity: Elasticity

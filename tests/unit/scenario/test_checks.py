@@ -129,6 +129,16 @@ WRONG = [
     ("= 300", "= 300\n[[homes]]\nname='g'\ncount=3", "homes[0]", "neither consume nor produce", ""),
     ("= 300", "= 300\n[tariff]\nexport = 0.5", "tariff.export", "below the export price 0.5", "circle"),
     ("= 300", "= 300\n[tariff]\nimport_prices = [0.3, 0.05]", "tariff.export", "in slot 1", ""),
+    ("= 300", "= 300\n[grid]\nco2_g_per_kwh = -1", "grid.co2_g_per_kwh", "-1 is below 0", ""),
+    ("= 300", "= 300\n[grid]\nco2_column = 'a'", "grid.co2_column", "there is no file", "give file"),
+    ("= 300", "= 300\n[grid]\nfile = 'a.csv'", "grid.file", "no column of it is named", "co2_column"),
+    (
+        "= 300",
+        "= 300\n[grid]\nfile = 'a.csv'\nco2_column = 'a'\nco2_g_per_kwh = 3",
+        "grid.co2_column",
+        "co2_g_per_kwh is given too",
+        "keep one",
+    ),
     ("= 300", "= 300\n[service]\nexchange_until = 0.9", "service.exchange_until", "before gate_at", ""),
     (
         "= 300",
