@@ -38,7 +38,9 @@ def document_of(run: Run, *, engine: str, wall_s: float, cpu_s: float) -> dict[s
     """The result of a run, as `energyctl simulate --json` prints it."""
     plan, totals = run.plan, run.sums.totals
     compiled, slots = plan.compiled, run.sums.slots
-    period = compiled.period
+    period, found = compiled.period, run.indicators()
+    energy = {f"{name}_kwh": totals.get(f"{name}_wh", 0) / 1e3 for name in ENERGIES}
+    money = {f"{name}_eur": totals.get(f"{name}_money_ueur", 0) / 1e6 for name in MONEYS}
     return {
         "type": "simulation",
         "scenario": compiled.name,
@@ -59,8 +61,9 @@ def document_of(run: Run, *, engine: str, wall_s: float, cpu_s: float) -> dict[s
         "workers": plan.workers if engine == "local" else 0,
         "wall_s": round(wall_s, 3),
         "cpu_s": round(cpu_s, 3),
-        "energy": {f"{name}_kwh": totals.get(f"{name}_wh", 0) / 1e3 for name in ENERGIES},
-        "money": {f"{name}_eur": totals.get(f"{name}_money_ueur", 0) / 1e6 for name in MONEYS},
+        "energy": energy | found["energy"],
+        "money": money | found["money"],
+        "kpi": found["kpi"],
     }
 
 

@@ -29,6 +29,7 @@ from energymarket.engine.checkpoint import Checkpoint
 from energymarket.engine.digest import BODY_BYTES, BODY_BYTES_PER_HOME, detail_from
 from energymarket.engine.embedded import Embedded
 from energymarket.engine.local import Local
+from energymarket.engine.measures import Measures
 from energymarket.engine.settling import Settler
 from energymarket.engine.source import slots_at_once
 from energymarket.engine.track import Track, market_of
@@ -102,6 +103,7 @@ class Run:
         self.state = State(memoryview(self._memory), homes)
         self._store = BulkStore(plan.directory / "market" / "ledger.db")
         self._accounts = Accounts.fresh(homes)
+        self._measures = Measures(plan.compiled)
         self._market = market_of(plan.compiled, homes=0)
         chain_hash = self._open(resume=resume)
         retention = Retention(plan.disk_max_bytes, max(1, 86_400 // plan.compiled.period.slot_s))
@@ -150,6 +152,11 @@ class Run:
         self._market.resume(facts["market"], chain_hash)
         self._market.book = book_from_dict(json.loads(facts["events"]))
         self.sums = Sums(**facts["sums"])
+        try:
+            self._measures = Measures(self.plan.compiled, parts)
+        except (ValueError, KeyError) as error:
+            what = f"{self.plan.directory}: the checkpoint is of another version ({error})"
+            raise ConfigError(what, "without --resume the run begins anew") from error
         self.next_slot = found.slot + 1
 
     # running
@@ -189,6 +196,7 @@ class Run:
     def _enter(self, settled: Settled) -> None:
         self._books.enter(settled)
         self.sums.add(settled)
+        self._measures.add(settled.passage)
         columns = settled.passage.columns
         self.state.given_wh += columns["given_wh"].sum(axis=0, dtype=np.int64)
         self.state.received_wh += columns["received_wh"].sum(axis=0, dtype=np.int64)
@@ -213,6 +221,7 @@ class Run:
         parts: dict[str, bytes | memoryview] = {
             "homes": memoryview(self._memory),
             "accounts": self._accounts.pack(),
+            **self._measures.parts(),
         }
         try:
             checkpoints.write(self.plan.directory, Checkpoint(last, facts, parts))
@@ -232,9 +241,9 @@ class Run:
         """The chain's hash after the last slot."""
         return self._books.hash
 
-    def facts(self) -> dict[str, Any]:
-        """Sums by name."""
-        return dict(self.sums.totals)
+    def indicators(self) -> dict[str, Any]:
+        """`energy`, `money` and `kpi` of what was played."""
+        return self._measures.document(self.state)
 
     def write_registers(self) -> None:
         """Leave the homes' registers as a live pool leaves them: for the checker, or a market to go on."""
