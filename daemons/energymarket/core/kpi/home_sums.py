@@ -44,6 +44,7 @@ EMITTED: Final = ("average_ug", "marginal_ug")
 """Import x carbon intensity, Wh x mg/kWh = µg; only where intensities are given."""
 
 _BLOCK_HOMES: Final = 2_048  # a column of 64 slots of so many homes stays in the cache while it is worked on
+_BLOCK_VALUES: Final = 1 << 15  # of fewer slots, so many values
 _ROOM: Final = 1 << 62
 _NARROW_WH: Final = 1 << 27  # seven of them, added or taken away, fit int32
 _PEAKS: Final = {"imported_wh": "peak_import_wh", "exported_wh": "peak_export_wh"}
@@ -67,58 +68,85 @@ class HomeSums:
     def __init__(self, homes: int) -> None:
         self.homes = homes
         self.columns: dict[str, I64] = {name: np.zeros(homes, np.int64) for name in COUNTED}
+        self._bounds: dict[str, int] = {}  # no value of a column is larger; where not known, it is looked up
 
     def add(self, passage: Passage, intensities: Mapping[str, I64], totals: dict[str, I64]) -> None:
         """Add a passage of the same homes, and to `totals` its slots' sums over all homes.
 
         `intensities`: (K,) in mg/kWh by a name of EMITTED; `totals`: (K,) by the names of columns.
-        Raises ValueError for a passage of other homes, OverflowError where sums would leave int64: the
+        Raises ValueError for a passage of other homes, OverflowError where sums could leave int64: the
         whole passage is then left out.
         """
         if passage.homes != self.homes:
             raise ValueError(f"a passage of {passage.homes} homes, not of {self.homes}")
-        found = {name: np.zeros(self.homes, np.int64) for name in (*COUNTED, *intensities)}
-        for start in range(0, self.homes, _BLOCK_HOMES):
-            part = slice(start, start + _BLOCK_HOMES)
-            block = _Block(passage, part, {name: column[part] for name, column in found.items()})
-            block.add(intensities, totals)
-        self._take(found)
+        sizes = {name: _size(passage.columns[name]) for name in SUMMED}
+        self._make_sure(passage, intensities, sizes)
+        for name in intensities:
+            self.columns.setdefault(name, np.zeros(self.homes, np.int64))
+        per_block = max(_BLOCK_HOMES, _BLOCK_VALUES // passage.slots)
+        for start in range(0, self.homes, per_block):
+            part = slice(start, start + per_block)
+            out = {name: column[part] for name, column in self.columns.items()}
+            _Block(passage, part, out, sizes).add(intensities, totals)
 
-    def _take(self, found: Mapping[str, I64]) -> None:
-        nothing = np.zeros(0, np.int64)
-        for name, column in found.items():
-            if _size(self.columns.get(name, nothing)) + _size(column) >= _ROOM:
+    def _make_sure(self, passage: Passage, intensities: Mapping[str, I64], sizes: Mapping[str, int]) -> None:
+        """No sum will leave int64. Bounds grow by the most that K slots can add."""
+        dearest = max(_size(passage.import_ueur_per_kwh), _size(passage.export_ueur_per_kwh))
+        most = sum(sizes[name] for name in _CONTRACT)
+        price = _size(passage.price_ueur_per_kwh)
+        grows = {
+            **sizes,
+            "short_wh": most,
+            "long_wh": most,
+            "purchases_mueur": sizes["bought_wh"] * price,
+            "sales_mueur": sizes["sold_wh"] * price,
+            "alone_mueur": (sizes["imported_wh"] + sizes["exported_wh"]) * dearest,
+            "imbalance_mueur": most * dearest,
+            **{name: sizes["imported_wh"] * _size(each) for name, each in intensities.items()},
+        }
+        bounds = {}
+        for name, growth in grows.items():
+            known = self._bounds.get(name)
+            bounds[name] = growth * passage.slots + (self._true_size(name) if known is None else known)
+            if bounds[name] >= _ROOM:
+                bounds[name] = growth * passage.slots + self._true_size(name)
+            if bounds[name] >= _ROOM:
                 raise OverflowError(f"{name} of a home is beyond what 63 bits hold")
-        for name, column in found.items():
-            mine = self.columns.setdefault(name, np.zeros(self.homes, np.int64))
-            if name.startswith("peak_"):
-                np.maximum(mine, column, out=mine)
-            else:
-                mine += column
+        self._bounds = bounds
+
+    def _true_size(self, name: str) -> int:
+        return _size(self.columns[name]) if name in self.columns else 0
 
 
 class _Block:
     """Some homes of a passage. All work on a column is done while it is in the cache."""
 
-    def __init__(self, passage: Passage, part: slice, out: Mapping[str, I64]) -> None:
+    def __init__(
+        self, passage: Passage, part: slice, out: Mapping[str, I64], sizes: Mapping[str, int]
+    ) -> None:
         self._passage = passage
         self._part = part
         self._out = out
+        self._sizes = sizes  # of each column in the whole passage
         self._imbalance_wh: Column | None = None
 
     def add(self, intensities: Mapping[str, I64], totals: dict[str, I64]) -> None:
         """Go through the columns once."""
         passage, out = self._passage, self._out
         for name in SUMMED:
+            if not self._sizes[name]:
+                continue
             column = passage.columns[name][:, self._part]
-            kind = _wide_enough(column, signed=name == "money_ueur")
-            out[name][:] = np.add.reduce(column, axis=0, dtype=kind)
+            kind = self._wide_enough(name, column)
+            if passage.slots == 1:
+                out[name] += column[0]
+            else:
+                out[name] += np.add.reduce(column, axis=0, dtype=kind)
             if name in totals:
                 totals[name] += np.add.reduce(column, axis=1, dtype=kind)
-            if name == "money_ueur" or not out[name].any():
-                continue  # no energy of a slot is below zero: a sum of 0 is a column of 0
             if name in _PEAKS:
-                column.max(axis=0, out=out[_PEAKS[name]])
+                peak = column[0] if passage.slots == 1 else column.max(axis=0)
+                np.maximum(out[_PEAKS[name]], peak, out=out[_PEAKS[name]])
             self._price(name, column, intensities)
             if name in _CONTRACT:
                 self._balance(name, column)
@@ -129,20 +157,20 @@ class _Block:
         passage, out = self._passage, self._out
         match name:
             case "bought_wh":
-                out["purchases_mueur"][:] = _dot(passage.price_ueur_per_kwh, column, out[name])
+                out["purchases_mueur"][:] += _dot(passage.price_ueur_per_kwh, column)
             case "sold_wh":
-                out["sales_mueur"][:] = _dot(passage.price_ueur_per_kwh, column, out[name])
+                out["sales_mueur"][:] += _dot(passage.price_ueur_per_kwh, column)
             case "imported_wh":
-                out["alone_mueur"][:] += _dot(passage.import_ueur_per_kwh, column, out[name])
+                out["alone_mueur"][:] += _dot(passage.import_ueur_per_kwh, column)
                 for kind, each in intensities.items():
-                    out[kind][:] = _dot(each, column, out[name])
+                    out[kind][:] += _dot(each, column)
             case "exported_wh":
-                out["alone_mueur"][:] -= _dot(passage.export_ueur_per_kwh, column, out[name])
+                out["alone_mueur"][:] -= _dot(passage.export_ueur_per_kwh, column)
             case _:
                 pass
 
     def _balance(self, name: str, column: Column) -> None:
-        narrow = column.dtype.itemsize <= 4 and _size(self._out[name]) < _NARROW_WH
+        narrow = column.dtype.itemsize <= 4 and self._sizes[name] < _NARROW_WH
         if self._imbalance_wh is None:
             self._imbalance_wh = np.zeros(column.shape, np.int32 if narrow else np.int64)
         elif not narrow:
@@ -160,25 +188,20 @@ class _Block:
         np.add.at(out["long_wh"], home, long_wh)
         np.add.at(out["short_wh"], home, short_wh)
         asked, paid = passage.import_ueur_per_kwh[slot], passage.export_ueur_per_kwh[slot]
-        if _size(wh) * max(_size(asked), _size(paid)) * passage.slots >= _ROOM:
-            raise OverflowError("imbalance times price of a home is beyond what 63 bits hold")
         np.add.at(out["imbalance_mueur"], home, short_wh * asked - long_wh * paid)
 
-
-def _wide_enough(column: Column, *, signed: bool) -> type[np.signedinteger[Any]]:
-    """What sums along either side fit in. The narrow sum is twice as fast, the look at the sizes included."""
-    if column.dtype.itemsize > 4 or not column.size:
-        return np.int64
-    size = _size(column) if signed else int(column.max())
-    return np.int32 if size * max(column.shape) < 1 << 31 else np.int64
+    def _wide_enough(self, name: str, column: Column) -> type[np.signedinteger[Any]]:
+        """What sums along either side fit in. The narrow sum is twice as fast."""
+        fits = column.dtype.itemsize <= 4 and self._sizes[name] * max(column.shape) < 1 << 31
+        return np.int32 if fits else np.int64
 
 
-def _dot(per_kwh: I64, energy_wh: Column, sums_wh: I64) -> I64:
-    """Per home, the sum of energy times a number of the slot. No energy of a slot is below zero."""
-    if _size(sums_wh) * _size(per_kwh) >= _ROOM:
-        raise OverflowError("energy times price of a home is beyond what 63 bits hold")
+def _dot(per_kwh: I64, energy_wh: Column) -> I64:
+    """Per home, the sum of energy times a number of the slot."""
     if (per_kwh == per_kwh[0]).all():
-        return sums_wh * int(per_kwh[0])
+        summed = energy_wh[0] if len(per_kwh) == 1 else np.add.reduce(energy_wh, axis=0, dtype=np.int64)
+        priced: I64 = np.multiply(summed, int(per_kwh[0]), dtype=np.int64)
+        return priced
     product: I64 = np.einsum("k,kn->n", per_kwh, energy_wh)
     return product
 
