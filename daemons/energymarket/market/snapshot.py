@@ -66,6 +66,7 @@ def meta_of(closed: Closed, counts: Counts, market: Market) -> dict[str, Any]:
     reloaded = market.reloaded_model()
     return {
         "batches": [list(batch) for batch in closed.batches],
+        "sharing": str(market.rules.sharing),
         "gamma": market.opened().model.gamma,
         "coefficients": None if reloaded is None else asdict(reloaded),  # where they are new
         "contributions": list(market.contributions),
