@@ -128,7 +128,14 @@ class MarketDaemon:
 
     def _owner(self, stack: ExitStack, store: LedgerStore, ipc: Ipc, offers: OfferQueue) -> Owner:
         compiled, period = self.compiled, self.compiled.period
-        rules = Rules(compiled.price, compiled.tariff, compiled.homes_count, compiled.import_export_at)
+        rules = Rules(
+            price=compiled.price,
+            tariff=compiled.tariff,
+            homes=compiled.homes_count,
+            tariff_at=compiled.import_export_at,
+            sharing=compiled.sharing.rule,
+            key_weights=compiled.key_weights(),
+        )
         try:
             market = recovery.restore(store, rules, ledger.genesis(compiled.hash))
         except (recovery.LedgerBrokenError, ledger.LedgerCorrupt) as error:

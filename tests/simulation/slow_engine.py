@@ -10,6 +10,7 @@ from energymarket.core import exchange, ledger
 from energymarket.core.events import Event, EventBook, Origin, arrivals
 from energymarket.core.fleet import Fleet, State, initial_state, step
 from energymarket.core.market import Accounts, Market, Outside, Rules
+from energymarket.core.parameters import Rule
 from energymarket.core.settlement import Batch
 from energymarket.scenario.compiled import Compiled
 
@@ -23,7 +24,14 @@ def played(compiled: Compiled, slots: int, shards: int = 2) -> Market:
     for fleet, (before, _) in zip(fleets, states, strict=True):
         initial_state(fleet, before)
     market = Market(
-        Rules(compiled.price, compiled.tariff, homes, compiled.import_export_at),
+        Rules(
+            compiled.price,
+            compiled.tariff,
+            homes,
+            compiled.import_export_at,
+            compiled.sharing.rule,
+            compiled.key_weights(),
+        ),
         Accounts.fresh(homes),
         ledger.genesis(compiled.hash),
         compiled.price.initial_ueur_per_kwh,
@@ -51,17 +59,16 @@ def _play(
         surpluses.append(net.surplus_wh.copy())
         pair.reverse()
     ids = np.arange(1, compiled.homes_count + 1, dtype=np.uint32)
-    result = exchange.outcome(
-        ids,
-        np.concatenate(surpluses),
-        np.concatenate(needs),
-        compiled.homes["policy"],
-        compiled.sharing,
-        compiled.seed,
-        slot,
-    )
+    need, surplus = np.concatenate(needs), np.concatenate(surpluses)
+    policies = compiled.homes["policy"]
+    result = exchange.outcome(ids, surplus, need, policies, compiled.sharing, compiled.seed, slot)
+    none = np.zeros_like(need)
+    stated = exchange.trade_columns(policies, surplus, need, none, none, none)
     for fleet, (state, _) in zip(fleets, states, strict=True):
         columns, claims = exchange.batch_columns(result, fleet.first, fleet.count)
+        if compiled.sharing.rule is not Rule.QUEUE:  # homes say what they have over and lack
+            here, claims = slice(fleet.first - 1, fleet.first - 1 + fleet.count), claims[:0]
+            columns |= {name: column[here].astype("<i4") for name, column in stated.items()}
         meters = ("production_wh", "consumption_wh", "import_wh", "export_wh")
         columns |= {name: state.column(name).copy() for name in meters}
         refusals = market.hear_batch(Batch(f"{fleet.first}", fleet.first, fleet.count, columns, claims))

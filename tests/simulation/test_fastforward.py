@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 
 from energymarket.core import ledger
 from energymarket.core.fleet import Fleet, State, initial_state
+from energymarket.core.parameters import Rule
 from energymarket.engine import api
 from energymarket.engine.folder import Folder
 from energymarket.engine.local import Local
@@ -89,6 +90,7 @@ def test_homes_cut_among_all_workers_make_the_same_ledger(
 @given(
     seed=st.integers(0, 2**40),
     homes=st.integers(3, 60),
+    rule=st.sampled_from([str(rule) for rule in Rule]),
     take=st.sampled_from(["exact", "greedy"]),
     turn=st.sampled_from(["fair", "selfish"]),
     excess=st.sampled_from(["mean", "neutral"]),
@@ -104,10 +106,10 @@ def test_scenarios_drawn_at_random_have_one_ledger(
     slope: float,
     **rest: Any,
 ) -> None:
-    """Any sharing model, fee, elasticity, size and seed: fast-forward is the market slot after slot."""
+    """Any sharing rule and model, fee, elasticity, size and seed: fast-forward is the market slot after slot."""
     place = tmp_path_factory.mktemp("drawn")
     text = _with(toml.default_text(), "days", "3")  # compiled in a second
-    for name in ("take", "turn", "excess"):
+    for name in ("rule", "take", "turn", "excess"):
         text = _with(text, name, f'"{rest[name]}"')
     text = _with(_with(text, "gift_fee", str(rest["gift_fee"])), "slope", f"{slope:.3f}")
     file = place / "drawn.toml"

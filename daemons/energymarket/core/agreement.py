@@ -16,11 +16,13 @@ import numpy.typing as npt
 from energymarket.core import exchange
 from energymarket.core.chance import Purpose, draw_u64_of_slots
 from energymarket.core.records import CLAIM, GIFT_COLUMNS, OFFER, Policy
+from energymarket.core.sharing.flows import Flows
+from energymarket.core.sharing.rules import RULES
 from energymarket.core.units import I64
 
 if TYPE_CHECKING:
     from energymarket.core.block import I32
-    from energymarket.core.parameters import Sharing
+    from energymarket.core.parameters import Rule, Sharing
 
 _NO_CLAIMS: Final = np.zeros(0, CLAIM)
 
@@ -34,6 +36,25 @@ class Agreed:
     returned_wh: npt.NDArray[np.signedinteger[Any]]
     gifts: dict[str, I64]  # GIFT_COLUMNS: slot after slot, each by (giver, index)
     gift_counts: list[int]  # of each slot
+
+
+def allocate(rule: Rule, net_wh: I32, policy: I64, weights: I64) -> Agreed:
+    """What a rule allocates by the meters of homes 1 .. N, `net_wh` (K, N). The rest is the grid's."""
+    surplus_wh = np.maximum(net_wh, 0).astype(np.int64)
+    shares = RULES[rule](Flows(surplus_wh, surplus_wh - net_wh, policy, weights))
+    none = np.zeros_like(net_wh)
+    return Agreed(
+        columns={
+            "given_wh": none,
+            "received_wh": none,
+            "sold_wh": shares.sold_wh,
+            "bought_wh": shares.bought_wh,
+        },
+        offered_wh=none,
+        returned_wh=none,
+        gifts={name: np.zeros(0, np.int64) for name in GIFT_COLUMNS},
+        gift_counts=[0] * len(net_wh),
+    )
 
 
 def agree(

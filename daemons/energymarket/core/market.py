@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from energymarket.core import ledger, pricing, settlement
-from energymarket.core.parameters import price_model_digest
+from energymarket.core.parameters import Rule, price_model_digest
 from energymarket.core.refusals import Refusal
 from energymarket.core.settlement import Batch, Prices, Readings, Settlement
+from energymarket.core.sharing.settling import restate
 from energymarket.core.units import money_ueur
 
 if TYPE_CHECKING:
@@ -38,6 +39,12 @@ class Rules:
     tariff: Tariff
     homes: int
     tariff_at: Callable[[int], tuple[int, int]]  # slot -> import, export price in µ€/kWh
+    sharing: Rule = Rule.QUEUE
+    key_weights: npt.NDArray[np.int64] | None = None  # of the static key, by home; None: all the same
+
+    def weights(self) -> npt.NDArray[np.int64]:
+        """The weight of each home in the static key."""
+        return np.ones(self.homes, np.int64) if self.key_weights is None else self.key_weights
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,6 +190,7 @@ class Market:
     def open_slot(self, slot: int, outside: Outside, *, epoch: int = 0, gap: bool = False) -> Opening:
         """Fix the prices of a slot. The same slot opened again under the same facts has the same prices."""
         events = tuple(self.book.active(slot))
+        grid = (0, 0) if self.rules.tariff.follows_price else self.rules.tariff_at(slot)
         terms = pricing.terms(
             self.rules.price,
             self.price_ueur_per_kwh,
@@ -190,6 +198,8 @@ class Market:
             consumed_wh=self.consumed_wh,
             produced_wh=self.produced_wh,
             events=events,
+            import_ueur_per_kwh=grid[0],
+            export_ueur_per_kwh=grid[1],
         )
         self.opening = Opening(
             slot=slot,
@@ -300,6 +310,10 @@ class Market:
         batches = [self.batches[key] for key in sorted(self.batches)]
         orders = self._order_columns()
         readings, homes = self.accounts.readings, self.rules.homes
+        if self.rules.sharing is not Rule.QUEUE:
+            was_read = self.accounts.last_slot == self.slot
+            weights = self.rules.weights()
+            batches = restate(self.rules.sharing, batches, readings, was_read, orders, weights)
         settled = settlement.settle(readings, batches, orders, opening.prices, homes)
         head = head_of(opening, settled.void_claims)
         body = ledger.pack(head, settled.columns, settled.gifts, orders)

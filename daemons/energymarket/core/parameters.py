@@ -35,13 +35,26 @@ class Excess(StrEnum):
     NEUTRAL = "neutral"
 
 
+class Rule(StrEnum):
+    """How a community shares what its homes have over."""
+
+    QUEUE = "queue"
+    PRO_RATA = "pro_rata"
+    NEED_FIRST = "need_first"
+    STATIC_KEY = "static_key"
+    DYNAMIC_KEY = "dynamic_key"
+    MID_MARKET = "mid_market"
+    GRID_ONLY = "grid_only"
+
+
 @dataclass(frozen=True, slots=True)
 class Sharing:
-    """The sharing model of gifts."""
+    """The sharing rule, and how gifts over the queue go."""
 
     take: Take = Take.EXACT
     turn: Turn = Turn.SELFISH
     excess: Excess = Excess.NEUTRAL
+    rule: Rule = Rule.QUEUE
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,16 +19,26 @@ from energymarket.core.inputs import Before, Inputs, unpack
 from energymarket.core.limits import HOMES_MAX
 from energymarket.core.market import NO_SLOT, Accounts, Market, Outside, Rules
 from energymarket.core.packed import CorruptError, Reader, narrow
-from energymarket.core.parameters import PriceModel, Tariff
+from energymarket.core.parameters import PriceModel, Rule, Tariff
 from energymarket.core.settlement import Readings
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
+
     from energymarket.core.market import Closed
 
 _MAGIC: Final = b"EMST"
 _VERSION: Final = 1
 _HEAD: Final = struct.Struct("<4sBBHqII32s")
-_COLUMNS: Final = ("production_wh", "consumption_wh", "import_wh", "export_wh", "balance_ueur", "last_slot")
+_COLUMNS: Final = (
+    "production_wh",
+    "consumption_wh",
+    "import_wh",
+    "export_wh",
+    "balance_ueur",
+    "last_slot",
+    "weight",
+)
 _PAGE_BYTES: Final = 4_096
 _NO_MODEL: Final = PriceModel(0, 0.0, (), (), 0, 0)  # the first record brings one
 
@@ -51,6 +61,8 @@ class Start:
     hash: bytes  # of the last committed slot, or the genesis
     tariff: Tariff
     accounts: Accounts
+    sharing: Rule = Rule.QUEUE
+    key_weights: npt.NDArray[np.int64] | None = None  # as in `Rules`
 
     @property
     def slot(self) -> int:
@@ -59,10 +71,12 @@ class Start:
 
     def pack(self) -> bytes:
         """The start as bytes: head, state and tariff as JSON, widths, columns per home packed narrowly."""
-        said = json.dumps({"state": json.loads(self.state), "tariff": asdict(self.tariff)}).encode()
+        facts = {"state": json.loads(self.state), "tariff": asdict(self.tariff), "sharing": str(self.sharing)}
+        said = json.dumps(facts | {"weighted": self.key_weights is not None}).encode()
         homes = len(self.accounts.balance_ueur)
         *columns, last_slot = self.accounts.columns()
-        packed = [narrow(column) for column in (*columns, last_slot - NO_SLOT)]
+        weights = np.zeros(homes, np.int64) if self.key_weights is None else self.key_weights
+        packed = [narrow(column) for column in (*columns, last_slot - NO_SLOT, weights)]
         head = _HEAD.pack(_MAGIC, _VERSION, 0, 0, self.slot, homes, len(said), self.hash)
         widths = bytes(0 if column is None else column.itemsize for column in packed)
         return b"".join((head, said, widths, *(column.data for column in packed if column is not None)))
@@ -82,6 +96,7 @@ def unpack_start(body: bytes | memoryview) -> Start:
     try:
         said = json.loads(reader.text(size, "state"))
         state, tariff = json.dumps(said["state"]), Tariff(**said["tariff"])
+        sharing, weighted = Rule(said["sharing"]), bool(said["weighted"])
         if said["state"]["slot"] != slot:
             raise StartCorrupt("the state is of another slot", at)
     except (ValueError, KeyError, TypeError) as error:
@@ -94,7 +109,7 @@ def unpack_start(body: bytes | memoryview) -> Start:
     ]
     reader.end()
     accounts = Accounts(Readings(*columns[:4]), columns[4], columns[5] + NO_SLOT)
-    return Start(state, chain_hash, tariff, accounts)
+    return Start(state, chain_hash, tariff, accounts, sharing, columns[6] if weighted else None)
 
 
 def digest(chain_hash: bytes, body: bytes) -> bytes:
@@ -124,7 +139,7 @@ class Player:
     def begin(cls, start: Start) -> Player:
         """A market that stands where the start says. Raises StartCorrupt."""
         homes = len(start.accounts.balance_ueur)
-        rules = Rules(_NO_MODEL, start.tariff, homes, lambda _slot: (0, 0))
+        rules = Rules(_NO_MODEL, start.tariff, homes, lambda _slot: (0, 0), start.sharing, start.key_weights)
         market = Market(rules, start.accounts.copy(), start.hash, 0, EventBook(0))
         try:
             market.resume(start.state, start.hash)

@@ -17,6 +17,7 @@ from energymarket.transport.store import SlotRow
 
 if TYPE_CHECKING:
     from energymarket.core.market import Accounts, Opening
+    from energymarket.core.parameters import Rule
     from energymarket.core.totals import Totals
     from energymarket.engine.settling import Settled
     from energymarket.engine.source import Rest
@@ -38,11 +39,13 @@ class Books:
         contributions: tuple[float, ...],
         *,
         homes: int,
+        rule: Rule,
         detail_from: int,
     ) -> None:
         """`detail_from` is the first slot whose detail is written: see `digest`."""
         self.store = store
         self.hash = chain_hash
+        self._rule = rule
         self._detail_from = detail_from
         self._days = DaySums(homes, retention.slots_per_day)
         self._summed = False  # since the last commit
@@ -67,6 +70,7 @@ class Books:
                 opening,
                 settled.batches[at],
                 settled.voids[at],
+                rule=self._rule,
                 contributions=self._contributions,
                 reloaded=None,
             )

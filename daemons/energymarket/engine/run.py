@@ -116,6 +116,7 @@ class Run:
             chain_hash,
             self._market.contributions,
             homes=homes,
+            rule=plan.compiled.sharing.rule,
             detail_from=first if begun else detail_from(first, self.end_slot, homes, plan.disk_max_bytes),
         )
         self._settler: Settler | singly.SingleSettler = Settler(plan.compiled)

@@ -9,8 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from energymarket.core import ledger
-from energymarket.core.agreement import agree
+from energymarket.core.agreement import agree, allocate
 from energymarket.core.market import head_of
+from energymarket.core.parameters import Rule
 from energymarket.core.passage import Passage
 from energymarket.core.postings import post
 
@@ -46,12 +47,17 @@ class Settler:
         self._policy: npt.NDArray[np.integer[Any]] = np.asarray(compiled.homes["policy"])
         self._sharing = compiled.sharing
         self._seed = compiled.seed
+        weights = compiled.key_weights()
+        self._weights = np.ones(compiled.homes_count, np.int64) if weights is None else weights
         self._everyone: Batches = ((1, compiled.homes_count, "all"),)
 
     def settle(self, openings: Sequence[Opening], lived: Lived) -> Settled:
         """Settle K slots of all homes, opened at these prices."""
         slots = range(openings[0].slot, openings[0].slot + len(openings))
-        agreed = agree(lived.net_wh, self._policy, self._sharing, self._seed, slots)
+        if self._sharing.rule is Rule.QUEUE:
+            agreed = agree(lived.net_wh, self._policy, self._sharing, self._seed, slots)
+        else:
+            agreed = allocate(self._sharing.rule, lived.net_wh, self._policy.astype(np.int64), self._weights)
         exported_wh = np.maximum(lived.net_wh, 0)
         columns = {
             "produced_wh": lived.production_wh,

@@ -1,7 +1,8 @@
-"""Settling slot by slot through the market itself: scenes, late homes, single orders.
+"""Settling slot by slot through the market itself: scenes, late homes, single orders, gifts by a rule.
 
-Where a home misbehaves on purpose, or trades by orders of its own, a slot is what a live market makes of
-it when nobody is late but those who are to be: batches are checked, claims matched, gaps carried.
+Where a home misbehaves on purpose, trades by orders of its own, or gets its gifts from the market, a slot
+is what a live market makes of it when nobody is late but those who are to be: batches are checked, claims
+matched, gaps carried.
 """
 
 from __future__ import annotations
@@ -13,8 +14,10 @@ import numpy as np
 import numpy.typing as npt
 
 from energymarket.core import exchange
-from energymarket.core.records import BATCH_COLUMNS, SLOT_COLUMNS, Policy
+from energymarket.core.parameters import Rule
+from energymarket.core.records import BATCH_COLUMNS, CLAIM, SLOT_COLUMNS, Policy
 from energymarket.core.settlement import Batch
+from energymarket.core.sharing.rules import GIFTS
 from energymarket.engine.settling import Settled, passage_of
 from energymarket.engine.track import market_of
 from energymarket.home.scene import Scenes
@@ -27,12 +30,16 @@ if TYPE_CHECKING:
     from energymarket.core.units import I64
     from energymarket.scenario.compiled import Compiled
 
+_NO_CLAIMS: Final = np.zeros(0, CLAIM)
+
 METERS: Final = ("production_wh", "consumption_wh", "import_wh", "export_wh")
 
 
 def needed_by(compiled: Compiled) -> bool:
-    """Whether a scenario has scenes or homes that trade by single orders."""
-    return bool(compiled.settings.get("scenes")) or bool(np.asarray(compiled.homes["single"]).any())
+    """Whether a scenario has scenes, single orders, or gifts that the market shares out."""
+    if compiled.settings.get("scenes") or compiled.sharing.rule in GIFTS - {Rule.QUEUE}:
+        return True
+    return bool(np.asarray(compiled.homes["single"]).any())
 
 
 class SingleSettler:
@@ -49,6 +56,7 @@ class SingleSettler:
         self._ids = np.arange(1, homes + 1, dtype=np.uint32)
         self._policy = np.ascontiguousarray(compiled.homes["policy"], "u1")
         self._singles = np.flatnonzero(np.asarray(compiled.homes["single"]))
+        self._queued = compiled.sharing.rule is Rule.QUEUE
         self._registers = {name: column.copy() for name, column in registers.items()}
         first_slot = compiled.period.first_slot
         self._scenes = Scenes.of(compiled.settings, 1, homes, first_slot)
@@ -97,7 +105,8 @@ class SingleSettler:
         market, slot = self._market, opening.slot
         market.reopen_slot(opening)
         columns, claims = self._agree(slot, net_wh)
-        for at in self._singles.tolist():
+        singles = self._singles if self._queued else self._singles[:0]
+        for at in singles.tolist():
             energy_wh = int(columns["sold_wh"][at] - columns["bought_wh"][at])
             if energy_wh:
                 market.hear_order(at + 1, energy_wh, f"{at + 1}-{slot}")
@@ -114,6 +123,11 @@ class SingleSettler:
         """What homes state after the exchange, scenes included."""
         surplus_wh = np.maximum(net_wh, 0)
         need_wh = surplus_wh - net_wh
+        if not self._queued:
+            none = np.zeros(self._homes, np.int64)
+            columns = exchange.trade_columns(self._policy, surplus_wh, need_wh, none, none, none)
+            self._scenes.misreport(slot, columns)
+            return columns, _NO_CLAIMS
         result = exchange.outcome(
             self._ids, surplus_wh, need_wh, self._policy, self._compiled.sharing, self._compiled.seed, slot
         )

@@ -18,7 +18,14 @@ if TYPE_CHECKING:
 
 def market_of(compiled: Compiled, *, homes: int) -> Market:
     """The market of a scenario before its first slot, with accounts for so many homes."""
-    rules = Rules(compiled.price, compiled.tariff, compiled.homes_count, compiled.import_export_at)
+    rules = Rules(
+        price=compiled.price,
+        tariff=compiled.tariff,
+        homes=compiled.homes_count,
+        tariff_at=compiled.import_export_at,
+        sharing=compiled.sharing.rule,
+        key_weights=compiled.key_weights(),
+    )
     return Market(
         rules=rules,
         accounts=Accounts.fresh(homes),

@@ -110,6 +110,7 @@ class Bookkeeper:
             market.opened(),
             closed.batches,
             closed.settlement.voids,
+            rule=market.rules.sharing,
             contributions=market.contributions,
             reloaded=market.reloaded_model(),
             counts=counts,

@@ -97,12 +97,16 @@ class Recorder:
         body = pack(self._inputs(world, known, counts), self._before(known))
         starts = []
         if not self._follows:
-            start = Start(market.state(), market.hash, market.rules.tariff, market.accounts)
+            start = self._start(market.state(), market.hash, market.accounts)
             starts.append(_tied(start.slot, start.hash, start.pack()))
         if after is not None:
-            start = Start(market.state_after(closed), closed.hash, market.rules.tariff, after)
+            start = self._start(market.state_after(closed), closed.hash, after)
             starts.append(_tied(start.slot, start.hash, start.pack()))
         return Record(_tied(closed.slot, closed.hash, body), tuple(starts))
+
+    def _start(self, state: str, chain_hash: bytes, accounts: Accounts) -> Start:
+        rules = self._market.rules
+        return Start(state, chain_hash, rules.tariff, accounts, rules.sharing, rules.key_weights)
 
     def _inputs(self, world: World, known: _Known | None, counts: Counts) -> Inputs:
         market, opening = self._market, self._market.opened()

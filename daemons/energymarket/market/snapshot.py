@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from energymarket.core.events import EventBook
     from energymarket.core.inputs import Refused
     from energymarket.core.market import Closed, Opening
-    from energymarket.core.parameters import EventKind, Period, PriceModel
+    from energymarket.core.parameters import EventKind, Period, PriceModel, Rule
     from energymarket.core.settlement import VoidClaim
     from energymarket.core.weather import Sample
 
@@ -74,6 +74,7 @@ def meta_of(
     batches: Iterable[tuple[int, int, str]],
     voids: Iterable[VoidClaim],
     *,
+    rule: Rule,
     contributions: Sequence[float],
     reloaded: PriceModel | None,
     counts: Counts | None = None,
@@ -86,6 +87,7 @@ def meta_of(
     counts = counts or Counts()
     return {
         "batches": [list(batch) for batch in batches],
+        "sharing": str(rule),
         "gamma": opening.model.gamma,
         "coefficients": None if reloaded is None else asdict(reloaded),
         "contributions": list(contributions),

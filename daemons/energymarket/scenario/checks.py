@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from energymarket.core.limits import SLOT_S_MAX
+from energymarket.core.parameters import Rule
 from energymarket.scenario import resolve
 from energymarket.scenario.homes_checks import check_homes
 from energymarket.scenario.kinds import UEUR_PER_EUR
@@ -44,6 +45,9 @@ def check(document: Document, raw: Mapping[str, object], findings: Findings) -> 
         _check_weather(document.weather, findings)
     _check_tariff(document.tariff, findings)
     _check_grid(document.grid, findings)
+    if document.sharing.rule is Rule.MID_MARKET and document.tariff.follows_price:
+        hint = "give the grid prices of its own, or choose another rule"
+        findings.conclude(("sharing", "rule"), "mid_market is half way between import and export price", hint)
     slot_s = document.time.slot_s if document.time is not None else 900
     _check_price(document, slot_s, findings)
     service = document.service

@@ -9,7 +9,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Final
 
-from energymarket.core.parameters import Excess, Period, PriceModel, Sharing, Take, Tariff, Turn
+from energymarket.core.parameters import Excess, Period, PriceModel, Rule, Sharing, Take, Tariff, Turn
 from energymarket.scenario import kinds
 from energymarket.scenario.homes_schema import Group, Home, PolicyShares, shares_kind
 from energymarket.scenario.kinds import Range, key, optional, optional_section, section, sections
@@ -259,11 +259,18 @@ class PriceSection:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SharingSection:
-    """[sharing]: the sharing model of gifts."""
+    """[sharing]: the sharing rule, and how gifts over the queue go."""
 
-    take: Take = key(kinds.choice(Take), "exact (what is lacking) or greedy (whole offers)", Take.EXACT)
+    rule: Rule = key(
+        kinds.choice(Rule),
+        "queue, pro_rata or need_first (gifts), static_key, dynamic_key, mid_market or grid_only",
+        Rule.QUEUE,
+    )
+    take: Take = key(
+        kinds.choice(Take), "queue: exact (what is lacking) or greedy (whole offers)", Take.EXACT
+    )
     turn: Turn = key(
-        kinds.choice(Turn), "fair (one offer per turn) or selfish (until satisfied)", Turn.SELFISH
+        kinds.choice(Turn), "queue: fair (one offer per turn) or selfish (until satisfied)", Turn.SELFISH
     )
     excess: Excess = key(
         kinds.choice(Excess), "greedy: mean (taker trades it) or neutral (giver gets it back)", Excess.NEUTRAL
@@ -345,7 +352,7 @@ class Document:
     )
     grid: GridSection = section(GridSection, "what the grid emits, for indicators only")
     price: PriceSection = section(PriceSection, "the local price")
-    sharing: SharingSection = section(SharingSection, "the sharing model of gifts")
+    sharing: SharingSection = section(SharingSection, "the sharing rule, and how gifts over the queue go")
     elasticity: Elasticity = section(Elasticity, "how consumption answers to the price")
     load: LoadModel = section(LoadModel, "how household loads are made")
     service: Service = section(Service, "settings of the daemons")
