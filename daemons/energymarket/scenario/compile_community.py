@@ -34,6 +34,7 @@ _NAMES: Final[dict[str, tuple[str, ...]]] = {
     "temperature": ("outdoor_dry_bulb_temperature", "Outdoor Drybulb Temperature (C)"),
     "diffuse": ("diffuse_solar_irradiance", "Diffuse Solar Radiation (W/m2)"),
     "direct": ("direct_solar_irradiance", "Direct Solar Radiation (W/m2)"),
+    "carbon": ("carbon_intensity", "kg_CO2/kWh"),
     "price": ("electricity_pricing", "Electricity Pricing [$]", "Electricity Pricing [$/kWh]"),
 }
 """Names of CityLearn's columns, as of version 2 and as in the data sets of 2022."""
@@ -44,15 +45,23 @@ _MONTH_DAYS: Final = (31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 class Community:
     """A community's year from 1 January on; columns of loads and PV are homes, in Wh per hour."""
 
-    hours: Hours
+    hours: Hours | None  # None: the set carries no weather
     load_wh: F64
     production_wh: F64
     price_eur_per_kwh: F64 | None
+    co2_g_per_kwh: F64 | None
+    export_eur_per_kwh: F64 | None = None
 
     def rows(self, period: Period) -> I64:
         """The hour of each slot of a period."""
+        assert self.hours is not None  # noqa: S101 - sets of a year carry weather
         begin_s = (period.first_slot + np.arange(period.slots)) * period.slot_s + period.slot_s / 2
         return self.hours.row(((begin_s + self.hours.utc_offset_s) // HOUR_S).astype(np.int64))
+
+    def energy_wh(self, period: Period, column: int) -> tuple[F64, F64]:
+        """Production and consumption of a home in each slot of a period."""
+        rows, part = self.rows(period), period.slot_s / HOUR_S
+        return self.production_wh[rows, column] * part, self.load_wh[rows, column] * part
 
 
 def community_of(scenario: Scenario) -> Community | None:
@@ -60,6 +69,10 @@ def community_of(scenario: Scenario) -> Community | None:
     if scenario.data is None:
         return None
     path = Path(scenario.path).parent / scenario.data.file
+    if scenario.data.layout is DataLayout.METERS:
+        from energymarket.scenario.compile_meters import meters_of
+
+        return meters_of(path, scenario.data.homes, scenario.data.exclude)
     winter = datetime(scenario.time.start.year, 1, 1, 12, tzinfo=ZoneInfo(scenario.time.timezone)).utcoffset()
     offset_s = 0 if winter is None else round(winter.total_seconds())
     here = Place(scenario.place.latitude, scenario.place.longitude, scenario.place.altitude_m)
@@ -68,7 +81,7 @@ def community_of(scenario: Scenario) -> Community | None:
     if found != scenario.data.homes:
         raise CompileError(f"{path} has {found} homes, data.homes says {scenario.data.homes}")
     keep = [n - 1 for n in range(1, scenario.data.homes + 1) if n not in scenario.data.exclude]
-    begin = _hour_of_year(path, int(table["month"][0]), int(table["hour"][0]), table["month"], table["hour"])
+    begin = hour_of_year(path, int(table["month"][0]), int(table["hour"][0]), table["month"], table["hour"])
     turned = {name: np.roll(column, begin, axis=0) for name, column in table.items()}
     beam = np.maximum(turned["direct"], 0.0) * _cos_zenith(here, offset_s)
     hours = Hours(
@@ -88,6 +101,7 @@ def community_of(scenario: Scenario) -> Community | None:
         np.maximum(turned["load"][:, keep], 0.0) * 1e3,
         np.maximum(turned["pv"][:, keep], 0.0) * 1e3,
         turned.get("price"),
+        turned["carbon"] * 1e3 if "carbon" in turned else None,
     )
 
 
@@ -99,8 +113,13 @@ def _cos_zenith(place: Place, utc_offset_s: int) -> F64:
     return np.divide(beam, normal, out=np.zeros_like(beam), where=normal > 0)
 
 
-def _hour_of_year(path: Path, month: int, hour: int, months: F64, hours: F64) -> int:
-    """Where in the year the first row lies. Its day follows from the rows that are left of its month."""
+def citylearn_names(what: str) -> tuple[str, ...]:
+    """What the versions of CityLearn call a column: month, hour, load, solar, price, carbon, weather."""
+    return _NAMES[what]
+
+
+def hour_of_year(path: Path, month: int, hour: int, months: F64, hours: F64) -> int:
+    """Where in the year the first row begins. Its day follows from the rows that are left of its month."""
     left = int(np.argmax(months != month)) if np.any(months != month) else 0
     if left == 0 or not 1 <= month <= 12 or not 1 <= hour <= 24:
         raise CompileError(f"{path}: the months and hours of its rows do not tell where the year begins")
@@ -120,7 +139,7 @@ def _compact(path: Path) -> dict[str, F64]:
     def column(name: str) -> F64:
         return _column(path, rows, (name,))
 
-    return {
+    table = {
         "month": column("month"),
         "hour": column("hour"),
         "temperature": column("temp_c"),
@@ -130,6 +149,7 @@ def _compact(path: Path) -> dict[str, F64]:
         "load": np.stack([column(f"load{n + 1}_kwh") for n in range(homes)], axis=1),
         "pv": np.stack([column(f"pv{n + 1}_kwh") for n in range(homes)], axis=1),
     }
+    return table | ({"carbon": column("co2_kg_kwh")} if "co2_kg_kwh" in rows[0] else {})
 
 
 def _citylearn(directory: Path) -> dict[str, F64]:
@@ -158,9 +178,10 @@ def _citylearn(directory: Path) -> dict[str, F64]:
         "pv": np.stack(plants, axis=1),
     }
     table |= {name: _column(sky_file, sky, _NAMES[name]) for name in ("temperature", "diffuse", "direct")}
-    if first.get("pricing"):
-        price_file = directory / str(first["pricing"])
-        table["price"] = _column(price_file, _rows(price_file), _NAMES["price"])
+    for name, key in (("price", "pricing"), ("carbon", "carbon_intensity")):
+        if first.get(key):
+            file = directory / str(first[key])
+            table[name] = _column(file, _rows(file), _NAMES[name])
     return table
 
 

@@ -6,7 +6,15 @@ from typing import Final
 
 from energymarket.scenario.homes_schema import Load, LoadKind
 from energymarket.scenario.reader import keys_of
-from energymarket.scenario.schema import Elasticity, PriceForm, PriceSection, Weather, WeatherSource
+from energymarket.scenario.schema import (
+    DataLayout,
+    DataSet,
+    Elasticity,
+    PriceForm,
+    PriceSection,
+    Weather,
+    WeatherSource,
+)
 
 _CONSTANT: Final = frozenset(
     {
@@ -66,6 +74,8 @@ def used(section: object) -> frozenset[str]:
             return _ALWAYS[PriceSection] | PRICE[section.form]
         case Elasticity() if section.points is not None:
             return frozenset(keys_of(Elasticity)) - {"slope", "factor_min", "factor_max"}
+        case DataSet() if section.layout is DataLayout.METERS:
+            return frozenset(keys_of(DataSet)) - {"use_weather"}
         case _:
             return frozenset(keys_of(type(section)))
 
@@ -81,5 +91,7 @@ def switch(section: object) -> str:
             return f'form = "{section.form}"'
         case Elasticity():
             return "points"
+        case DataSet():
+            return f'layout = "{section.layout}"'
         case _:
             return ""
