@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Final
 from energymarket.archive.progress import shown
 from energymarket.exits import ConfigError, Exit, Failure, NoSuchObject
 from energymarket.intake import telling, writing
-from energymarket.intake.columns import Role, Unit, Wishes
+from energymarket.intake.columns import Unit, Wishes
 from energymarket.intake.limits import INTERPOLATE_S_MAX, POWER_KW_MAX
+from energymarket.intake.quantities import Role
 from energymarket.intake.scenario_text import Placing
 from energymarket.intake.survey import Choice, Survey, survey
 from energymarket.runtime import service
+from energymarket.runtime.service import StopFlag
 from energymarket.scenario import kinds, toml
 
 if TYPE_CHECKING:
@@ -25,7 +27,7 @@ PROGRAM: Final = "energy-import"
 EXITS: Final = (
     "exit: 0 written, 1 the file cannot be taken, or there is a result already, 4 no such file, "
     "5 --strict and faults were found: nothing written, 74 no room, 77 not readable, "
-    "78 what the file does not say must be said by an option"
+    "78 what the file does not say must be said by an option, 130 interrupted: nothing written"
 )
 _ROLES: Final = {
     Role.LOAD: "--load", Role.PV: "--pv", Role.NET: "--net", Role.IMPORT: "--import", Role.EXPORT: "--export",
@@ -41,7 +43,8 @@ def _span(text: str) -> int:
 
 
 def _words(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(PROGRAM, description=__doc__, epilog=EXITS)
+    usage = "%(prog)s FILE [--tz ZONE] [--unit UNIT] [--registers] [--out DIR] [OPTION ...]"
+    parser = argparse.ArgumentParser(PROGRAM, usage=usage, description=__doc__, epilog=EXITS)
     parser.add_argument("file", type=Path, metavar="FILE", help="CSV (also .gz), or CityLearn's directory")
     parser.add_argument(
         "--out", type=Path, metavar="DIR", help="where the result goes (default: named as FILE)"
@@ -121,14 +124,20 @@ def choice_of(given: argparse.Namespace) -> Choice:
     )
 
 
-def take_in(given: argparse.Namespace) -> int:
+def take_in(given: argparse.Namespace, stop: StopFlag) -> int:
     """Read, judge, write; the answer is an exit code."""
     if not given.file.exists():
         raise NoSuchObject(f"{given.file}: no such file", "name a CSV file or a directory of CityLearn")
     out = given.out or Path(_stem(given.file))
     if not given.strict:
         writing.check_place(out, force=given.force)
-    with shown() as told:
+    with shown() as bar:
+
+        def told(what: str, done: int, total: int) -> None:
+            if stop.is_set():
+                raise Failure("interrupted: nothing was written", code=Exit.INTERRUPTED)
+            bar(what, done, total)
+
         found = survey(given.file, choice_of(given), told)
         if given.strict and (found.quality.findings or found.quality.changes):
             return _refused(given, found)
@@ -172,7 +181,7 @@ def _refused(given: argparse.Namespace, found: Survey) -> int:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Import a file; the answer is an exit code."""
     given = _words(arguments)
-    return service.run_once(PROGRAM, lambda _stop: take_in(given), as_json=given.json)
+    return service.run_once(PROGRAM, lambda stop: take_in(given, stop), as_json=given.json)
 
 
 if __name__ == "__main__":

@@ -11,12 +11,13 @@ from typing import Any, Final
 
 import numpy as np
 
-from energymarket.exits import ConfigError, Failure
-from energymarket.intake.columns import Role, Unit
+from energymarket.exits import ConfigError, Failure, NoSuchObject
+from energymarket.intake.columns import Unit
 from energymarket.intake.dialect import Dialect, dialect_of, numbers_of
 from energymarket.intake.faults import F64, I64
+from energymarket.intake.quantities import Role
 from energymarket.intake.reading import Series, Sheet, Told, chunks
-from energymarket.scenario.compile_community import citylearn_names, hour_of_year
+from energymarket.scenario import citylearn
 from energymarket.scenario.compile_errors import CompileError
 
 _HOUR_S: Final = 3_600
@@ -51,7 +52,7 @@ def begin_s(rows: Calendar, year: int | None) -> tuple[int, int]:
             "lines without dates have to be hours without gaps",
         )
     try:
-        first = hour_of_year(rows.path, int(months[0]), int(hours[0]), months, hours)
+        first = citylearn.hour_of_year(rows.path, int(months[0]), int(hours[0]), months, hours)
     except CompileError as problem:
         raise Failure(str(problem), "write a column of times instead") from problem
     tried = [year] if year is not None else range(_LAST_YEAR, _LAST_YEAR - _YEARS, -1)
@@ -137,7 +138,7 @@ def read_citylearn(path: Path, year: int | None, told: Told) -> Set:
         file = directory / str(building["energy_simulation"])
         files.append(file.name)
         kw = _nominal_kw(directory / "schema.json", name, building)
-        dialect = dialect_of(file, None, None)
+        dialect = dialect_of(file, ",", ".")
         places = [_place(file, dialect, what) for what in ("month", "hour", "load")]
         solar = _place(file, dialect, "solar") if kw else None
         columns, lines = numbers_from(file, dialect, [*places, *(() if solar is None else (solar,))], told)
@@ -163,6 +164,10 @@ def read_citylearn(path: Path, year: int | None, told: Told) -> Set:
 
 
 def _buildings(path: Path) -> dict[str, dict[str, Any]]:
+    if not path.is_file():
+        raise NoSuchObject(
+            f"{path}: no such file", "name a CSV file, or a data set of CityLearn with its schema"
+        )
     try:
         schema: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         found = {name: each for name, each in schema["buildings"].items() if each.get("include", True)}
@@ -185,10 +190,10 @@ def _nominal_kw(path: Path, name: str, building: dict[str, Any]) -> float:
 
 
 def _place(file: Path, dialect: Dialect, what: str) -> int:
-    for name in citylearn_names(what):
+    for name in citylearn.NAMES[what]:
         if name in dialect.header:
             return dialect.header.index(name)
-    raise Failure(f"{file} has no column {' or '.join(citylearn_names(what))}", "is it CityLearn's?")
+    raise Failure(f"{file} has no column {' or '.join(citylearn.NAMES[what])}", "is it CityLearn's?")
 
 
 def _of_the_place(directory: Path, building: dict[str, Any], hours: int, told: Told) -> list[Series]:
@@ -202,7 +207,7 @@ def _of_the_place(directory: Path, building: dict[str, Any], hours: int, told: T
         if not building.get(key):
             continue
         file = directory / str(building[key])
-        dialect = dialect_of(file, None, None)
+        dialect = dialect_of(file, ",", ".")
         place = _place(file, dialect, what)
         ((values, bad),), lines = numbers_from(file, dialect, [place], told)
         if len(lines) < hours:

@@ -7,7 +7,6 @@ from typing import Final
 import numpy as np
 
 from energymarket.exits import ConfigError
-from energymarket.intake.columns import HOME_ROLES, Role
 from energymarket.intake.faults import F64, SPANS_MAX, Cause, Fault, Finding, Mask, Quality, stretches
 from energymarket.intake.framing import Frame, spans_of, utc_text
 from energymarket.intake.gridding import Course
@@ -19,6 +18,7 @@ from energymarket.intake.limits import (
     SILENT_S,
     STUCK_S,
 )
+from energymarket.intake.quantities import HOME_ROLES, Role
 
 _TURNED_SHARE: Final = 0.99  # of the values that are not zero
 _NET_SHARE: Final = 0.05

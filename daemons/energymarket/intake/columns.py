@@ -3,29 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
 from energymarket.exits import ConfigError, Failure
+from energymarket.intake import vocabulary
+from energymarket.intake.quantities import HOME_ROLES, Role
 from energymarket.scenario.problems import did_you_mean
-
-
-class Role(StrEnum):
-    """What a column measures. Those of a home come first, those of the place after them."""
-
-    LOAD = "load"
-    PV = "pv"
-    NET = "net"  # load minus generation: above zero is import
-    IMPORT = "import"
-    EXPORT = "export"
-    TARIFF = "tariff"  # import price
-    FEED_IN = "feed_in"  # export price
-    CARBON = "carbon"
-
-
-HOME_ROLES: Final = (Role.LOAD, Role.PV, Role.NET, Role.IMPORT, Role.EXPORT)
 
 
 class Unit(StrEnum):
@@ -82,101 +68,6 @@ class Wishes:
     unit: Unit | None = None
 
 
-_WORDS: Final[dict[Role, frozenset[str]]] = {
-    Role.LOAD: frozenset(
-        [
-            "load",
-            "consumption",
-            "demand",
-            "usage",
-            "verbrauch",
-            "last",
-            "energy",
-            "electricity",
-            "active",
-            "lastgang",
-            "consumed",
-            "non_shiftable",
-        ]
-    ),
-    Role.PV: frozenset(
-        [
-            "pv",
-            "solar",
-            "generation",
-            "production",
-            "photovoltaic",
-            "erzeugung",
-            "produced",
-            "gen",
-            "pvgis",
-            "roof",
-            "einspeisung_pv",
-        ]
-    ),
-    Role.NET: frozenset(["net", "netload", "netto", "residual", "saldo"]),
-    Role.IMPORT: frozenset(["import", "imported", "bezug", "netzbezug", "purchase", "from_grid"]),
-    Role.EXPORT: frozenset(
-        ["export", "exported", "feed", "einspeisung", "feedin", "netzeinspeisung", "to_grid"]
-    ),
-}
-_SHARED: Final[dict[Role, re.Pattern[str]]] = {
-    Role.TARIFF: re.compile(r"(price|tariff|import_price|strompreis|electricity_pricing|preis)(_.*)?"),
-    Role.FEED_IN: re.compile(r"(export_price|feed_in_price|feed_in_tariff|feedin_tariff)(_.*)?"),
-    Role.CARBON: re.compile(r"(co2|carbon|carbon_intensity|kg_co2)(_.*)?"),
-}
-_TIME: Final = frozenset(
-    [
-        "time",
-        "timestamp",
-        "datetime",
-        "date_time",
-        "zeit",
-        "zeitstempel",
-        "time_utc",
-        "utc_timestamp",
-        "tstp",
-        "zeitpunkt",
-        "begin",
-        "start",
-        "time_begin",
-        "interval_start",
-        "ts",
-    ]
-)
-_DATE: Final = frozenset(["date", "datum", "tag", "day"])
-_CLOCK: Final = frozenset(["time", "uhrzeit", "zeit", "von", "clock", "time_of_day"])
-_HOME: Final = frozenset(
-    [
-        "home",
-        "household",
-        "house",
-        "meter",
-        "meter_id",
-        "home_id",
-        "household_id",
-        "house_id",
-        "customer",
-        "customer_id",
-        "building",
-        "id",
-        "lclid",
-        "haushalt",
-        "zaehler",
-        "zähler",
-        "zählpunkt",
-        "zaehlpunkt",
-        "messlokation",
-        "site",
-        "dataid",
-        "user",
-    ]
-)
-_IGNORED: Final = re.compile(
-    r"i|index|month|monat|hour|stunde|day_type|daylight_savings_status|weekday|wochentag|cet_cest_timestamp|"
-    r"interpolated|quality|status|.*predicted.*|day|unnamed.*|"
-    r"temp|temperature|temp_c|temperature_c|rh_pct|.*humidity.*|[dg][hn]i|[dg][hn]i_w_m2|.*irradiance.*|"
-)
 _PARTS: Final = re.compile(r"[^\W\d_]+|\d+")
 
 
@@ -209,8 +100,8 @@ def layout_of(path: str, header: tuple[str, ...], wishes: Wishes) -> Layout:
         )
     _check_twice(path, columns)
     left = [index for index in range(len(header)) if index not in taken | {c.index for c in columns}]
-    ignored = tuple(header[index] for index in left if _IGNORED.fullmatch(plain[index]))
-    unknown = tuple(header[index] for index in left if not _IGNORED.fullmatch(plain[index]))
+    ignored = tuple(header[index] for index in left if vocabulary.IGNORED.fullmatch(plain[index]))
+    unknown = tuple(header[index] for index in left if not vocabulary.IGNORED.fullmatch(plain[index]))
     day_type = plain.index("day_type") if "day_type" in plain else None
     return Layout(time, home, tuple(columns), ignored, unknown, calendar, day_type)
 
@@ -232,12 +123,14 @@ def _times(
             return (header.index(wishes.time),), None
         parts = wishes.time.split("+")
         return tuple(_place(path, header, part.strip(), "--time-column") for part in parts), None
-    for known in (_TIME - _CLOCK, _TIME):
+    for known in (vocabulary.TIMES - vocabulary.TIMES_OF_DAY, vocabulary.TIMES):
         found = [index for index, name in enumerate(plain) if name in known]
-        if found and not (plain[found[0]] in _CLOCK and any(name in _DATE for name in plain)):
+        if found and not (
+            plain[found[0]] in vocabulary.TIMES_OF_DAY and any(name in vocabulary.DATES for name in plain)
+        ):
             return (found[0],), None
-    dates = [index for index, name in enumerate(plain) if name in _DATE]
-    clocks = [index for index, name in enumerate(plain) if name in _CLOCK]
+    dates = [index for index, name in enumerate(plain) if name in vocabulary.DATES]
+    clocks = [index for index, name in enumerate(plain) if name in vocabulary.TIMES_OF_DAY]
     if dates and clocks:
         return (dates[0], clocks[0]), None
     if dates:
@@ -255,7 +148,7 @@ def _home_column(
 ) -> int | None:
     if wishes.home is not None:
         return _place(path, header, wishes.home, "--home-column")
-    found = [index for index, name in enumerate(plain) if name in _HOME and index not in taken]
+    found = [index for index, name in enumerate(plain) if name in vocabulary.HOMES and index not in taken]
     return found[0] if found else None
 
 
@@ -297,40 +190,22 @@ def _wished(
 def _role_of(name: str) -> tuple[Role, str] | None:
     """Role and home that a name without unit says: pv7, home 7 load, DE_KN_residential1_grid_import."""
     words = _PARTS.findall(name)
-    for role in (Role.IMPORT, Role.EXPORT, Role.NET, Role.PV, Role.LOAD):
-        marks = [word for word in words if word.lower() in _WORDS[role]]
+    for role, known in vocabulary.QUANTITIES.items():
+        marks = [word for word in words if word.lower() in known]
         if marks:
-            rest = [word for word in words if word not in marks and word.lower() not in _FILL]
-            return role, _home_name(rest)
+            rest = [word for word in words if word not in marks and word.lower() not in vocabulary.FILL]
+            return role, "_".join(rest)
     return None
-
-
-_FILL: Final = frozenset(
-    [
-        "grid",
-        "in",
-        "power",
-        "energy",
-        "total",
-        "active",
-        "home",
-        "house",
-        "household",
-        "haushalt",
-        "building",
-        "of",
-    ]
-)
-
-
-def _home_name(words: Iterable[str]) -> str:
-    return "_".join(words)
 
 
 def _by_name(header: tuple[str, ...], plain: list[str], taken: set[int], unit: Unit | None) -> list[Column]:
     columns = []
     for index, name in enumerate(header):
-        if index in taken or _IGNORED.fullmatch(plain[index]) or _shared_role(plain[index]) is not None:
+        if (
+            index in taken
+            or vocabulary.IGNORED.fullmatch(plain[index])
+            or _shared_role(plain[index]) is not None
+        ):
             continue
         bare, named = unit_of(name)
         found = _role_of(bare)
@@ -348,7 +223,12 @@ def _whole_columns(
     """No name says what it measures: each column is the load of a home of that name."""
     columns = []
     for index, name in enumerate(header):
-        if index in taken or not name or _IGNORED.fullmatch(plain[index]) or _shared_role(plain[index]):
+        if (
+            index in taken
+            or not name
+            or vocabulary.IGNORED.fullmatch(plain[index])
+            or _shared_role(plain[index])
+        ):
             continue
         bare, named = unit_of(name)
         columns.append(Column(index, name, bare, Role.LOAD, named or unit))
@@ -356,13 +236,17 @@ def _whole_columns(
 
 
 def _shared_role(plain: str) -> Role | None:
-    return next((role for role, pattern in _SHARED.items() if pattern.fullmatch(plain)), None)
+    return next((role for role, pattern in vocabulary.PLACE.items() if pattern.fullmatch(plain)), None)
 
 
 def _shared(header: tuple[str, ...], plain: list[str], taken: set[int]) -> list[Column]:
     columns: list[Column] = []
     for index, name in enumerate(header):
-        role = None if index in taken or _IGNORED.fullmatch(plain[index]) else _shared_role(plain[index])
+        role = (
+            None
+            if index in taken or vocabulary.IGNORED.fullmatch(plain[index])
+            else _shared_role(plain[index])
+        )
         if role is not None and role not in {column.role for column in columns}:
             columns.append(Column(index, name, "", role, None, _shared_scale(name)))
     return columns

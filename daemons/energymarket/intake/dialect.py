@@ -6,6 +6,7 @@ import csv
 import gzip
 import io
 import re
+import zlib
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -68,8 +69,15 @@ def opened(path: Path, encoding: str) -> Iterator[_Source]:
                     f"{path}: {error.reason} (not {encoding})",
                     "save it as CSV in UTF-8",
                 ) from error
-            except (EOFError, gzip.BadGzipFile) as error:
-                raise Failure(f"{path}: {error}", "the packed file is damaged", Exit.IO_ERROR) from error
+            except _DAMAGED as error:
+                raise _damaged(path, error) from error
+
+
+_DAMAGED: Final = (EOFError, gzip.BadGzipFile, zlib.error)
+
+
+def _damaged(path: Path, error: Exception) -> Failure:
+    return Failure(f"{path}: {error}", "the packed file is damaged", Exit.IO_ERROR)
 
 
 def dialect_of(path: Path, delimiter: str | None, decimal: str | None) -> Dialect:
@@ -109,7 +117,10 @@ def _is_name(cell: str) -> bool:
 
 def _encoding(path: Path) -> str:
     with path.open("rb") as raw:
-        head = (gzip.GzipFile(fileobj=raw) if path.suffix == ".gz" else raw).read(_SAMPLE_BYTES)
+        try:
+            head = (gzip.GzipFile(fileobj=raw) if path.suffix == ".gz" else raw).read(_SAMPLE_BYTES)
+        except _DAMAGED as error:
+            raise _damaged(path, error) from error
     if head.startswith(b"PK\x03\x04"):
         raise Failure(f"{path} is a workbook or a zip archive", "save the sheet as CSV, or unpack it")
     if head.startswith((b"\xff\xfe", b"\xfe\xff")):

@@ -11,9 +11,9 @@ import numpy as np
 
 from energymarket.exits import ConfigError, Failure
 from energymarket.intake import clock
-from energymarket.intake.columns import HOME_ROLES
 from energymarket.intake.faults import F64, I64, Cause, Fault, Finding, Mask, Quality, stretches
 from energymarket.intake.limits import CELLS_MAX, GAP_SNAP_SHARE, STEP_S_MAX
+from energymarket.intake.quantities import HOME_ROLES
 from energymarket.intake.reading import Sheet
 
 _DAY_S = 86_400

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from energymarket.exits import ConfigError
-from energymarket.intake.columns import HOME_ROLES, Role
 from energymarket.intake.faults import F64, SPANS_MAX, Cause, Fault, Finding, Mask, Quality
 from energymarket.intake.framing import Frame, Placed, spans_of
+from energymarket.intake.quantities import HOME_ROLES, Role
 from energymarket.intake.reading import Series
 
 
@@ -86,7 +86,7 @@ def _course(
         if series.unit is None:
             raise ConfigError(
                 f'the unit of column "{series.column}" is not in its name',
-                "--unit kWh, Wh, kW or W says it (kW and W: mean power over the interval)",
+                "--unit kWh, Wh, kW or W says it; kW and W are mean power over the interval",
             )
         if registers and series.unit.is_power:
             raise ConfigError(

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from energymarket.exits import ConfigError, Failure
-from energymarket.intake.columns import HOME_ROLES, Role
 from energymarket.intake.faults import F64, I64, SPANS_MAX, Cause, Fault, Finding, Quality
 from energymarket.intake.framing import Frame, spans_of
 from energymarket.intake.gridding import Course
+from energymarket.intake.quantities import HOME_ROLES, Role
 
 _ROUNDING_WH = 0.5
 
@@ -75,6 +75,8 @@ def _derived(name: str, known: dict[Role, F64], quality: Quality) -> tuple[F64, 
         and not (bought is None and fed is not None and Role.NET not in known)
     ):
         quality.note("load is PV + import - export where these are measured")
+        if Role.NET not in known and fed is None:
+            quality.note(f"home {name} has PV and import, but no export: taken as if it never fed in")
         return net + plant, plant
     if net is not None and (bought is not None or Role.NET in known):
         if np.any(net < 0) or fed is not None:

@@ -10,10 +10,11 @@ from pathlib import Path
 import numpy as np
 
 from energymarket.exits import Failure
-from energymarket.intake.columns import HOME_ROLES, Column, Layout, Role, Unit
+from energymarket.intake.columns import Column, Layout, Unit
 from energymarket.intake.dialect import Dialect, numbers_of, opened
 from energymarket.intake.faults import F64, I64
 from energymarket.intake.limits import CELLS_MAX, CHUNK_LINES, HOMES_MAX
+from energymarket.intake.quantities import HOME_ROLES, Role
 from energymarket.intake.stamps import StampError, StampReader, reader_for
 
 Told = Callable[[str, int, int], None]
@@ -67,14 +68,22 @@ def chunks(path: Path, dialect: Dialect, told: Told) -> Iterator[tuple[I64, tupl
         reader = csv.reader(source.text, delimiter=dialect.delimiter)
         rows: list[list[str]] = []
         lines: list[int] = []
+        before = dialect.header_line
         try:
             for row in reader:
+                line = reader.line_num + dialect.header_line
+                if line != before + 1 and any("\n" in cell for cell in row):
+                    raise Failure(
+                        f"{path}:{before + 1}: a cell goes on over {line - before} lines",
+                        "a quotation mark is left open there",
+                    )
+                before = line
                 if len(row) != width:
                     if not any(cell.strip() for cell in row):
                         continue
-                    row = _fitted(path, dialect, row, reader.line_num + dialect.header_line)  # noqa: PLW2901
+                    row = _fitted(path, dialect, row, line)  # noqa: PLW2901
                 rows.append(row)
-                lines.append(reader.line_num + dialect.header_line)
+                lines.append(line)
                 if len(rows) == CHUNK_LINES:
                     told(f"reading {path.name}", source.done(), source.size)
                     yield np.array(lines, np.int64), tuple(zip(*rows, strict=True))

@@ -8,10 +8,10 @@ from typing import Final
 import numpy as np
 
 from energymarket.exits import Failure
-from energymarket.intake.columns import HOME_ROLES
 from energymarket.intake.faults import F64, I64, SPANS_MAX, Cause, Fault, Finding, Quality
 from energymarket.intake.framing import Frame
 from energymarket.intake.gridding import Course
+from energymarket.intake.quantities import HOME_ROLES
 
 _NEAR_THE_END: Final = 0.9
 _NEAR_THE_BEGIN: Final = 0.1

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
-from energymarket.intake.columns import Role
 from energymarket.intake.faults import Fault
 from energymarket.intake.households import Households
+from energymarket.intake.quantities import Role
 from energymarket.intake.survey import Survey
 
 FILE: Final = "homes.csv"

@@ -11,13 +11,14 @@ import numpy as np
 
 from energymarket.exits import ConfigError, Failure
 from energymarket.intake import calendar_year, checks, clock, registers, repair
-from energymarket.intake.columns import Layout, Role, Unit, Wishes, layout_of
+from energymarket.intake.columns import Layout, Unit, Wishes, layout_of
 from energymarket.intake.dialect import Dialect, dialect_of
 from energymarket.intake.faults import I64, Fault, Finding, Quality
 from energymarket.intake.framing import frame_of
 from energymarket.intake.gridding import courses_of
 from energymarket.intake.households import Households, households_of, slots_of, whole_wh
 from energymarket.intake.limits import INTERPOLATE_S_MAX, POWER_KW_MAX
+from energymarket.intake.quantities import Role
 from energymarket.intake.reading import Series, Sheet, Told, read_sheets
 
 NAMES_SHOWN: Final = 12

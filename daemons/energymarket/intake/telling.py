@@ -6,9 +6,9 @@ import json
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from energymarket.intake.columns import Role
 from energymarket.intake.faults import Cause, Fault, Finding
 from energymarket.intake.framing import utc_text
+from energymarket.intake.quantities import Role
 from energymarket.intake.survey import Survey
 
 _HOMES_SHOWN = 12

@@ -12,8 +12,8 @@ from typing import Final
 import numpy as np
 
 from energymarket.exits import Exit, Failure
-from energymarket.intake.columns import Role
 from energymarket.intake.framing import utc_text
+from energymarket.intake.quantities import Role
 from energymarket.intake.reading import Told
 from energymarket.intake.scenario_text import FILE, Placing, scenario_text
 from energymarket.intake.survey import Survey
