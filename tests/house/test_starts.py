@@ -13,6 +13,7 @@ ROOT = Path(__file__).resolve().parents[2]
 FIELD = {"pandas", "scipy", "pvlib", "windpowerlib", "demandlib", "matplotlib"}
 DAEMONS = (
     "marketd", "weatherd", "homesd", "homed", "external", "checkd", "anchor", "explain", "replay", "kpi",
+    "importing",
 )  # fmt: skip
 
 

@@ -47,6 +47,7 @@ _energyctl_is() {
     'config check') echo 'yes' ;;
     'config show') echo 'yes' ;;
     'config default') echo 'yes' ;;
+    'import') echo 'yes' ;;
     'scenario') echo 'yes' ;;
     'scenario list') echo 'yes' ;;
     'scenario show') echo 'yes' ;;
@@ -94,6 +95,7 @@ _energyctl_options() {
     'bug-report') echo '-o --out -n --lines --json --run --help' ;;
     'install-units') echo '--user --enable --print --json --run --help' ;;
     'uninstall-units') echo '--user --json --run --help' ;;
+    'import') echo '-o --out --force --strict --tz --unit --registers --stamp --slot --time-column --home-column --load --pv --net --import --export --tariff-column --feed-in-column --carbon-column --exclude --time-format --delimiter --decimal --year --interpolate --limit-kw --latitude --longitude --json --run --help' ;;
     'call') echo '--more --json --run --help' ;;
     *) echo '--json --run --help' ;;
     esac
@@ -170,13 +172,38 @@ _energyctl_takes() {
     'bug-report --out') echo 'files' ;;
     'bug-report -n') echo 'nothing' ;;
     'bug-report --lines') echo 'nothing' ;;
+    'import -o') echo 'directories' ;;
+    'import --out') echo 'directories' ;;
+    'import --tz') echo 'nothing' ;;
+    'import --unit') echo 'nothing' ;;
+    'import --stamp') echo 'nothing' ;;
+    'import --slot') echo 'nothing' ;;
+    'import --time-column') echo 'nothing' ;;
+    'import --home-column') echo 'nothing' ;;
+    'import --load') echo 'nothing' ;;
+    'import --pv') echo 'nothing' ;;
+    'import --net') echo 'nothing' ;;
+    'import --import') echo 'nothing' ;;
+    'import --export') echo 'nothing' ;;
+    'import --tariff-column') echo 'nothing' ;;
+    'import --feed-in-column') echo 'nothing' ;;
+    'import --carbon-column') echo 'nothing' ;;
+    'import --exclude') echo 'nothing' ;;
+    'import --time-format') echo 'nothing' ;;
+    'import --delimiter') echo 'nothing' ;;
+    'import --decimal') echo 'nothing' ;;
+    'import --year') echo 'nothing' ;;
+    'import --interpolate') echo 'nothing' ;;
+    'import --limit-kw') echo 'nothing' ;;
+    'import --latitude') echo 'nothing' ;;
+    'import --longitude') echo 'nothing' ;;
     esac
 }
 
 # What comes as an argument of a verb, counted from 0.
 _energyctl_argument() {
     case "$1 $2" in
-    ' 0') echo 'words up simulate start status price watch wait homes weather event ledger stop restart reload reset home logs doctor check metrics explain replay kpi bug-report install-units uninstall-units config scenario ipc call completion version' ;;
+    ' 0') echo 'words up simulate start status price watch wait homes weather event ledger stop restart reload reset home logs doctor check metrics explain replay kpi bug-report install-units uninstall-units config import scenario ipc call completion version' ;;
     'up 0') echo 'paths classic default pencil-classic pencil-full-queue pencil-gift pencil-imbalance pencil-late pencil-phantom-claim pencil-policy3-alone pencil-policy3-part pencil-sharing-exact-fair pencil-sharing-exact-selfish pencil-sharing-greedy-mean-fair pencil-sharing-greedy-mean-selfish pencil-sharing-greedy-neutral-fair pencil-sharing-greedy-neutral-selfish pencil-stale-weather pencil-trade' ;;
     'simulate 0') echo 'paths classic default pencil-classic pencil-full-queue pencil-gift pencil-imbalance pencil-late pencil-phantom-claim pencil-policy3-alone pencil-policy3-part pencil-sharing-exact-fair pencil-sharing-exact-selfish pencil-sharing-greedy-mean-fair pencil-sharing-greedy-mean-selfish pencil-sharing-greedy-neutral-fair pencil-sharing-greedy-neutral-selfish pencil-stale-weather pencil-trade' ;;
     'wait '*) echo 'nothing' ;;
@@ -199,6 +226,7 @@ _energyctl_argument() {
     'config 0') echo 'words check show default' ;;
     'config check 0') echo 'paths classic default pencil-classic pencil-full-queue pencil-gift pencil-imbalance pencil-late pencil-phantom-claim pencil-policy3-alone pencil-policy3-part pencil-sharing-exact-fair pencil-sharing-exact-selfish pencil-sharing-greedy-mean-fair pencil-sharing-greedy-mean-selfish pencil-sharing-greedy-neutral-fair pencil-sharing-greedy-neutral-selfish pencil-stale-weather pencil-trade' ;;
     'config show 0') echo 'paths classic default pencil-classic pencil-full-queue pencil-gift pencil-imbalance pencil-late pencil-phantom-claim pencil-policy3-alone pencil-policy3-part pencil-sharing-exact-fair pencil-sharing-exact-selfish pencil-sharing-greedy-mean-fair pencil-sharing-greedy-mean-selfish pencil-sharing-greedy-neutral-fair pencil-sharing-greedy-neutral-selfish pencil-stale-weather pencil-trade' ;;
+    'import 0') echo 'files' ;;
     'scenario 0') echo 'words list show compile' ;;
     'scenario show 0') echo 'paths classic default pencil-classic pencil-full-queue pencil-gift pencil-imbalance pencil-late pencil-phantom-claim pencil-policy3-alone pencil-policy3-part pencil-sharing-exact-fair pencil-sharing-exact-selfish pencil-sharing-greedy-mean-fair pencil-sharing-greedy-mean-selfish pencil-sharing-greedy-neutral-fair pencil-sharing-greedy-neutral-selfish pencil-stale-weather pencil-trade' ;;
     'scenario compile 0') echo 'paths classic default pencil-classic pencil-full-queue pencil-gift pencil-imbalance pencil-late pencil-phantom-claim pencil-policy3-alone pencil-policy3-part pencil-sharing-exact-fair pencil-sharing-exact-selfish pencil-sharing-greedy-mean-fair pencil-sharing-greedy-mean-selfish pencil-sharing-greedy-neutral-fair pencil-sharing-greedy-neutral-selfish pencil-stale-weather pencil-trade' ;;

@@ -46,6 +46,7 @@ function __energyctl_is
         'config check' \
         'config show' \
         'config default' \
+        'import' \
         'scenario' \
         'scenario list' \
         'scenario show' \
@@ -127,7 +128,32 @@ function __energyctl_takes
         'bug-report -o' \
         'bug-report --out' \
         'bug-report -n' \
-        'bug-report --lines'
+        'bug-report --lines' \
+        'import -o' \
+        'import --out' \
+        'import --tz' \
+        'import --unit' \
+        'import --stamp' \
+        'import --slot' \
+        'import --time-column' \
+        'import --home-column' \
+        'import --load' \
+        'import --pv' \
+        'import --net' \
+        'import --import' \
+        'import --export' \
+        'import --tariff-column' \
+        'import --feed-in-column' \
+        'import --carbon-column' \
+        'import --exclude' \
+        'import --time-format' \
+        'import --delimiter' \
+        'import --decimal' \
+        'import --year' \
+        'import --interpolate' \
+        'import --limit-kw' \
+        'import --latitude' \
+        'import --longitude'
 end
 
 # The verb so far, how many arguments it has, and the run directory that is meant.
@@ -219,6 +245,7 @@ complete -c energyctl -n '__energyctl_argument \'\' 0' -a bug-report -d 'Collect
 complete -c energyctl -n '__energyctl_argument \'\' 0' -a install-units -d 'Write the suite\'s units for your own service manager'
 complete -c energyctl -n '__energyctl_argument \'\' 0' -a uninstall-units -d 'Stop the suite of your own service manager and take its units away'
 complete -c energyctl -n '__energyctl_argument \'\' 0' -a config -d 'Check and print scenario files'
+complete -c energyctl -n '__energyctl_argument \'\' 0' -a import -d 'Make a scenario of measured homes'
 complete -c energyctl -n '__energyctl_argument \'\' 0' -a scenario -d 'List, show and compile scenarios'
 complete -c energyctl -n '__energyctl_argument \'\' 0' -a ipc -d 'List the kernel\'s IPC objects of a run, or remove leftovers'
 complete -c energyctl -n '__energyctl_argument \'\' 0' -a call -d 'Call a method of the market\'s control socket, with raw JSON'
@@ -384,6 +411,35 @@ complete -c energyctl -n '__energyctl_argument \'config check\' 0' -F -a 'classi
 
 complete -c energyctl -n '__energyctl_argument \'config show\' 0' -F -a 'classic default pencil-classic pencil-full-queue pencil-gift pencil-imbalance pencil-late pencil-phantom-claim pencil-policy3-alone pencil-policy3-part pencil-sharing-exact-fair pencil-sharing-exact-selfish pencil-sharing-greedy-mean-fair pencil-sharing-greedy-mean-selfish pencil-sharing-greedy-neutral-fair pencil-sharing-greedy-neutral-selfish pencil-stale-weather pencil-trade'
 
+
+complete -c energyctl -n '__energyctl_at \'import\'' -s o -l out -x -a '(__fish_complete_directories (__energyctl_value))' -d 'Where the result goes (default: named as FILE)'
+complete -c energyctl -n '__energyctl_at \'import\'' -l force -d 'Replace an earlier result'
+complete -c energyctl -n '__energyctl_at \'import\'' -l strict -d 'Refuse a file with faults (exit 5) instead of repairing it'
+complete -c energyctl -n '__energyctl_at \'import\'' -l tz -x -d 'Clock of the times: Europe/Berlin, UTC, or +01:00 (no summer time)'
+complete -c energyctl -n '__energyctl_at \'import\'' -l unit -x -d 'Where names of columns do not say it'
+complete -c energyctl -n '__energyctl_at \'import\'' -l registers -d 'Values are cumulative counters, to be differenced'
+complete -c energyctl -n '__energyctl_at \'import\'' -l stamp -x -d 'Which end of its interval a time is (begin)'
+complete -c energyctl -n '__energyctl_at \'import\'' -l slot -x -d 'Slots of the scenario, as 15min (default: the data\'s)'
+complete -c energyctl -n '__energyctl_at \'import\'' -l time-column -x -d 'Column of times, or DATE+TIME'
+complete -c energyctl -n '__energyctl_at \'import\'' -l home-column -x -d 'Column of homes, one line per home and time'
+complete -c energyctl -n '__energyctl_at \'import\'' -l load -x -d 'Name, or pattern with {home}, of the columns of load'
+complete -c energyctl -n '__energyctl_at \'import\'' -l pv -x -d 'Name, or pattern with {home}, of the columns of generation'
+complete -c energyctl -n '__energyctl_at \'import\'' -l net -x -d 'Name, or pattern with {home}, of the columns of load minus generation'
+complete -c energyctl -n '__energyctl_at \'import\'' -l import -x -d 'Name, or pattern with {home}, of the columns of import from the grid'
+complete -c energyctl -n '__energyctl_at \'import\'' -l export -x -d 'Name, or pattern with {home}, of the columns of export to the grid'
+complete -c energyctl -n '__energyctl_at \'import\'' -l tariff-column -x -d 'Column of import prices per kWh'
+complete -c energyctl -n '__energyctl_at \'import\'' -l feed-in-column -x -d 'Column of export prices per kWh'
+complete -c energyctl -n '__energyctl_at \'import\'' -l carbon-column -x -d 'Column of carbon intensity per kWh'
+complete -c energyctl -n '__energyctl_at \'import\'' -l exclude -x -d 'Homes to leave out, by their names'
+complete -c energyctl -n '__energyctl_at \'import\'' -l time-format -x -d 'Of strptime, as \'%d/%m/%Y %H:%M\''
+complete -c energyctl -n '__energyctl_at \'import\'' -l delimiter -x -d 'What parts the columns (default: looked at)'
+complete -c energyctl -n '__energyctl_at \'import\'' -l decimal -x -d 'The decimal mark (default: looked at)'
+complete -c energyctl -n '__energyctl_at \'import\'' -l year -x -d 'Of a file of hours without dates'
+complete -c energyctl -n '__energyctl_at \'import\'' -l interpolate -x -d 'Gaps up to this are bridged by a line (1h)'
+complete -c energyctl -n '__energyctl_at \'import\'' -l limit-kw -x -d 'More power than this is a spike (43.5)'
+complete -c energyctl -n '__energyctl_at \'import\'' -l latitude -x -d 'Of the homes (default: Mannheim)'
+complete -c energyctl -n '__energyctl_at \'import\'' -l longitude -x -d 'Of the homes'
+complete -c energyctl -n '__energyctl_argument \'import\' 0' -F
 
 complete -c energyctl -n '__energyctl_argument \'scenario\' 0' -a list -d 'Show the scenarios that come with the program'
 complete -c energyctl -n '__energyctl_argument \'scenario\' 0' -a show -d 'Print a scenario with every default written out'

@@ -34,6 +34,7 @@ MODULES: Final[dict[str, str]] = {
     "install-units": "install_units",
     "uninstall-units": "uninstall_units",
     "config": "config",
+    "import": "import_",
     "scenario": "scenario",
     "ipc": "ipc",
     "call": "call",

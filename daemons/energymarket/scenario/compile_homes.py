@@ -243,9 +243,6 @@ class HomesCompiler:
         data = self._scenario.data
         assert data is not None  # noqa: S101 - there is a community
         self._policies(data.policy, homes)
-        part = self._period.slot_s / 3600.0
-        rows = community.rows(self._period)
         for column, home in enumerate(homes.tolist()):
-            production = community.production_wh[rows, column] * part
-            consumption = community.load_wh[rows, column] * part
+            production, consumption = community.energy_wh(self._period, column)
             self._put("series", np.array([home]), self.series.add(production, consumption))

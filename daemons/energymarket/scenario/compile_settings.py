@@ -137,6 +137,8 @@ def tariff_tables(scenario: Scenario, community: Community | None) -> dict[str, 
         if community is None or community.price_eur_per_kwh is None:
             raise CompileError(f"{scenario.data.file} carries no price: data.use_tariff cannot be true")
         tables["import_ueur_per_kwh"] = _ueur(community.price_eur_per_kwh[community.rows(period)])
+        if community.export_eur_per_kwh is not None:
+            tables["export_ueur_per_kwh"] = _ueur(community.export_eur_per_kwh[community.rows(period)])
     return tables
 
 

@@ -59,6 +59,7 @@ class DataLayout(StrEnum):
     """How a data set of a community is laid out."""
 
     COMMUNITY = "community"  # one CSV: load1_kwh .. loadN_kwh, pv1_kwh .. pvN_kwh, weather, price
+    METERS = "meters"  # one CSV by `energyctl import`: time, load1_wh .., pv1_wh .., prices, carbon
     CITYLEARN = "citylearn"  # a directory with schema.json, weather.csv, pricing.csv, Building_N.csv
 
 
@@ -311,7 +312,7 @@ class DataSet:
     """[data]: homes, and on demand weather and tariff, from a data set of a community."""
 
     file: str = key(kinds.text(), "file or directory beside the scenario", required=True)
-    layout: DataLayout = key(kinds.choice(DataLayout), "community or citylearn", DataLayout.COMMUNITY)
+    layout: DataLayout = key(kinds.choice(DataLayout), "community, citylearn or meters", DataLayout.COMMUNITY)
     exclude: tuple[int, ...] = key(kinds.wholes(1, 100_000), "numbers of homes to leave out", ())
     homes: int = key(kinds.whole(1, 100_000, "homes"), "number of homes in the set, before exclude", 17)
     policy: PolicyShares = key(

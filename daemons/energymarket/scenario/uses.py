@@ -8,6 +8,8 @@ from energymarket.core.parameters import Rule
 from energymarket.scenario.homes_schema import Load, LoadKind
 from energymarket.scenario.reader import keys_of
 from energymarket.scenario.schema import (
+    DataLayout,
+    DataSet,
     Elasticity,
     PriceForm,
     PriceSection,
@@ -76,6 +78,8 @@ def used(section: object) -> frozenset[str]:
             return frozenset({"rule"})
         case Elasticity() if section.points is not None:
             return frozenset(keys_of(Elasticity)) - {"slope", "factor_min", "factor_max"}
+        case DataSet() if section.layout is DataLayout.METERS:
+            return frozenset(keys_of(DataSet)) - {"use_weather"}
         case _:
             return frozenset(keys_of(type(section)))
 
@@ -93,5 +97,7 @@ def switch(section: object) -> str:
             return f'rule = "{section.rule}"'
         case Elasticity():
             return "points"
+        case DataSet():
+            return f'layout = "{section.layout}"'
         case _:
             return ""

@@ -97,6 +97,7 @@ def test_the_community_s_first_row_is_the_last_hour_of_july(
     """Row 0 is hour 24 with no other row left of July: 31 July 23:00 .. 24:00 of the turned year."""
     community = community_of(scenario_of(fontana))
     assert community is not None
+    assert community.hours is not None
     place = (181 + 30) * 24 + 23
     assert community.load_wh[place, 0] == pytest.approx(table["load1_kwh"][0] * 1e3)
     assert community.load_wh[place + 1, 0] == pytest.approx(table["load1_kwh"][1] * 1e3)
@@ -213,6 +214,8 @@ def test_citylearn_s_directory_is_the_same_community(
     here = community_of(scenario_of(fontana))
     assert there is not None
     assert here is not None
+    assert there.hours is not None
+    assert here.hours is not None
     assert np.allclose(there.load_wh, here.load_wh[:, :2])
     assert np.allclose(there.production_wh, here.production_wh[:, :2], atol=1e-6)
     assert np.array_equal(there.hours.temperature_c, here.hours.temperature_c)
