@@ -21,7 +21,7 @@ TEXT = """
 schema = 1
 title = "one home"
 [time]
-start = 2025-06-16
+start = "2025-06-16T00:45"
 timezone = "UTC"
 slots = 8
 [weather]
