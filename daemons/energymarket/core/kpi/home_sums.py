@@ -43,7 +43,9 @@ COUNTED: Final = (*SUMMED, "short_wh", "long_wh", "peak_import_wh", "peak_export
 EMITTED: Final = ("average_ug", "marginal_ug")
 """Import x carbon intensity, Wh x mg/kWh = µg; only where intensities are given."""
 
-_BLOCK_HOMES: Final = 2_048  # a column of 64 slots of so many homes stays in the cache while it is worked on
+_BLOCK_HOMES: Final = (
+    16_384  # their sums stay in the cache, and so does a column of 64 slots while it is read
+)
 _ROOM: Final = 1 << 62
 _NARROW_WH: Final = 1 << 27  # seven of them, added or taken away, fit int32
 _PEAKS: Final = {"imported_wh": "peak_import_wh", "exported_wh": "peak_export_wh"}
@@ -72,27 +74,30 @@ class HomeSums:
         """Add a passage of the same homes, and to `totals` its slots' sums over all homes.
 
         `intensities`: (K,) in mg/kWh by a name of EMITTED; `totals`: (K,) by the names of columns.
-        Raises ValueError for a passage of other homes, OverflowError where sums would leave int64: the
-        whole passage is then left out.
+        Raises ValueError for a passage of other homes, and OverflowError where a sum would leave 63 bits:
+        some homes then have the passage and some have not, and the sums are of no more use.
         """
         if passage.homes != self.homes:
             raise ValueError(f"a passage of {passage.homes} homes, not of {self.homes}")
-        found = {name: np.zeros(self.homes, np.int64) for name in (*COUNTED, *intensities)}
+        names = (*COUNTED, *intensities)
+        for name in intensities:
+            self.columns.setdefault(name, np.zeros(self.homes, np.int64))
+        room = np.empty((len(names), min(self.homes, _BLOCK_HOMES)), np.int64)
         for start in range(0, self.homes, _BLOCK_HOMES):
-            part = slice(start, start + _BLOCK_HOMES)
-            block = _Block(passage, part, {name: column[part] for name, column in found.items()})
-            block.add(intensities, totals)
-        self._take(found)
+            part = slice(start, min(start + _BLOCK_HOMES, self.homes))
+            found = dict(zip(names, room[:, : part.stop - part.start], strict=True))
+            for column in found.values():
+                column[:] = 0
+            _Block(passage, part, found).add(intensities, totals)
+            self._take(part, found)
 
-    def _take(self, found: Mapping[str, I64]) -> None:
-        nothing = np.zeros(0, np.int64)
+    def _take(self, part: slice, found: Mapping[str, I64]) -> None:
         for name, column in found.items():
-            if _size(self.columns.get(name, nothing)) + _size(column) >= _ROOM:
-                raise OverflowError(f"{name} of a home is beyond what 63 bits hold")
-        for name, column in found.items():
-            mine = self.columns.setdefault(name, np.zeros(self.homes, np.int64))
-            if name.startswith("peak_"):
+            mine = self.columns[name][part]
+            if name in _PEAKS.values():
                 np.maximum(mine, column, out=mine)
+            elif _size(mine) + _size(column) >= _ROOM:
+                raise OverflowError(f"{name} of a home is beyond what 63 bits hold")
             else:
                 mine += column
 
