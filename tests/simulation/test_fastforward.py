@@ -106,7 +106,7 @@ def test_scenarios_drawn_at_random_have_one_ledger(
     slope: float,
     **rest: Any,
 ) -> None:
-    """Any sharing rule and model, fee, elasticity, size and seed: fast-forward is the market slot after slot."""
+    """Any rule, model, fee, elasticity, size and seed: fast-forward is the market slot after slot."""
     place = tmp_path_factory.mktemp("drawn")
     text = _with(toml.default_text(), "days", "3")  # compiled in a second
     for name in ("rule", "take", "turn", "excess"):

@@ -36,7 +36,8 @@ def lines_of(made: dict[str, Any], compiled: Compiled) -> list[str]:
         [
             "The community's connection",
             *_rows(energy, ("line_import_kwh", "line_export_kwh", "traded_kwh")),
-            *_rows(kpi["peaks"], ("line_import_kw", "line_export_kw")),
+            _line("largest import", kpi["peaks"]["line_import_kw"], "kW", 2),
+            _line("largest export", kpi["peaks"]["line_export_kw"], "kW", 2),
             _line("coincidence of imports", kpi["peaks"]["coincidence_factor"], ""),
         ],
         ["Met locally                                 household  community", *_shares(kpi)],

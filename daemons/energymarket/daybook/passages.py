@@ -76,7 +76,6 @@ class Passages:
                 yield from self._take_rest()
                 if not any(each.first <= row.slot <= each.last for each in stretches.values()):
                     raise LedgerDamagedError(f"slot {row.slot}: its detail is gone, and no sums have it")
-                self._absent[:] = False
                 yield _totals(row, notes)
             else:
                 slot = opened.opened(row, row.body, notes, findings)

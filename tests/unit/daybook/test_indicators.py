@@ -134,6 +134,15 @@ def test_a_passage_ends_at_a_hole_and_at_its_size(market: SmallMarket) -> None:
     assert pieces[0].import_ueur_per_kwh.tolist() == [300_000] * 64
 
 
+def test_a_slot_that_is_missing_parts_two_passages(market: SmallMarket) -> None:
+    """The checker calls it a finding; here what is beside it stays in the slots that it belongs to."""
+    market.play(5)
+    market.close()
+    spoil(market, "DELETE FROM slots WHERE slot = ?", 2)
+    pieces = pieces_of(market)
+    assert [(each.first_slot - market.first_slot, each.slots) for each in pieces] == [(0, 2), (3, 2)]
+
+
 def test_compacted_days_keep_energy_bill_line_and_price(tmp_path: Path) -> None:
     """The same run with and without its oldest days compacted: what is said of both is equal."""
     market = SmallMarket(tmp_path / "s", slots=KEPT_SLOTS + 10)
@@ -158,10 +167,10 @@ def test_compacted_days_keep_energy_bill_line_and_price(tmp_path: Path) -> None:
     assert any(f"the detail of {gone} slots" in note for note in made["kpi"]["notes"])
 
 
-def spoil(market: SmallMarket, statement: str) -> None:
-    """Change the ledger's file behind its back."""
+def spoil(market: SmallMarket, statement: str, slot: int) -> None:
+    """Change the row of a slot of the run (counted from 0) behind the ledger's back."""
     database = sqlite3.connect(market.ledger_path)
-    database.execute(statement)
+    database.execute(statement, (market.first_slot + slot,))
     database.commit()
     database.close()
 
@@ -169,9 +178,9 @@ def spoil(market: SmallMarket, statement: str) -> None:
 @pytest.mark.parametrize(
     ("statement", "said"),
     [
-        ("UPDATE slots SET price_ueur_per_kwh = 1 WHERE slot = {0}", "the seal does not hold"),
-        ("UPDATE slots SET body = NULL WHERE slot = {0}", "its detail is gone"),
-        ("UPDATE slots SET body = x'00' WHERE slot = {0}", "not a slot|cut off"),
+        ("UPDATE slots SET price_ueur_per_kwh = 1 WHERE slot = ?", "the seal does not hold"),
+        ("UPDATE slots SET body = NULL WHERE slot = ?", "its detail is gone"),
+        ("UPDATE slots SET body = x'00' WHERE slot = ?", "not a slot|cut off"),
     ],
 )
 def test_a_ledger_that_cannot_be_believed_gives_no_figures(
@@ -180,7 +189,7 @@ def test_a_ledger_that_cannot_be_believed_gives_no_figures(
     """A changed price, a body that is gone without sums or is none: an error that names it."""
     market.play(3)
     market.close()
-    spoil(market, statement.format(market.first_slot + 1))
+    spoil(market, statement, 1)
     with pytest.raises(LedgerDamagedError, match=said):
         read(market)
 

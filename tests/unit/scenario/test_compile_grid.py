@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from energymarket.core.kpi.tally import Tally
-from energymarket.scenario import toml
+from energymarket.scenario import likeness, toml
 from energymarket.scenario.cache import source_hash
 from energymarket.scenario.compile import compile_into
 from energymarket.scenario.compile_errors import CompileError
@@ -21,7 +22,7 @@ TEXT = """
 schema = 1
 title = "one home"
 [time]
-start = 2025-06-16
+start = "2025-06-16T00:45"
 timezone = "UTC"
 slots = 8
 [weather]
@@ -101,6 +102,17 @@ def test_another_file_is_another_scenario(tmp_path: Path) -> None:
     before = source_hash(scenario_of(tmp_path, grid))
     (tmp_path / "co2.csv").write_text("mean\n101\n", encoding="utf-8")
     assert source_hash(scenario_of(tmp_path, grid)) != before
+
+
+def test_another_intensity_is_no_other_run(tmp_path: Path) -> None:
+    """A ledger goes on when [grid] comes, goes or changes, as with another price; with another tariff not."""
+    before = scenario_of(tmp_path)
+    after = scenario_of(tmp_path, "[grid]\nco2_g_per_kwh = 363")
+    assert likeness.same_but_for_the_price(before, after)
+    assert likeness.differing(before, after) == ()
+    dearer = replace(before, tariff=replace(before.tariff, energy_ueur_per_kwh=1))
+    assert not likeness.same_but_for_the_price(before, dearer)
+    assert likeness.differing(after, dearer) == ("tariff",)
 
 
 def test_a_tally_knows_its_scenario_and_its_price(tmp_path: Path) -> None:

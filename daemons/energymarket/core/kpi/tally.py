@@ -78,8 +78,9 @@ class Tally:
     def add(self, passage: Passage, carbon: Carbon = UNKNOWN) -> None:
         """Hear a passage.
 
-        Raises ValueError if it is none of these homes or not later than the last one, OverflowError where a
-        sum would leave 63 bits; the tally is then as before.
+        Raises ValueError if it is none of these homes or not later than the last one: nothing has happened
+        then. Raises OverflowError where a sum would leave 63 bits, which no ledger of ours can reach: the
+        tally is then of no more use.
         """
         if not passage.slots:
             return

@@ -100,7 +100,7 @@ def test_every_sum_is_that_of_plain_python() -> None:
 
 def test_more_homes_than_a_block_are_all_there() -> None:
     """Homes beyond the first block, and a last block that is not full."""
-    homes = 5_000
+    homes = 40_000
     energy = np.arange(2 * homes).reshape(2, homes)
     tally = Tally(Frame(homes, 900))
     tally.add(passage(0, [1, 2], 3, 1, {"imported_wh": energy, "bought_wh": energy}))
@@ -119,14 +119,39 @@ def test_sums_of_large_meters_do_not_wrap() -> None:
     assert tally.detail.columns["short_wh"].tolist() == [64 * 2_000_000_000] * 3
 
 
-def test_what_does_not_fit_63_bits_is_refused_and_changes_nothing() -> None:
+def test_one_large_column_among_small_ones_does_not_wrap() -> None:
+    """int32 that is sold and received without a meter's word: out of balance by what int32 cannot hold."""
+    large = np.full((2, 3), 2_000_000_000, np.int32)
+    columns = {"imported_wh": np.ones((2, 3)), "sold_wh": large, "given_wh": large}
+    tally = Tally(Frame(3, 900))
+    tally.add(passage(0, [1, 2], 1, 0, columns, np.int32))
+    assert tally.detail.columns["short_wh"].tolist() == [2 * 4_000_000_001] * 3
+
+
+def test_the_first_of_equal_peaks_is_told() -> None:
+    """Slots 1, 2 and, in another passage, 3 draw the same: slot 1; and so for exports."""
+    tally = Tally(Frame(1, 900))
+    tally.add(passage(0, [0] * 3, 0, 0, {"imported_wh": [[5], [9], [9]]}))
+    tally.add(passage(3, [0] * 3, 0, 0, {"imported_wh": [[9], [0], [0]], "exported_wh": [[0], [7], [7]]}))
+    tally.add(passage(6, [0], 0, 0, {"exported_wh": [[7]], "imported_wh": [[0]]}))
+    assert (tally.community.peak_line_import_slot, tally.community.peak_line_export_slot) == (1, 4)
+
+
+def test_a_product_that_would_wrap_to_nothing_is_refused() -> None:
+    """2^46 Wh at 2^18 µ€/kWh are 2^64, which in 64 bits is 0; with prices that differ, too."""
+    huge = np.full((2, 1), 1 << 45)
+    for prices in ([1 << 18, 1 << 18], [1 << 18, (1 << 18) - 1]):
+        with pytest.raises(OverflowError, match="63 bits"):
+            Tally(Frame(1, 900)).add(passage(0, prices, 0, 0, {"bought_wh": huge, "imported_wh": huge}))
+
+
+def test_what_does_not_fit_63_bits_is_refused() -> None:
     """Energy that the ledger could never hold: an error with a name instead of a wrong sum."""
     tally = heard([by_chance(1, 4, HOMES)])
-    before = tally.pack()
-    huge = np.full((1, HOMES), 10**17)
-    with pytest.raises(OverflowError, match="63 bits"):
-        tally.add(passage(2_000, [400_000], 0, 0, {"bought_wh": huge, "imported_wh": huge}))
-    assert tally.pack() == before
+    large = np.full((1, HOMES), 1 << 61)
+    tally.add(passage(2_000, [0], 0, 0, {"imported_wh": large, "bought_wh": large}))
+    with pytest.raises(OverflowError, match="_wh of a home is beyond what 63 bits hold"):
+        tally.add(passage(2_001, [0], 0, 0, {"imported_wh": large, "bought_wh": large}))
 
 
 def test_slots_that_have_been_heard_are_refused() -> None:
