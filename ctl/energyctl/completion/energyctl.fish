@@ -261,7 +261,7 @@ complete -c energyctl -n '__energyctl_at \'up\'' -l fresh -d 'Begin with an empt
 complete -c energyctl -n '__energyctl_at \'up\'' -l shards -x -d 'Processes of the home pool'
 complete -c energyctl -n '__energyctl_at \'up\'' -l report -x -a '(__fish_complete_directories (__energyctl_value))' -d 'At the end, write report and CSV here'
 complete -c energyctl -n '__energyctl_at \'up\'' -l detach -d 'Return when all is ready'
-complete -c energyctl -n '__energyctl_argument \'up\' 0' -F -a 'classic default pencil-classic pencil-full-queue pencil-gift pencil-imbalance pencil-late pencil-phantom-claim pencil-policy3-alone pencil-policy3-part pencil-sharing-exact-fair pencil-sharing-exact-selfish pencil-sharing-greedy-mean-fair pencil-sharing-greedy-mean-selfish pencil-sharing-greedy-neutral-fair pencil-sharing-greedy-neutral-selfish pencil-stale-weather pencil-trade'
+complete -c energyctl -n '__energyctl_argument \'up\' 0' -F -a 'classic default pencil-classic pencil-full-queue pencil-gift pencil-imbalance pencil-late pencil-phantom-claim pencil-policy3-alone pencil-policy3-part pencil-rule-mid-market pencil-rule-need-first pencil-rule-static-key pencil-sharing-exact-fair pencil-sharing-exact-selfish pencil-sharing-greedy-mean-fair pencil-sharing-greedy-mean-selfish pencil-sharing-greedy-neutral-fair pencil-sharing-greedy-neutral-selfish pencil-stale-weather pencil-trade'
 
 complete -c energyctl -n '__energyctl_at \'simulate\'' -l for -x -d 'So much market time, or so many slots'
 complete -c energyctl -n '__energyctl_at \'simulate\'' -l homes -x -d 'So many homes in the scenario\'s groups'
@@ -271,7 +271,7 @@ complete -c energyctl -n '__energyctl_at \'simulate\'' -l engine -x -d 'In one p
 complete -c energyctl -n '__energyctl_at \'simulate\'' -l workers -x -d 'Processes of the engine local (default: cores)'
 complete -c energyctl -n '__energyctl_at \'simulate\'' -l out -x -a '(__fish_complete_directories (__energyctl_value))' -d 'Where the results go (default: below $XDG_STATE_HOME)'
 complete -c energyctl -n '__energyctl_at \'simulate\'' -l resume -d 'Go on from the last checkpoint of an unfinished run'
-complete -c energyctl -n '__energyctl_argument \'simulate\' 0' -F -a 'classic default pencil-classic pencil-full-queue pencil-gift pencil-imbalance pencil-late pencil-phantom-claim pencil-policy3-alone pencil-policy3-part pencil-sharing-exact-fair pencil-sharing-exact-selfish pencil-sharing-greedy-mean-fair pencil-sharing-greedy-mean-selfish pencil-sharing-greedy-neutral-fair pencil-sharing-greedy-neutral-selfish pencil-stale-weather pencil-trade'
+complete -c energyctl -n '__energyctl_argument \'simulate\' 0' -F -a 'classic default pencil-classic pencil-full-queue pencil-gift pencil-imbalance pencil-late pencil-phantom-claim pencil-policy3-alone pencil-policy3-part pencil-rule-mid-market pencil-rule-need-first pencil-rule-static-key pencil-sharing-exact-fair pencil-sharing-exact-selfish pencil-sharing-greedy-mean-fair pencil-sharing-greedy-mean-selfish pencil-sharing-greedy-neutral-fair pencil-sharing-greedy-neutral-selfish pencil-stale-weather pencil-trade'
 
 complete -c energyctl -n '__energyctl_at \'start\'' -l user -d 'The units of your own service manager, not the system\'s'
 
@@ -407,9 +407,9 @@ complete -c energyctl -n '__energyctl_argument \'config\' 0' -a check -d 'Check 
 complete -c energyctl -n '__energyctl_argument \'config\' 0' -a show -d 'Print a file with every default written out, as the daemons will see it'
 complete -c energyctl -n '__energyctl_argument \'config\' 0' -a default -d 'Print the default configuration, every key with its meaning'
 
-complete -c energyctl -n '__energyctl_argument \'config check\' 0' -F -a 'classic default pencil-classic pencil-full-queue pencil-gift pencil-imbalance pencil-late pencil-phantom-claim pencil-policy3-alone pencil-policy3-part pencil-sharing-exact-fair pencil-sharing-exact-selfish pencil-sharing-greedy-mean-fair pencil-sharing-greedy-mean-selfish pencil-sharing-greedy-neutral-fair pencil-sharing-greedy-neutral-selfish pencil-stale-weather pencil-trade'
+complete -c energyctl -n '__energyctl_argument \'config check\' 0' -F -a 'classic default pencil-classic pencil-full-queue pencil-gift pencil-imbalance pencil-late pencil-phantom-claim pencil-policy3-alone pencil-policy3-part pencil-rule-mid-market pencil-rule-need-first pencil-rule-static-key pencil-sharing-exact-fair pencil-sharing-exact-selfish pencil-sharing-greedy-mean-fair pencil-sharing-greedy-mean-selfish pencil-sharing-greedy-neutral-fair pencil-sharing-greedy-neutral-selfish pencil-stale-weather pencil-trade'
 
-complete -c energyctl -n '__energyctl_argument \'config show\' 0' -F -a 'classic default pencil-classic pencil-full-queue pencil-gift pencil-imbalance pencil-late pencil-phantom-claim pencil-policy3-alone pencil-policy3-part pencil-sharing-exact-fair pencil-sharing-exact-selfish pencil-sharing-greedy-mean-fair pencil-sharing-greedy-mean-selfish pencil-sharing-greedy-neutral-fair pencil-sharing-greedy-neutral-selfish pencil-stale-weather pencil-trade'
+complete -c energyctl -n '__energyctl_argument \'config show\' 0' -F -a 'classic default pencil-classic pencil-full-queue pencil-gift pencil-imbalance pencil-late pencil-phantom-claim pencil-policy3-alone pencil-policy3-part pencil-rule-mid-market pencil-rule-need-first pencil-rule-static-key pencil-sharing-exact-fair pencil-sharing-exact-selfish pencil-sharing-greedy-mean-fair pencil-sharing-greedy-mean-selfish pencil-sharing-greedy-neutral-fair pencil-sharing-greedy-neutral-selfish pencil-stale-weather pencil-trade'
 
 
 complete -c energyctl -n '__energyctl_at \'import\'' -s o -l out -x -a '(__fish_complete_directories (__energyctl_value))' -d 'Where the result goes (default: named as FILE)'
@@ -446,9 +446,9 @@ complete -c energyctl -n '__energyctl_argument \'scenario\' 0' -a show -d 'Print
 complete -c energyctl -n '__energyctl_argument \'scenario\' 0' -a compile -d 'Compile a scenario into arrays'
 
 
-complete -c energyctl -n '__energyctl_argument \'scenario show\' 0' -F -a 'classic default pencil-classic pencil-full-queue pencil-gift pencil-imbalance pencil-late pencil-phantom-claim pencil-policy3-alone pencil-policy3-part pencil-sharing-exact-fair pencil-sharing-exact-selfish pencil-sharing-greedy-mean-fair pencil-sharing-greedy-mean-selfish pencil-sharing-greedy-neutral-fair pencil-sharing-greedy-neutral-selfish pencil-stale-weather pencil-trade'
+complete -c energyctl -n '__energyctl_argument \'scenario show\' 0' -F -a 'classic default pencil-classic pencil-full-queue pencil-gift pencil-imbalance pencil-late pencil-phantom-claim pencil-policy3-alone pencil-policy3-part pencil-rule-mid-market pencil-rule-need-first pencil-rule-static-key pencil-sharing-exact-fair pencil-sharing-exact-selfish pencil-sharing-greedy-mean-fair pencil-sharing-greedy-mean-selfish pencil-sharing-greedy-neutral-fair pencil-sharing-greedy-neutral-selfish pencil-stale-weather pencil-trade'
 
-complete -c energyctl -n '__energyctl_argument \'scenario compile\' 0' -F -a 'classic default pencil-classic pencil-full-queue pencil-gift pencil-imbalance pencil-late pencil-phantom-claim pencil-policy3-alone pencil-policy3-part pencil-sharing-exact-fair pencil-sharing-exact-selfish pencil-sharing-greedy-mean-fair pencil-sharing-greedy-mean-selfish pencil-sharing-greedy-neutral-fair pencil-sharing-greedy-neutral-selfish pencil-stale-weather pencil-trade'
+complete -c energyctl -n '__energyctl_argument \'scenario compile\' 0' -F -a 'classic default pencil-classic pencil-full-queue pencil-gift pencil-imbalance pencil-late pencil-phantom-claim pencil-policy3-alone pencil-policy3-part pencil-rule-mid-market pencil-rule-need-first pencil-rule-static-key pencil-sharing-exact-fair pencil-sharing-exact-selfish pencil-sharing-greedy-mean-fair pencil-sharing-greedy-mean-selfish pencil-sharing-greedy-neutral-fair pencil-sharing-greedy-neutral-selfish pencil-stale-weather pencil-trade'
 
 complete -c energyctl -n '__energyctl_argument \'ipc\' 0' -a ls -d 'Show queue, semaphores and shared memory of the run directory, and whether they are there'
 complete -c energyctl -n '__energyctl_argument \'ipc\' 0' -a clean -d 'Remove what a crash has left'

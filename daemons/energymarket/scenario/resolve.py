@@ -70,9 +70,9 @@ def price_model(price: PriceSection, slot_s: int) -> PriceModel:
     )
 
 
-def slot_price(price: PriceSection, sharing: SharingSection, slot_s: int) -> PriceModel:
+def slot_price(price: PriceSection, rule: Rule, slot_s: int) -> PriceModel:
     """The price that holds: the linear one, or under the mid-market rate half way between the grid's."""
-    if sharing.rule is Rule.MID_MARKET:
+    if rule is Rule.MID_MARKET:
         return mid_price.price_model(price.initial_ueur_per_kwh)
     return price_model(price, slot_s)
 
@@ -166,7 +166,7 @@ def scenario(document: Document, name: str, path: str, text: str) -> Scenario:
     assert document.weather is not None  # noqa: S101 - checked
     market = MarketParameters(
         period=period(document.time),
-        price=slot_price(document.price, document.sharing, document.time.slot_s),
+        price=slot_price(document.price, document.sharing.rule, document.time.slot_s),
         tariff=tariff(document.tariff),
         sharing=sharing(document.sharing),
         seed=document.seed,

@@ -264,7 +264,7 @@ class SharingSection:
 
     rule: Rule = key(
         kinds.choice(Rule),
-        "queue, pro_rata or need_first (gifts), static_key, dynamic_key, mid_market or grid_only",
+        "queue, pro_rata, need_first (gifts), static_key, dynamic_key, mid_market (instead of [price]), grid_only",
         Rule.QUEUE,
     )
     take: Take = key(

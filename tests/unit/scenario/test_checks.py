@@ -147,6 +147,22 @@ WRONG = [
         "a size",
         "GiB",
     ),
+    ("= 300", "= 300\n[sharing]\nrule = 'statickey'", "sharing.rule", "none of", 'mean "static_key"?'),
+    (
+        "= 300",
+        "= 300\n[sharing]\nrule = 'pro_rata'\ntake = 'exact'",
+        "sharing.take",
+        'has no effect with rule = "pro_rata"',
+        "leave it out",
+    ),
+    (
+        "= 300",
+        "= 300\n[sharing]\nrule = 'mid_market'\n[tariff]\nfollows_price = true",
+        "sharing.rule",
+        "half way between",
+        "another rule",
+    ),
+    ("= 300", "= 300\nkey_share = -1", "home[1].key_share", "-1 is below 0", ""),
     ("= 300", "= 300\n[sharing]\ntake = 'exakt'", "sharing.take", "none of", 'did you mean "exact"?'),
     (
         "= 300",
