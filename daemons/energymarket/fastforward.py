@@ -51,6 +51,7 @@ def _words(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--engine", choices=api.ENGINES, help="one process, or the cores (default)")
     parser.add_argument("--workers", type=_count, metavar="N", help="processes of the engine local")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="where the results go")
+    parser.add_argument("--compare", action="store_true", help="bills under every sharing rule, side by side")
     parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint")
     parser.add_argument("--json", action="store_true", help="answer as JSON")
     return parser.parse_args(arguments)
@@ -67,6 +68,7 @@ def simulate(given: argparse.Namespace, stop: StopFlag) -> int:
         engine=given.engine,
         shards=given.shards,
         workers=given.workers,
+        compares=given.compare,
     )
     with folder.held():
         if given.resume and folder.is_played():
@@ -137,10 +139,23 @@ def _lines(document: dict[str, Any], place: str) -> list[str]:
         f"imported {energy['imported_kwh']:14,.1f} kWh    exported {energy['exported_kwh']:14,.1f} kWh",
         f"given    {energy['taken_kwh']:14,.1f} kWh    sold     {energy['sold_kwh']:14,.1f} kWh",
         f"homes    {money['homes_eur']:14,.2f} €      grid     {money['grid_eur']:14,.2f} €",
+        *_rules(document),
         "",
         f"ledger {document['ledger_hash']}",
         f"in {place}",
     ]
+
+
+def _rules(document: dict[str, Any]) -> list[str]:
+    """Bills under every sharing rule, if they were compared."""
+    found = document.get("sharing")
+    if found is None:
+        return []
+    rows = [
+        f"{rule:14} {each['bill_eur']:14,.2f} € {each['worse_off_homes']:10,}"
+        for rule, each in sorted(found["rules"].items(), key=lambda item: float(item[1]["bill_eur"]))
+    ]
+    return ["", f"{'sharing rule':14} {'all homes pay':>16} {'worse off':>10} than alone", *rows]
 
 
 def main() -> int:

@@ -270,6 +270,7 @@ complete -c energyctl -n '__energyctl_at \'simulate\'' -l shards -x -d 'Ranges t
 complete -c energyctl -n '__energyctl_at \'simulate\'' -l engine -x -d 'In one process, or on the cores (default)'
 complete -c energyctl -n '__energyctl_at \'simulate\'' -l workers -x -d 'Processes of the engine local (default: cores)'
 complete -c energyctl -n '__energyctl_at \'simulate\'' -l out -x -a '(__fish_complete_directories (__energyctl_value))' -d 'Where the results go (default: below $XDG_STATE_HOME)'
+complete -c energyctl -n '__energyctl_at \'simulate\'' -l compare -d 'Tell each home\'s bill under every sharing rule, side by side'
 complete -c energyctl -n '__energyctl_at \'simulate\'' -l resume -d 'Go on from the last checkpoint of an unfinished run'
 complete -c energyctl -n '__energyctl_argument \'simulate\' 0' -F -a 'classic default pencil-classic pencil-full-queue pencil-gift pencil-imbalance pencil-late pencil-phantom-claim pencil-policy3-alone pencil-policy3-part pencil-rule-mid-market pencil-rule-need-first pencil-rule-static-key pencil-sharing-exact-fair pencil-sharing-exact-selfish pencil-sharing-greedy-mean-fair pencil-sharing-greedy-mean-selfish pencil-sharing-greedy-neutral-fair pencil-sharing-greedy-neutral-selfish pencil-stale-weather pencil-trade'
 

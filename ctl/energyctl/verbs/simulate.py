@@ -49,6 +49,9 @@ def simulate(
         Path | None,
         typer.Option("--out", metavar="DIR", help="Where the results go (default: below $XDG_STATE_HOME)."),
     ] = None,
+    compare: Annotated[
+        bool, typer.Option("--compare", help="Tell each home's bill under every sharing rule, side by side.")
+    ] = False,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on from the last checkpoint of an unfinished run.")
     ] = False,
@@ -68,6 +71,7 @@ def simulate(
     for name, value in options.items():
         if value is not None:
             words += [name, str(value)]
+    words += ["--compare"] if compare else []
     words += ["--resume"] if resume else []
     words += ["--json"] if here.as_json else []
     return run_program("fastforward", words)

@@ -88,6 +88,7 @@ def plan_of(
     engine: str | None = None,
     shards: int | None = None,
     workers: int | None = None,
+    compares: bool = False,
 ) -> Plan:
     """A plan with everything decided that was left open. Failure (USAGE) for an unknown engine."""
     if engine is not None and engine not in ENGINES:
@@ -105,6 +106,7 @@ def plan_of(
         engine=engine,
         shards=shards or workers,
         workers=workers,
+        compares=compares,
         disk_max_bytes=service.get("retention", {}).get("disk_max_bytes", 2 << 30),
     )
 
@@ -154,18 +156,28 @@ def simulate(
     engine: str | None = None,
     shards: int | None = None,
     workers: int | None = None,
+    compares: bool = False,
     out: str | Path | None = None,
 ) -> Result:
     """Run a scenario forward and return its result.
 
     `duration` is a number of slots or `12h`, `7d`, `1y`; without it the scenario's own period is played.
+    With `compares` the document says what each home would pay under every sharing rule (`sharing`).
     The ledger lies in `out`, or in a temporary directory that goes with the result. The result's hash does
     not depend on engine, shards or workers. Failure (or ConfigError) says what cannot be.
     """
     compiled = compiled_of(scenario, homes, seed)
     place = Path(tempfile.mkdtemp(prefix="energy-market-")) if out is None else Path(out)
     folder = Folder(place)
-    plan = plan_of(compiled, folder, duration=duration, engine=engine, shards=shards, workers=workers)
+    plan = plan_of(
+        compiled,
+        folder,
+        duration=duration,
+        engine=engine,
+        shards=shards,
+        workers=workers,
+        compares=compares,
+    )
     with folder.held():
         folder.clear()
         document = play(plan, folder)

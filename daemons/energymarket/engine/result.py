@@ -63,7 +63,7 @@ def document_of(run: Run, *, engine: str, wall_s: float, cpu_s: float) -> dict[s
         "cpu_s": round(cpu_s, 3),
         "energy": energy | found["energy"],
         "money": money | found["money"],
-        "kpi": found["kpi"],
+        **{name: part for name, part in found.items() if name not in {"energy", "money"}},
     }
 
 

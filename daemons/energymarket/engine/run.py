@@ -72,6 +72,7 @@ class Plan:
     engine: str = "embedded"
     shards: int = 1
     workers: int = 1
+    compares: bool = False  # what homes would pay under every sharing rule
     disk_max_bytes: int = 2 << 30
 
 
@@ -103,7 +104,7 @@ class Run:
         self.state = State(memoryview(self._memory), homes)
         self._store = BulkStore(plan.directory / "market" / "ledger.db")
         self._accounts = Accounts.fresh(homes)
-        self._measures = Measures(plan.compiled)
+        self._measures = Measures(plan.compiled, compares=plan.compares)
         self._market = market_of(plan.compiled, homes=0)
         chain_hash = self._open(resume=resume)
         retention = Retention(plan.disk_max_bytes, max(1, 86_400 // plan.compiled.period.slot_s))
@@ -154,9 +155,9 @@ class Run:
         self._market.book = book_from_dict(json.loads(facts["events"]))
         self.sums = Sums(**facts["sums"])
         try:
-            self._measures = Measures(self.plan.compiled, parts)
+            self._measures = Measures(self.plan.compiled, parts, compares=self.plan.compares)
         except (ValueError, KeyError) as error:
-            what = f"{self.plan.directory}: the checkpoint is of another version ({error})"
+            what = f"{self.plan.directory}: the checkpoint lacks what this run measures ({error})"
             raise ConfigError(what, "without --resume the run begins anew") from error
         self.next_slot = found.slot + 1
 

@@ -148,10 +148,11 @@ def test_a_product_that_would_wrap_to_nothing_is_refused() -> None:
 def test_what_does_not_fit_63_bits_is_refused() -> None:
     """Energy that the ledger could never hold: an error with a name instead of a wrong sum."""
     tally = heard([by_chance(1, 4, HOMES)])
-    large = np.full((1, HOMES), 1 << 61)
-    tally.add(passage(2_000, [0], 0, 0, {"imported_wh": large, "bought_wh": large}))
-    with pytest.raises(OverflowError, match="_wh of a home is beyond what 63 bits hold"):
-        tally.add(passage(2_001, [0], 0, 0, {"imported_wh": large, "bought_wh": large}))
+    large = np.full((1, HOMES), 1 << 60)
+    for slot in (2_000, 2_001, 2_002):
+        tally.add(passage(slot, [0], 0, 0, {"imported_wh": large, "bought_wh": large}))
+    with pytest.raises(OverflowError, match="imported_wh of a home is beyond what 63 bits hold"):
+        tally.add(passage(2_003, [0], 0, 0, {"imported_wh": large, "bought_wh": large}))
 
 
 def test_slots_that_have_been_heard_are_refused() -> None:
