@@ -110,7 +110,7 @@ def _write_homes(path: Path, survey: Survey, told: Told) -> None:
                 columns.append(list(map(str, table[:, index].tolist())))
         told("writing", index + 1, 2 * table.shape[1])
     for role, name in _PLACE.items():
-        if role in survey.homes.place and (role is not Role.FEED_IN or Role.TARIFF in survey.homes.place):
+        if role in survey.homes.place:
             names.append(name)
             columns.append([f"{value:.{_DECIMALS}f}" for value in survey.homes.place[role].tolist()])
     with path.open("w", newline="", encoding="utf-8") as file:

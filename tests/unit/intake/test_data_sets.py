@@ -150,6 +150,22 @@ def test_another_slot_of_the_scenario_keeps_the_energy(tmp_path: Path, slot: str
     for index, home in enumerate(report["homes"]):
         column = consumption[:, int(compiled.homes["series"][index])]
         assert column.sum() == pytest.approx(home["load_wh"], abs=0.01)
+        in_first_slot = max(1, round(1 / slots))
+        whole_wh = sum(float(row[index + 1]) * 1000 for row in rows[:in_first_slot])
+        first = whole_wh / max(1, slots)
+        assert column[0] == pytest.approx(first, abs=1e-3)
+
+
+def test_prices_that_change_reach_the_market(tmp_path: Path) -> None:
+    """An export price alone, below zero at times: import stays the default, the local price between."""
+    rows = [[*row, f"{0.05 - 0.06 * (n % 2):.2f}"] for n, row in enumerate(sound_rows(count=96))]
+    header = ("time", "load_a_kwh", "load_b_kwh", "feed_in_tariff")
+    _, _, out = run(write_csv(tmp_path / "homes.csv", header, rows))
+    compiled = compiled_of(out, tmp_path / "compiled")
+    assert compiled.tables["export_ueur_per_kwh"].tolist() == [50_000, -10_000] * 48
+    assert "import_ueur_per_kwh" not in compiled.tables
+    assert compiled.tariff.import_ueur_per_kwh == 330_000
+    assert (compiled.price.floor_ueur_per_kwh, compiled.price.cap_ueur_per_kwh) == (60_000, 320_000)
 
 
 def test_beyond_its_end_the_data_repeat(tmp_path: Path) -> None:

@@ -181,6 +181,15 @@ def test_a_value_that_stays_for_a_day_is_told_and_kept(tmp_path: Path) -> None:
     assert repairs(out) == []
 
 
+def test_a_home_without_a_plant_may_have_a_column_of_zeros(tmp_path: Path) -> None:
+    """PV of zero over four weeks is no stuck meter: nothing is found, also with --strict."""
+    rows = [[*row[:2], "0"] for row in sound_rows()]
+    file = write_csv(tmp_path / "homes.csv", ("time", "load_a_kwh", "pv_a_kwh"), rows)
+    code, report, _ = run(file, *OPTIONS, "--strict")
+    assert code == 0
+    assert "column pv_a_kwh is zero throughout: there is no pv" in report["notes"]
+
+
 def test_a_home_in_another_unit_is_told_and_kept(tmp_path: Path) -> None:
     """One home of four in Wh under a kWh heading: 1,000 times the others; named, not guessed at."""
     rows = [[*row, row[1], f"{float(row[2]) * 1000:.0f}"] for row in sound_rows()]
@@ -189,6 +198,17 @@ def test_a_home_in_another_unit_is_told_and_kept(tmp_path: Path) -> None:
     assert found(report, "scale", "d")["quantity"] == "load"
     assert {each["home"] for each in report["findings"]} == {"d"}
     assert table(out)["load4_wh"][0] == str(round(float(rows[0][4]) * 1000))
+
+
+def test_a_price_in_cents_is_told(tmp_path: Path) -> None:
+    """33 per kWh is no price in €; a column whose name says ct is read as 0.33, and nothing is found."""
+    rows = [[*row[:2], f"{33 + n % 3}"] for n, row in enumerate(sound_rows())]
+    _, report, _ = run(write_csv(tmp_path / "homes.csv", ("time", "load_a_kwh", "price"), rows), *OPTIONS)
+    assert found(report, "scale", "")["quantity"] == "tariff"
+    file = write_csv(tmp_path / "homes.csv", ("time", "load_a_kwh", "price_ct_kwh"), rows)
+    _, report, out = run(file, *OPTIONS, "--force")
+    assert report["findings"] == []
+    assert table(out)["import_eur_per_kwh"][:2] == ["0.330000", "0.340000"]
 
 
 def test_times_beside_the_grid_are_moved_or_left_out(tmp_path: Path) -> None:
