@@ -116,7 +116,7 @@ def test_a_gap_after_the_change_takes_the_same_hour_of_the_clock(tmp_path: Path)
     file = write_csv(tmp_path / "homes.csv", HEADER, rows, ";")
     code, _, out = run(file, "--tz", "Europe/Berlin")
     assert code == 0
-    filled = {row["time"]: row["now_wh"] for row in repairs(out)}
+    filled = {row["time"]: row["now"] for row in repairs(out)}
     assert len(filled) == 3
     assert filled["2025-04-01T10:00Z"] == "5500"
 
