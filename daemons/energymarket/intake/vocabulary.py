@@ -52,7 +52,7 @@ HOMES: Final = _words(
 """The column of homes, where each line is one home's."""
 
 IGNORED: Final = re.compile(
-    r"bis|until|end|ende|zeit_bis|time_end|interval_end|"
+    r"bis|until|end|zeit_bis|time_end|interval_end|"
     r"i|index|month|monat|hour|stunde|day_type|daylight_savings_status|weekday|wochentag|day|unnamed.*|"
     r"cet_cest_timestamp|interpolated|quality|status|.*predicted.*|"
     r"temp|temperature|temp_c|temperature_c|rh_pct|.*humidity.*|[dg][hn]i|[dg][hn]i_w_m2|.*irradiance.*|"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import json
+import os
 import resource
 import signal
 import subprocess
@@ -238,3 +239,30 @@ def test_a_gap_is_reported_at_its_place_in_a_set_without_dates(tmp_path: Path) -
     _, report, _ = run(directory, "--tz", "UTC", "--year", "2023")
     assert at(found(report, "blank", "Building_1")) == [("2023-01-02T06:00Z", 1)]
     assert report["changed"] == {"interpolated": 1}
+
+
+def test_the_verb_leads_from_the_file_to_a_compiled_scenario(tmp_path: Path) -> None:
+    """`energyctl import` with its options, then `energyctl scenario compile`: homes and slots of the file."""
+    rows = [[when.replace("T", " ").rstrip("Z"), *cells] for when, *cells in sound_rows(count=96)]
+    write_csv(tmp_path / "homes.csv", ("time", "x1_load", "x2_load"), rows, ";")
+
+    def energyctl(*words: str) -> dict[str, object]:
+        done = subprocess.run(
+            [sys.executable, "-m", "energyctl", "--json", *words], cwd=tmp_path, capture_output=True,
+            text=True, check=False, env={**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache")},
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        answer: dict[str, object] = json.loads(done.stdout)
+        return answer
+
+    imported = energyctl(
+        "import", "homes.csv", "--tz", "-05:00", "--unit", "kWh", "--latitude", "40.7",
+        "--longitude", "-74.0", "--load", "x{home}_load", "--exclude", "1", "--slot", "30min", "-o", "mine",
+    )  # fmt: skip
+    assert (imported["begin"], imported["slots"]) == ("2025-06-02T05:00Z", 48)
+    compiled = energyctl("scenario", "compile", "mine/scenario.toml")
+    assert (compiled["homes"], compiled["slots"], compiled["slot_s"]) == (1, 48, 1800)
+    assert compiled["first_slot"] == moments("2025-06-02T05:00+00:00", 1)[0].timestamp() / 1800
+    text = (tmp_path / "mine" / "scenario.toml").read_text(encoding="utf-8")
+    assert "longitude = -74.0" in text
+    assert 'timezone = "Etc/GMT+5"' in text
