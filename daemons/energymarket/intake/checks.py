@@ -45,8 +45,8 @@ def check_values(courses: list[Course], frame: Frame, quality: Quality, power_ma
 def check_place(courses: list[Course], quality: Quality) -> None:
     """Prices and carbon intensities that look like another unit. Told, not changed."""
     for course in courses:
-        middle = float(np.nanmedian(np.abs(course.values)))
-        bounds = PLAUSIBLE.get(course.role)
+        bounds, known = PLAUSIBLE.get(course.role), np.abs(course.values[~np.isnan(course.values)])
+        middle = float(np.median(known)) if known.size else 0.0
         if bounds is None or middle == 0 or bounds[0] <= middle <= bounds[1]:
             continue
         text = f"half of column {course.column} is above {middle:,.4g}, taken as {bounds[2]}: nothing changed"
