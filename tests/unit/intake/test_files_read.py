@@ -233,7 +233,7 @@ def test_homes_can_be_left_out_by_name(tmp_path: Path) -> None:
         ("time,load_kwh\n2025-01-01T00:00Z,-1\n2025-01-01T01:00Z,2\n", (), 78, "--net 'load_kwh'"),
         (f"time,load_kwh\n1970-01-01T00:00Z,1\n{SOUND}", (), 1, "homes.csv:2: the times reach from 1970"),
         (f'time,load_kwh\n2024-12-31T23:00Z,"1\n{SOUND}', (), 1, "homes.csv:2: a cell goes on"),
-        ("time,load_kwh,price\n2025-01-01T00:00Z,1,x\n2025-01-01T01:00Z,2,x\n", (), 1, "not one usable value"),
+        ("time,load_kwh,price\n2025-01-01T00:00Z,1,x\n2025-01-01T01:00Z,2,\n", (), 1, "not one usable value"),
         ("time,load1_kwh,load_1_kwh\n2025-01-01T00:00Z,1,1\n", (), 1, "are both the load"),
     ],
 )  # fmt: skip
