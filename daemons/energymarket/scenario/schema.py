@@ -244,7 +244,8 @@ class SharingSection:
 
     rule: Rule = key(
         kinds.choice(Rule),
-        "queue, pro_rata, need_first (gifts), static_key, dynamic_key, mid_market (instead of [price]), grid_only",
+        "gifts: queue, pro_rata, need_first; trade: static_key, dynamic_key, mid_market (in place of "
+        "[price]), grid_only",
         Rule.QUEUE,
     )
     take: Take = key(
