@@ -110,7 +110,7 @@ def x_axis(frame: Frame, marks: Sequence[tuple[float, str]]) -> Markup:
             continue
         parts.append(tag("line", class_="mark", x1=x, x2=x, y1=frame.bottom, y2=frame.bottom + 4))
         half = len(text) * LETTER / 2
-        if x - half > free and x + half < frame.right + 14:
+        if x - half > free and x + half < frame.right + 18:
             parts.append(tag("text", text, class_="tick", x=x, y=frame.bottom + 17, text_anchor="middle"))
             free = x + half + 6
     return joined(parts)

@@ -123,7 +123,7 @@ def _draw(net_wh: I64, slot: I64, calendar: Calendar, width: int) -> Drawing:
         for hour in (0, 6, 12, 18, 24)
     ]
     first = calendar.begins(int(slot[0])).toordinal()
-    marks = axes.time_marks(calendar, float(slot[0]), float(slot[-1]) + 1, 4 if narrow else 12)
+    marks = axes.time_marks(calendar, float(slot[0]), float(slot[-1]) + 1, 5 if narrow else 12)
     placed = [((calendar.begins(int(at)).toordinal() - first) / heat.days, text) for at, text in marks]
     parts = [
         tag(
@@ -177,7 +177,7 @@ def _titles(heat: Heat) -> list[str]:
 def _key(frame: Frame, span: float, width: int) -> Markup:
     """The colours from the strongest feed-in to the strongest draw, with their powers."""
     count = 2 * STEPS + 1
-    size = 14 if axes.is_narrow(width) else 20
+    size = 17 if axes.is_narrow(width) else 30
     left = frame.left + (frame.right - frame.left - count * size) / 2
     y = frame.bottom + 34
     boxes = [
@@ -185,9 +185,9 @@ def _key(frame: Frame, span: float, width: int) -> Markup:
         for kind in range(count)
     ]
     texts = [tag("text", "0", class_="tick", x=left + count * size / 2, y=y + 25, text_anchor="middle")]
-    for step in (STEPS // 2, STEPS):
+    for step in (STEPS // 2 + 1, STEPS):
         edge = amounts.power(span * ((step - 0.5) / (STEPS + 0.5)) ** 2)
-        text = f"over {edge}" if step == STEPS else edge
+        text = f"> {edge}" if step == STEPS else edge
         for sign in (-1, 1):
             # the inner edge of the class: from there on it is at least so much
             x = left + (STEPS + 0.5 + sign * (step - 0.5)) * size

@@ -99,14 +99,17 @@ def plate(slots: Figures, calendar: Calendar | None, limits: tuple[int, int] | N
             ("line ink", f"local price{per}"),
             *([("band", f"lowest to highest within each {found.what}")] if found.what != "slot" else []),
             ("line dashed", "import and export price"),
-            *((f"fill {CAUSE[name]}", name) for name in shown),
-            *([("fill events-lane", "an event acts")] if slots.events else []),
+            *((f"fill {CAUSE[name]}", _named(name)) for name in shown),
         ],
         "Below: by how much each cause lifts or lowers the price against its base. Effects fade with the"
         " price's half-life, and the part of a cause includes what is left of its past. Base and parts"
         " add up to the price."
         + ("" if slots.detailed.all() else " Old slots are compacted: their causes are gone, all is base."),
     )
+
+
+def _named(cause: str) -> str:
+    return "events; bars in between: while one acts" if cause == causes.EVENTS else cause
 
 
 def _says(slots: Figures, found: Stretches, shown: Sequence[str]) -> str:
@@ -167,7 +170,7 @@ def _draw(
         else (-0.01, 0.01)
     )
     below = Frame(left, right, top, top + below_px, edges[0], edges[-1], low, high)
-    marks = axes.time_marks(calendar, edges[0], edges[-1], 4 if narrow else 12)
+    marks = axes.time_marks(calendar, edges[0], edges[-1], 5 if narrow else 12)
     parts = [
         axes.y_axis(above, "€/kWh"),
         _limits(above, held),
