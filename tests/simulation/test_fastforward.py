@@ -241,7 +241,7 @@ def test_ctrl_c_ends_it_with_what_there_is(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("reaches_both", [True, False])
 def test_energyctl_waits_for_what_it_has_interrupted(tmp_path: Path, reaches_both: bool) -> None:
-    """Ctrl-C in a terminal reaches the whole group, `kill -INT` one process: the result is saved either way."""
+    """Ctrl-C in a terminal reaches the whole group, `kill -INT` one process: the result is saved."""
     words = ["simulate", "--homes", "60", "--for", "1y", "--out", str(tmp_path), "--json"]
     command = [sys.executable, "-m", "energyctl", *words]
     environ = {**os.environ, "PYTHONPATH": f"{ROOT / 'daemons'}:{ROOT / 'ctl'}"}

@@ -48,7 +48,7 @@ def test_the_community_year_has_the_energy_of_its_file(
 
 
 def test_the_default_year_keeps_its_promise(tmp_path: Path) -> None:
-    """The rules: a mean of 0.15 to 0.35 €/kWh, under 1 % of the slots at floor or cap; r > p > e throughout."""
+    """The rules: a mean of 0.15 to 0.35 €/kWh, under 1 % of slots at floor or cap; r > p > e throughout."""
     found = api.simulate("default", homes=120, out=tmp_path)
     assert found.document["slots"] == 365 * 96
     price, slots = found.slots["price_ueur_per_kwh"], found.slots
