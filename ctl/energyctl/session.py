@@ -84,3 +84,8 @@ def default_state(environ: Mapping[str, str], scenario: str) -> Path:
     """Where a scenario's state is kept if nothing else is said."""
     base = environ.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
     return Path(base) / "energy-market" / scenario
+
+
+def default_simulation(environ: Mapping[str, str], scenario: str) -> Path:
+    """Where the results of a simulation lie if nothing else is said: apart from every live state."""
+    return default_state(environ, "simulations") / scenario

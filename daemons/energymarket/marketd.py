@@ -28,6 +28,7 @@ from energymarket.market.control import ControlDesk
 from energymarket.market.messages import Beat, Heard, Left, ReloadAsked, StopAsked
 from energymarket.market.owner import Course, Owner
 from energymarket.market.parenting import Parent
+from energymarket.market.recorder import Recorder
 from energymarket.market.reload import Reloader
 from energymarket.market.retention import Retention
 from energymarket.market.timetable import Timetable
@@ -127,7 +128,14 @@ class MarketDaemon:
 
     def _owner(self, stack: ExitStack, store: LedgerStore, ipc: Ipc, offers: OfferQueue) -> Owner:
         compiled, period = self.compiled, self.compiled.period
-        rules = Rules(compiled.price, compiled.tariff, compiled.homes_count, compiled.import_export_at)
+        rules = Rules(
+            price=compiled.price,
+            tariff=compiled.tariff,
+            homes=compiled.homes_count,
+            tariff_at=compiled.import_export_at,
+            sharing=compiled.sharing.rule,
+            key_weights=compiled.key_weights(),
+        )
         try:
             market = recovery.restore(store, rules, ledger.genesis(compiled.hash))
         except (recovery.LedgerBrokenError, ledger.LedgerCorrupt) as error:
@@ -143,9 +151,12 @@ class MarketDaemon:
         )
         disk_max = self.service.get("retention", {}).get("disk_max_bytes", 2 << 30)
         retention = Retention(disk_max, 86_400 // period.slot_s)
+        recorder = None
+        if self.service.get("record", True):
+            recorder = Recorder(market, follows=store.is_recorded(market.slot))
         owner = Owner(
             market=market,
-            books=Bookkeeper(store, market, retention),
+            books=Bookkeeper(store, market, retention, recorder),
             timetable=timetable,
             course=self._course(store, timetable),
             page=stack.enter_context(ClockWriter(ipc)),

@@ -133,8 +133,33 @@ _DIGESTS: Final = """
 `totals` and `meta`, each behind its length in bytes (u8). A checkpoint holds six columns i8 for all homes:
 the four registers, the balance in µ€, the last slot with a row (-1: none); its digest is SHA-256(hash of its
 slot, body). A compacted stretch is packed as a slot is, with the sums per home, no prices, gifts or orders.
-The table `meta` holds what the market goes on from (`state`, `events`, `opening`, `first_slot`,
-`generation`) and whose ledger it is (`scenario_hash`, `genesis`, `homes`).
+The table `meta` holds what the market goes on from (`state`, `events`, `opening`, `opening_inputs`,
+`first_slot`, `generation`) and whose ledger it is (`scenario_hash`, `genesis`, `homes`).
+"""
+_INPUTS: Final = """
+## Ledger: the record of a slot's inputs
+
+{intro} Table `inputs`; what the columns are differences to is told by the records before it, from a row
+of `starts` on. An older ledger has neither table until a market opens it.
+
+`flags`: bit 0 gap, 1 weather stale, 2 raining, 3 a weather sample follows, 4 taken up again after a restart,
+5 anew: book, coefficients and policies are whole. `zero` is 0.
+"""
+_INPUTS_REST: Final = """
+Then: the sample (WEATHER), if there is one; `news` bytes of JSON with the book of events (`book`) and the
+coefficients (`price`), where they are not as the slot before has left them; for each batch first home, count,
+claims, shed offers (u4 each), length of its id (u2), id; for each refused batch first home, count (u4), the
+slot that it was of (i8), length of the reason (u2), reason; for each single order length of its id (u2), id.
+
+Then {columns} widths (u1) and as many columns, as in a slot's body: {names}. The first four and `policy` are
+differences to the home's last committed reading, and to the policy of its last batch; `giver` and `taker` of
+a claim to those of the claim before it.
+
+A start (table `starts`): head, `said` bytes of JSON with `state` (as in `meta`) and `tariff`, six widths, six
+columns for all homes: those of a checkpoint, of the last slot 1 more. The record that follows it is *anew*.
+"""
+_TIED: Final = """
+`digest` of a record and of a start: {digest}
 """
 _SOCKETS: Final = """
 ## Market sockets
@@ -220,7 +245,7 @@ def _ledger() -> Iterator[str]:
     remarks = ledger.remarks("SlotHead") | dict.fromkeys(counts, "of the columns below")
     remarks |= {"flags": "bit 0: gap; bit 1: weather stale", "terms": "how many", "events": "how many"}
     yield struct_table(ledger, "_HEAD", remarks, counts)
-    widths = ", ".join(map(str, ledger.names["_WIDTHS"]))
+    widths = ", ".join(map(str, Source("core.packed").names["WIDTHS"]))
     yield _BODY.format(columns=len(ledger.names["_COLUMNS"]), widths=widths)
     for name in ("SLOT_COLUMNS", "GIFT_COLUMNS", "ORDER_COLUMNS"):
         yield columns_table(records, name)
@@ -228,6 +253,30 @@ def _ledger() -> Iterator[str]:
     yield _DATABASE.format_map(Source("transport.store").names)
     yield f"```sql\n{_schema()}\n```\n"
     yield _DIGESTS
+    yield from _records()
+
+
+def _records() -> Iterator[str]:
+    inputs, replay = Source("core.inputs"), Source("core.replay")
+    yield _INPUTS.format(intro=inputs.intro())
+    names = ("_MAGIC", "_VERSION", "flags", "zero", "slot", "temperature_mc", "import_ueur_per_kwh",
+             "export_ueur_per_kwh", "news", "batches", "homes", "claims", "orders", "refused",
+             "late_batches", "shed_offers")  # fmt: skip
+    remarks = inputs.remarks("World") | inputs.remarks("Inputs")
+    remarks |= {"news": "bytes", "homes": "of all batches", "batches": "how many", "claims": "of all batches"}
+    remarks |= {"orders": "single orders", "refused": "batches that are named"}
+    yield struct_table(inputs, "_HEAD", remarks, names=names)
+    columns = inputs.names["_COLUMNS"]
+    named = ", ".join(f"{kind} `{name}`" for kind, name in columns)
+    yield _INPUTS_REST.format(columns=len(columns), names=named)
+    remarks = {"slot": "after which it stands; -1: before the first", "said": "bytes"}
+    remarks |= {"hash": "of that slot, or the genesis"}
+    names = ("_MAGIC", "_VERSION", "zero", "0", "slot", "homes", "said", "hash")
+    yield struct_table(replay, "_HEAD", remarks, names=names)
+    said = next(
+        node for node in replay.tree.body if isinstance(node, ast.FunctionDef) and node.name == "digest"
+    )
+    yield _TIED.format(digest=" ".join((ast.get_docstring(said) or "").split("\n\n")[1].split()))
 
 
 def _schema() -> str:
@@ -307,12 +356,39 @@ def compaction() -> str:
     return (ast.get_docstring(Source("market.retention").tree) or "").partition("\n\n")[2] + "\n"
 
 
+def indicators() -> str:
+    """Every name of the document of indicators, by where it stands, with its definition and source."""
+    made = []
+    for place, definitions in Source("core.kpi.definitions").names["SECTIONS"].items():
+        rows = [(f"`{each.name}`", each.meaning, each.source) for each in definitions]
+        made.append(f"### `{place}`\n\n{table(('name', 'meaning', 'source'), rows)}")
+    return "\n".join(made)
+
+
+def shares() -> str:
+    """How self-sufficiency and self-consumption are defined, in the words of the module that has them."""
+    text = ast.get_docstring(Source("core.kpi.sufficiency").tree) or ""
+    return text.partition("\n\n")[2] + "\n"
+
+
+def rules_of_spread() -> str:
+    """Who is worse off, and Jain's index, in the words of the functions."""
+    tree = Source("core.kpi.spread").tree
+    texts = {
+        each.name: ast.get_docstring(each) or "" for each in tree.body if isinstance(each, ast.FunctionDef)
+    }
+    return "\n".join(f"**`{name}`**: {texts[name]}\n" for name in ("worse_off", "jain", "quantiles"))
+
+
 PARTS: Final[dict[str, Callable[[], str]]] = {
     "compaction": compaction,
     "exit codes": exit_codes,
+    "indicators": indicators,
     "keys": keys,
     "plugin codes": plugin_codes,
     "rooms": rooms,
+    "rules of spread": rules_of_spread,
+    "shares": shares,
 }
 
 

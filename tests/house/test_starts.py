@@ -11,7 +11,10 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 FIELD = {"pandas", "scipy", "pvlib", "windpowerlib", "demandlib", "matplotlib"}
-DAEMONS = ("marketd", "weatherd", "homesd", "homed", "external", "checkd", "anchor", "explain")
+DAEMONS = (
+    "marketd", "weatherd", "homesd", "homed", "external", "checkd", "anchor", "explain", "replay", "kpi",
+    "importing",
+)  # fmt: skip
 
 
 def imported_by(statement: str) -> set[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -13,9 +14,11 @@ from typing import Self
 import pytest
 
 from energymarket import checkd
+from energymarket.audit.ledger_file import LedgerFile
 from energymarket.audit.live import LiveLedger
 from energymarket.audit.reading import Check
 from energymarket.core.settlement import Batch
+from energymarket.daybook.indicators import indicators_of
 from energymarket.exits import Exit
 from energymarket.market import history
 from energymarket.runtime.service import StopFlag
@@ -132,6 +135,25 @@ def test_a_compaction_while_the_ledger_is_read_is_no_finding(desk: Desk, run_dir
     result = check(desk, run_dir).checker.result()
     assert result.ok, result.findings
     assert desk.looks > 2
+
+
+def test_indicators_are_the_same_live_and_from_the_file(desk: Desk, run_dir: Path) -> None:
+    """Bodies through memory files, two pages, compacted slots, a compaction in between: the same document."""
+    market = desk.market
+    desk.compact_at_slots = True
+    live = LiveLedger(run_dir)
+    live.open()
+    heard = indicators_of(live, market.homes, market.compiled)
+    live.close()
+    assert desk.looks > 2
+    with ExitStack() as stack:
+        file = LedgerFile(market.ledger_path, market.ledger_path)
+        stack.callback(file.close)
+        file.open()
+        read = indicators_of(file, market.homes, market.compiled)
+    assert heard.tally.pack() == read.tally.pack()
+    assert heard.tally.community.slots == KEPT_SLOTS + 80
+    assert 0 < heard.tally.detail_slots < KEPT_SLOTS + 80
 
 
 def test_the_watcher_hears_slot_after_slot_until_it_is_stopped(desk: Desk, run_dir: Path) -> None:

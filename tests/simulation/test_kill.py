@@ -240,6 +240,10 @@ def judged(place: Place) -> Verdict:
     checked = place.check()
     if checked.returncode != 0:
         found.problems.append(checked.stdout)
+    replayed = place.ctl("replay", "--state", str(place.state), "--json")
+    played = json.loads(replayed.stdout)
+    if not played["equal"] or played["slots"] != len(slots):
+        found.problems.append(f"the replay is another run: {replayed.stdout}")
     return found
 
 

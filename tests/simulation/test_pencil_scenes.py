@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from energymarket.core.records import SLOT_COLUMNS
 from energymarket.scenario import toml
-from tests.simulation.market_place import LedgerSlot, Place, differing
+from tests.simulation.by_hand import wrong
+from tests.simulation.market_place import LedgerSlot, Place
 from tests.unit.scenario import pencil_ledger
-from tests.unit.scenario.pencil_ledger import PencilSlot
 
 PENCILS = [name for name in toml.shipped() if name.startswith("pencil-")]
 
@@ -36,21 +35,6 @@ def _play(place: Place, scenario: toml.Scenario) -> dict[int, LedgerSlot]:
     return played
 
 
-def _wrong(slot: LedgerSlot, wanted: PencilSlot) -> list[str]:
-    """What of a slot is not as computed by hand."""
-    zeros = dict.fromkeys(SLOT_COLUMNS[1:], 0)
-    found = [
-        f"home {home}: {differing(slot.homes.get(home, {}), zeros | row)}"
-        for home, row in wanted.homes.items()
-        if slot.homes.get(home) != zeros | row
-    ]
-    found += [f"home {home} has a row" for home in wanted.absent & set(slot.homes)]
-    facts = {name: getattr(slot.head, name) for name in wanted.market}
-    facts = {name: int(value) for name, value in facts.items()}
-    found += [f"{name}: {it}" for name, it in differing(facts, wanted.market).items()]
-    return found + [f"total {name}: {it}" for name, it in differing(slot.totals, wanted.total).items()]
-
-
 @pytest.mark.parametrize("name", PENCILS)
 def test_a_pencil_scene_through_the_real_processes_ends_as_computed_by_hand(place: Place, name: str) -> None:
     """Every row, sum and price of the file's comment is in the ledger; the checker finds nothing wrong."""
@@ -59,7 +43,7 @@ def test_a_pencil_scene_through_the_real_processes_ends_as_computed_by_hand(plac
     wanted, first = pencil_ledger.read(scenario.text), scenario.market.period.first_slot
     played = _play(place, scenario)
     assert sorted(played) == [first + k for k in sorted(wanted)] != []
-    assert {k: _wrong(played[first + k], slot) for k, slot in wanted.items()} == {k: [] for k in wanted}
+    assert {k: wrong(played[first + k], slot) for k, slot in wanted.items()} == {k: [] for k in wanted}
     place.compile(name)
     checked = place.check()
     assert checked.returncode == 0, checked.stdout

@@ -4,6 +4,7 @@
 _energyctl_is() {
     case "$1" in
     'up') echo 'yes' ;;
+    'simulate') echo 'yes' ;;
     'start') echo 'yes' ;;
     'status') echo 'yes' ;;
     'price') echo 'yes' ;;
@@ -38,6 +39,8 @@ _energyctl_is() {
     'explain price') echo 'yes' ;;
     'explain trade') echo 'yes' ;;
     'explain home') echo 'yes' ;;
+    'replay') echo 'yes' ;;
+    'kpi') echo 'yes' ;;
     'bug-report') echo 'yes' ;;
     'install-units') echo 'yes' ;;
     'uninstall-units') echo 'yes' ;;
@@ -45,6 +48,7 @@ _energyctl_is() {
     'config check') echo 'yes' ;;
     'config show') echo 'yes' ;;
     'config default') echo 'yes' ;;
+    'import') echo 'yes' ;;
     'scenario') echo 'yes' ;;
     'scenario list') echo 'yes' ;;
     'scenario show') echo 'yes' ;;
@@ -62,6 +66,7 @@ _energyctl_is() {
 _energyctl_options() {
     case "$1" in
     'up') echo '--for --speed --homes --seed --state --fresh --shards --report --detach --json --run --help' ;;
+    'simulate') echo '--for --homes --seed --shards --engine --workers --out --compare --resume --json --run --help' ;;
     'start') echo '--user --json --run --help' ;;
     'status') echo '--user --json --run --help' ;;
     'price') echo '--last --explain --slot --json --run --help' ;;
@@ -87,9 +92,12 @@ _energyctl_options() {
     'explain price') echo '--state --ledger --compiled --json --run --help' ;;
     'explain trade') echo '--state --ledger --compiled --json --run --help' ;;
     'explain home') echo '--state --ledger --compiled --json --run --help' ;;
+    'replay') echo '--state --ledger --compiled --ledger-only --json --run --help' ;;
+    'kpi') echo '--home --state --compiled --json --run --help' ;;
     'bug-report') echo '-o --out -n --lines --json --run --help' ;;
     'install-units') echo '--user --enable --print --json --run --help' ;;
     'uninstall-units') echo '--user --json --run --help' ;;
+    'import') echo '-o --out --force --strict --tz --unit --registers --stamp --slot --time-column --home-column --load --pv --net --import --export --tariff-column --feed-in-column --carbon-column --exclude --time-format --delimiter --decimal --year --interpolate --limit-kw --latitude --longitude --json --run --help' ;;
     'call') echo '--more --json --run --help' ;;
     *) echo '--json --run --help' ;;
     esac
@@ -106,6 +114,13 @@ _energyctl_takes() {
     'up --state') echo 'directories' ;;
     'up --shards') echo 'nothing' ;;
     'up --report') echo 'directories' ;;
+    'simulate --for') echo 'nothing' ;;
+    'simulate --homes') echo 'nothing' ;;
+    'simulate --seed') echo 'nothing' ;;
+    'simulate --shards') echo 'nothing' ;;
+    'simulate --engine') echo 'nothing' ;;
+    'simulate --workers') echo 'nothing' ;;
+    'simulate --out') echo 'directories' ;;
     'price --last') echo 'nothing' ;;
     'price --slot') echo 'nothing' ;;
     'wait --timeout') echo 'nothing' ;;
@@ -153,18 +168,50 @@ _energyctl_takes() {
     'explain home --state') echo 'directories' ;;
     'explain home --ledger') echo 'files' ;;
     'explain home --compiled') echo 'directories' ;;
+    'replay --state') echo 'directories' ;;
+    'replay --ledger') echo 'files' ;;
+    'replay --compiled') echo 'directories' ;;
+    'kpi --home') echo 'homes' ;;
+    'kpi --state') echo 'directories' ;;
+    'kpi --compiled') echo 'directories' ;;
     'bug-report -o') echo 'files' ;;
     'bug-report --out') echo 'files' ;;
     'bug-report -n') echo 'nothing' ;;
     'bug-report --lines') echo 'nothing' ;;
+    'import -o') echo 'directories' ;;
+    'import --out') echo 'directories' ;;
+    'import --tz') echo 'nothing' ;;
+    'import --unit') echo 'nothing' ;;
+    'import --stamp') echo 'nothing' ;;
+    'import --slot') echo 'nothing' ;;
+    'import --time-column') echo 'nothing' ;;
+    'import --home-column') echo 'nothing' ;;
+    'import --load') echo 'nothing' ;;
+    'import --pv') echo 'nothing' ;;
+    'import --net') echo 'nothing' ;;
+    'import --import') echo 'nothing' ;;
+    'import --export') echo 'nothing' ;;
+    'import --tariff-column') echo 'nothing' ;;
+    'import --feed-in-column') echo 'nothing' ;;
+    'import --carbon-column') echo 'nothing' ;;
+    'import --exclude') echo 'nothing' ;;
+    'import --time-format') echo 'nothing' ;;
+    'import --delimiter') echo 'nothing' ;;
+    'import --decimal') echo 'nothing' ;;
+    'import --year') echo 'nothing' ;;
+    'import --interpolate') echo 'nothing' ;;
+    'import --limit-kw') echo 'nothing' ;;
+    'import --latitude') echo 'nothing' ;;
+    'import --longitude') echo 'nothing' ;;
     esac
 }
 
 # What comes as an argument of a verb, counted from 0.
 _energyctl_argument() {
     case "$1 $2" in
-    ' 0') echo 'words up start status price watch wait homes weather event ledger report stop restart reload reset home logs doctor check metrics explain bug-report install-units uninstall-units config scenario ipc call completion version' ;;
-    'up 0') echo 'paths classic default pencil-classic pencil-full-queue pencil-gift pencil-imbalance pencil-late pencil-phantom-claim pencil-policy3-alone pencil-policy3-part pencil-sharing-exact-fair pencil-sharing-exact-selfish pencil-sharing-greedy-mean-fair pencil-sharing-greedy-mean-selfish pencil-sharing-greedy-neutral-fair pencil-sharing-greedy-neutral-selfish pencil-stale-weather pencil-trade' ;;
+    ' 0') echo 'words up simulate start status price watch wait homes weather event ledger report stop restart reload reset home logs doctor check metrics explain replay kpi bug-report install-units uninstall-units config import scenario ipc call completion version' ;;
+    'up 0') echo 'paths classic default pencil-classic pencil-full-queue pencil-gift pencil-imbalance pencil-late pencil-phantom-claim pencil-policy3-alone pencil-policy3-part pencil-rule-mid-market pencil-rule-need-first pencil-rule-static-key pencil-sharing-exact-fair pencil-sharing-exact-selfish pencil-sharing-greedy-mean-fair pencil-sharing-greedy-mean-selfish pencil-sharing-greedy-neutral-fair pencil-sharing-greedy-neutral-selfish pencil-stale-weather pencil-trade' ;;
+    'simulate 0') echo 'paths classic default pencil-classic pencil-full-queue pencil-gift pencil-imbalance pencil-late pencil-phantom-claim pencil-policy3-alone pencil-policy3-part pencil-rule-mid-market pencil-rule-need-first pencil-rule-static-key pencil-sharing-exact-fair pencil-sharing-exact-selfish pencil-sharing-greedy-mean-fair pencil-sharing-greedy-mean-selfish pencil-sharing-greedy-neutral-fair pencil-sharing-greedy-neutral-selfish pencil-stale-weather pencil-trade' ;;
     'wait '*) echo 'nothing' ;;
     'homes 0') echo 'homes' ;;
     'event 0') echo 'words list raise clear' ;;
@@ -183,11 +230,12 @@ _energyctl_argument() {
     'explain home 0') echo 'homes' ;;
     'explain home 1') echo 'nothing' ;;
     'config 0') echo 'words check show default' ;;
-    'config check 0') echo 'paths classic default pencil-classic pencil-full-queue pencil-gift pencil-imbalance pencil-late pencil-phantom-claim pencil-policy3-alone pencil-policy3-part pencil-sharing-exact-fair pencil-sharing-exact-selfish pencil-sharing-greedy-mean-fair pencil-sharing-greedy-mean-selfish pencil-sharing-greedy-neutral-fair pencil-sharing-greedy-neutral-selfish pencil-stale-weather pencil-trade' ;;
-    'config show 0') echo 'paths classic default pencil-classic pencil-full-queue pencil-gift pencil-imbalance pencil-late pencil-phantom-claim pencil-policy3-alone pencil-policy3-part pencil-sharing-exact-fair pencil-sharing-exact-selfish pencil-sharing-greedy-mean-fair pencil-sharing-greedy-mean-selfish pencil-sharing-greedy-neutral-fair pencil-sharing-greedy-neutral-selfish pencil-stale-weather pencil-trade' ;;
+    'config check 0') echo 'paths classic default pencil-classic pencil-full-queue pencil-gift pencil-imbalance pencil-late pencil-phantom-claim pencil-policy3-alone pencil-policy3-part pencil-rule-mid-market pencil-rule-need-first pencil-rule-static-key pencil-sharing-exact-fair pencil-sharing-exact-selfish pencil-sharing-greedy-mean-fair pencil-sharing-greedy-mean-selfish pencil-sharing-greedy-neutral-fair pencil-sharing-greedy-neutral-selfish pencil-stale-weather pencil-trade' ;;
+    'config show 0') echo 'paths classic default pencil-classic pencil-full-queue pencil-gift pencil-imbalance pencil-late pencil-phantom-claim pencil-policy3-alone pencil-policy3-part pencil-rule-mid-market pencil-rule-need-first pencil-rule-static-key pencil-sharing-exact-fair pencil-sharing-exact-selfish pencil-sharing-greedy-mean-fair pencil-sharing-greedy-mean-selfish pencil-sharing-greedy-neutral-fair pencil-sharing-greedy-neutral-selfish pencil-stale-weather pencil-trade' ;;
+    'import 0') echo 'files' ;;
     'scenario 0') echo 'words list show compile' ;;
-    'scenario show 0') echo 'paths classic default pencil-classic pencil-full-queue pencil-gift pencil-imbalance pencil-late pencil-phantom-claim pencil-policy3-alone pencil-policy3-part pencil-sharing-exact-fair pencil-sharing-exact-selfish pencil-sharing-greedy-mean-fair pencil-sharing-greedy-mean-selfish pencil-sharing-greedy-neutral-fair pencil-sharing-greedy-neutral-selfish pencil-stale-weather pencil-trade' ;;
-    'scenario compile 0') echo 'paths classic default pencil-classic pencil-full-queue pencil-gift pencil-imbalance pencil-late pencil-phantom-claim pencil-policy3-alone pencil-policy3-part pencil-sharing-exact-fair pencil-sharing-exact-selfish pencil-sharing-greedy-mean-fair pencil-sharing-greedy-mean-selfish pencil-sharing-greedy-neutral-fair pencil-sharing-greedy-neutral-selfish pencil-stale-weather pencil-trade' ;;
+    'scenario show 0') echo 'paths classic default pencil-classic pencil-full-queue pencil-gift pencil-imbalance pencil-late pencil-phantom-claim pencil-policy3-alone pencil-policy3-part pencil-rule-mid-market pencil-rule-need-first pencil-rule-static-key pencil-sharing-exact-fair pencil-sharing-exact-selfish pencil-sharing-greedy-mean-fair pencil-sharing-greedy-mean-selfish pencil-sharing-greedy-neutral-fair pencil-sharing-greedy-neutral-selfish pencil-stale-weather pencil-trade' ;;
+    'scenario compile 0') echo 'paths classic default pencil-classic pencil-full-queue pencil-gift pencil-imbalance pencil-late pencil-phantom-claim pencil-policy3-alone pencil-policy3-part pencil-rule-mid-market pencil-rule-need-first pencil-rule-static-key pencil-sharing-exact-fair pencil-sharing-exact-selfish pencil-sharing-greedy-mean-fair pencil-sharing-greedy-mean-selfish pencil-sharing-greedy-neutral-fair pencil-sharing-greedy-neutral-selfish pencil-stale-weather pencil-trade' ;;
     'ipc 0') echo 'words ls clean' ;;
     'call 0') echo 'words Status Price Explain Homes Weather Events Raise Clear Ledger Orders Slots Compacted Verify Resources Reload Stop Watch' ;;
     'call 1') echo 'nothing' ;;

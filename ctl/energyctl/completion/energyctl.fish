@@ -3,6 +3,7 @@
 function __energyctl_is
     contains -- "$argv[1]" \
         'up' \
+        'simulate' \
         'start' \
         'status' \
         'price' \
@@ -37,6 +38,8 @@ function __energyctl_is
         'explain price' \
         'explain trade' \
         'explain home' \
+        'replay' \
+        'kpi' \
         'bug-report' \
         'install-units' \
         'uninstall-units' \
@@ -44,6 +47,7 @@ function __energyctl_is
         'config check' \
         'config show' \
         'config default' \
+        'import' \
         'scenario' \
         'scenario list' \
         'scenario show' \
@@ -66,6 +70,13 @@ function __energyctl_takes
         'up --state' \
         'up --shards' \
         'up --report' \
+        'simulate --for' \
+        'simulate --homes' \
+        'simulate --seed' \
+        'simulate --shards' \
+        'simulate --engine' \
+        'simulate --workers' \
+        'simulate --out' \
         'price --last' \
         'price --slot' \
         'wait --timeout' \
@@ -113,10 +124,41 @@ function __energyctl_takes
         'explain home --state' \
         'explain home --ledger' \
         'explain home --compiled' \
+        'replay --state' \
+        'replay --ledger' \
+        'replay --compiled' \
+        'kpi --home' \
+        'kpi --state' \
+        'kpi --compiled' \
         'bug-report -o' \
         'bug-report --out' \
         'bug-report -n' \
-        'bug-report --lines'
+        'bug-report --lines' \
+        'import -o' \
+        'import --out' \
+        'import --tz' \
+        'import --unit' \
+        'import --stamp' \
+        'import --slot' \
+        'import --time-column' \
+        'import --home-column' \
+        'import --load' \
+        'import --pv' \
+        'import --net' \
+        'import --import' \
+        'import --export' \
+        'import --tariff-column' \
+        'import --feed-in-column' \
+        'import --carbon-column' \
+        'import --exclude' \
+        'import --time-format' \
+        'import --delimiter' \
+        'import --decimal' \
+        'import --year' \
+        'import --interpolate' \
+        'import --limit-kw' \
+        'import --latitude' \
+        'import --longitude'
 end
 
 # The verb so far, how many arguments it has, and the run directory that is meant.
@@ -182,6 +224,7 @@ complete -c energyctl -l json -d 'Answer in JSON: raw integers, units in the nam
 complete -c energyctl -l run -x -a '(__fish_complete_directories (__energyctl_value))' -d 'The run directory ($ENERGY_MARKET_RUN)'
 complete -c energyctl -l help -d 'Show what it does and takes'
 complete -c energyctl -n '__energyctl_argument \'\' 0' -a up -d 'Run a market here'
+complete -c energyctl -n '__energyctl_argument \'\' 0' -a simulate -d 'Play a scenario without a clock'
 complete -c energyctl -n '__energyctl_argument \'\' 0' -a start -d 'Start the suite and wait until all of it serves'
 complete -c energyctl -n '__energyctl_argument \'\' 0' -a status -d 'Show how the market is'
 complete -c energyctl -n '__energyctl_argument \'\' 0' -a price -d 'Show the price in €/kWh, now, of the last slots, or term by term'
@@ -202,10 +245,13 @@ complete -c energyctl -n '__energyctl_argument \'\' 0' -a doctor -d 'Look at eve
 complete -c energyctl -n '__energyctl_argument \'\' 0' -a check -d 'Print one line for a monitoring system, with its own exit codes'
 complete -c energyctl -n '__energyctl_argument \'\' 0' -a metrics -d 'Print metrics in Prometheus\' text format'
 complete -c energyctl -n '__energyctl_argument \'\' 0' -a explain -d 'Explain a price, a trade or a home from the ledger'
+complete -c energyctl -n '__energyctl_argument \'\' 0' -a replay -d 'Settle a recorded run once more from what came to it from outside, and compare the hashes'
+complete -c energyctl -n '__energyctl_argument \'\' 0' -a kpi -d 'Show indicators'
 complete -c energyctl -n '__energyctl_argument \'\' 0' -a bug-report -d 'Collect versions, states, journal, configuration and findings in one file, without secrets'
 complete -c energyctl -n '__energyctl_argument \'\' 0' -a install-units -d 'Write the suite\'s units for your own service manager'
 complete -c energyctl -n '__energyctl_argument \'\' 0' -a uninstall-units -d 'Stop the suite of your own service manager and take its units away'
 complete -c energyctl -n '__energyctl_argument \'\' 0' -a config -d 'Check and print scenario files'
+complete -c energyctl -n '__energyctl_argument \'\' 0' -a import -d 'Make a scenario of measured homes'
 complete -c energyctl -n '__energyctl_argument \'\' 0' -a scenario -d 'List, show and compile scenarios'
 complete -c energyctl -n '__energyctl_argument \'\' 0' -a ipc -d 'List the kernel\'s IPC objects of a run, or remove leftovers'
 complete -c energyctl -n '__energyctl_argument \'\' 0' -a call -d 'Call a method of the market\'s control socket, with raw JSON'
@@ -221,7 +267,18 @@ complete -c energyctl -n '__energyctl_at \'up\'' -l fresh -d 'Begin with an empt
 complete -c energyctl -n '__energyctl_at \'up\'' -l shards -x -d 'Processes of the home pool'
 complete -c energyctl -n '__energyctl_at \'up\'' -l report -x -a '(__fish_complete_directories (__energyctl_value))' -d 'At the end, write report and CSV here'
 complete -c energyctl -n '__energyctl_at \'up\'' -l detach -d 'Return when all is ready'
-complete -c energyctl -n '__energyctl_argument \'up\' 0' -F -a 'classic default pencil-classic pencil-full-queue pencil-gift pencil-imbalance pencil-late pencil-phantom-claim pencil-policy3-alone pencil-policy3-part pencil-sharing-exact-fair pencil-sharing-exact-selfish pencil-sharing-greedy-mean-fair pencil-sharing-greedy-mean-selfish pencil-sharing-greedy-neutral-fair pencil-sharing-greedy-neutral-selfish pencil-stale-weather pencil-trade'
+complete -c energyctl -n '__energyctl_argument \'up\' 0' -F -a 'classic default pencil-classic pencil-full-queue pencil-gift pencil-imbalance pencil-late pencil-phantom-claim pencil-policy3-alone pencil-policy3-part pencil-rule-mid-market pencil-rule-need-first pencil-rule-static-key pencil-sharing-exact-fair pencil-sharing-exact-selfish pencil-sharing-greedy-mean-fair pencil-sharing-greedy-mean-selfish pencil-sharing-greedy-neutral-fair pencil-sharing-greedy-neutral-selfish pencil-stale-weather pencil-trade'
+
+complete -c energyctl -n '__energyctl_at \'simulate\'' -l for -x -d 'So much market time, or so many slots'
+complete -c energyctl -n '__energyctl_at \'simulate\'' -l homes -x -d 'So many homes in the scenario\'s groups'
+complete -c energyctl -n '__energyctl_at \'simulate\'' -l seed -x -d 'Another seed of all chance'
+complete -c energyctl -n '__energyctl_at \'simulate\'' -l shards -x -d 'Ranges that the homes are cut into'
+complete -c energyctl -n '__energyctl_at \'simulate\'' -l engine -x -d 'In one process, or on the cores (default)'
+complete -c energyctl -n '__energyctl_at \'simulate\'' -l workers -x -d 'Processes of the engine local (default: cores)'
+complete -c energyctl -n '__energyctl_at \'simulate\'' -l out -x -a '(__fish_complete_directories (__energyctl_value))' -d 'Where the results go (default: below $XDG_STATE_HOME)'
+complete -c energyctl -n '__energyctl_at \'simulate\'' -l compare -d 'Tell each home\'s bill under every sharing rule, side by side'
+complete -c energyctl -n '__energyctl_at \'simulate\'' -l resume -d 'Go on from the last checkpoint of an unfinished run'
+complete -c energyctl -n '__energyctl_argument \'simulate\' 0' -F -a 'classic default pencil-classic pencil-full-queue pencil-gift pencil-imbalance pencil-late pencil-phantom-claim pencil-policy3-alone pencil-policy3-part pencil-rule-mid-market pencil-rule-need-first pencil-rule-static-key pencil-sharing-exact-fair pencil-sharing-exact-selfish pencil-sharing-greedy-mean-fair pencil-sharing-greedy-mean-selfish pencil-sharing-greedy-neutral-fair pencil-sharing-greedy-neutral-selfish pencil-stale-weather pencil-trade'
 
 complete -c energyctl -n '__energyctl_at \'start\'' -l user -d 'The units of your own service manager, not the system\'s'
 
@@ -342,6 +399,15 @@ complete -c energyctl -n '__energyctl_at \'explain home\'' -l ledger -r -F -d 'A
 complete -c energyctl -n '__energyctl_at \'explain home\'' -l compiled -x -a '(__fish_complete_directories (__energyctl_value))' -d 'The compiled scenario: local times, names, policies'
 complete -c energyctl -n '__energyctl_argument \'explain home\' 0' -a '(__energyctl_ask homes)'
 
+complete -c energyctl -n '__energyctl_at \'replay\'' -l state -x -a '(__fish_complete_directories (__energyctl_value))' -d 'A state directory, or a copy of one'
+complete -c energyctl -n '__energyctl_at \'replay\'' -l ledger -r -F -d 'A ledger.db, or a backup (.tar)'
+complete -c energyctl -n '__energyctl_at \'replay\'' -l compiled -x -a '(__fish_complete_directories (__energyctl_value))' -d 'The compiled scenario of that ledger'
+complete -c energyctl -n '__energyctl_at \'replay\'' -l ledger-only -d 'Only the ledger: do not live through the homes\' physics'
+
+complete -c energyctl -n '__energyctl_at \'kpi\'' -l home -x -a '(__energyctl_ask homes)' -d 'Of this home only'
+complete -c energyctl -n '__energyctl_at \'kpi\'' -l state -x -a '(__fish_complete_directories (__energyctl_value))' -d 'A state directory, for a market that does not run'
+complete -c energyctl -n '__energyctl_at \'kpi\'' -l compiled -x -a '(__fish_complete_directories (__energyctl_value))' -d 'The compiled scenario, where it is not found'
+
 complete -c energyctl -n '__energyctl_at \'bug-report\'' -s o -l out -r -F -d 'Where it goes: a new .tar.gz'
 complete -c energyctl -n '__energyctl_at \'bug-report\'' -s n -l lines -x -d 'So many lines of the journal'
 
@@ -355,19 +421,48 @@ complete -c energyctl -n '__energyctl_argument \'config\' 0' -a check -d 'Check 
 complete -c energyctl -n '__energyctl_argument \'config\' 0' -a show -d 'Print a file with every default written out, as the daemons will see it'
 complete -c energyctl -n '__energyctl_argument \'config\' 0' -a default -d 'Print the default configuration, every key with its meaning'
 
-complete -c energyctl -n '__energyctl_argument \'config check\' 0' -F -a 'classic default pencil-classic pencil-full-queue pencil-gift pencil-imbalance pencil-late pencil-phantom-claim pencil-policy3-alone pencil-policy3-part pencil-sharing-exact-fair pencil-sharing-exact-selfish pencil-sharing-greedy-mean-fair pencil-sharing-greedy-mean-selfish pencil-sharing-greedy-neutral-fair pencil-sharing-greedy-neutral-selfish pencil-stale-weather pencil-trade'
+complete -c energyctl -n '__energyctl_argument \'config check\' 0' -F -a 'classic default pencil-classic pencil-full-queue pencil-gift pencil-imbalance pencil-late pencil-phantom-claim pencil-policy3-alone pencil-policy3-part pencil-rule-mid-market pencil-rule-need-first pencil-rule-static-key pencil-sharing-exact-fair pencil-sharing-exact-selfish pencil-sharing-greedy-mean-fair pencil-sharing-greedy-mean-selfish pencil-sharing-greedy-neutral-fair pencil-sharing-greedy-neutral-selfish pencil-stale-weather pencil-trade'
 
-complete -c energyctl -n '__energyctl_argument \'config show\' 0' -F -a 'classic default pencil-classic pencil-full-queue pencil-gift pencil-imbalance pencil-late pencil-phantom-claim pencil-policy3-alone pencil-policy3-part pencil-sharing-exact-fair pencil-sharing-exact-selfish pencil-sharing-greedy-mean-fair pencil-sharing-greedy-mean-selfish pencil-sharing-greedy-neutral-fair pencil-sharing-greedy-neutral-selfish pencil-stale-weather pencil-trade'
+complete -c energyctl -n '__energyctl_argument \'config show\' 0' -F -a 'classic default pencil-classic pencil-full-queue pencil-gift pencil-imbalance pencil-late pencil-phantom-claim pencil-policy3-alone pencil-policy3-part pencil-rule-mid-market pencil-rule-need-first pencil-rule-static-key pencil-sharing-exact-fair pencil-sharing-exact-selfish pencil-sharing-greedy-mean-fair pencil-sharing-greedy-mean-selfish pencil-sharing-greedy-neutral-fair pencil-sharing-greedy-neutral-selfish pencil-stale-weather pencil-trade'
 
+
+complete -c energyctl -n '__energyctl_at \'import\'' -s o -l out -x -a '(__fish_complete_directories (__energyctl_value))' -d 'Where the result goes (default: named as FILE)'
+complete -c energyctl -n '__energyctl_at \'import\'' -l force -d 'Replace an earlier result'
+complete -c energyctl -n '__energyctl_at \'import\'' -l strict -d 'Refuse a file with faults (exit 5) instead of repairing it'
+complete -c energyctl -n '__energyctl_at \'import\'' -l tz -x -d 'Clock of the times: Europe/Berlin, UTC, or +01:00 (no summer time)'
+complete -c energyctl -n '__energyctl_at \'import\'' -l unit -x -d 'Where names of columns do not say it'
+complete -c energyctl -n '__energyctl_at \'import\'' -l registers -d 'Values are cumulative counters, to be differenced'
+complete -c energyctl -n '__energyctl_at \'import\'' -l stamp -x -d 'Which end of its interval a time is (begin)'
+complete -c energyctl -n '__energyctl_at \'import\'' -l slot -x -d 'Slots of the scenario, as 15min (default: the data\'s)'
+complete -c energyctl -n '__energyctl_at \'import\'' -l time-column -x -d 'Column of times, or DATE+TIME'
+complete -c energyctl -n '__energyctl_at \'import\'' -l home-column -x -d 'Column of homes, one line per home and time'
+complete -c energyctl -n '__energyctl_at \'import\'' -l load -x -d 'Name, or pattern with {home}, of the columns of load'
+complete -c energyctl -n '__energyctl_at \'import\'' -l pv -x -d 'Name, or pattern with {home}, of the columns of generation'
+complete -c energyctl -n '__energyctl_at \'import\'' -l net -x -d 'Name, or pattern with {home}, of the columns of load minus generation'
+complete -c energyctl -n '__energyctl_at \'import\'' -l import -x -d 'Name, or pattern with {home}, of the columns of import from the grid'
+complete -c energyctl -n '__energyctl_at \'import\'' -l export -x -d 'Name, or pattern with {home}, of the columns of export to the grid'
+complete -c energyctl -n '__energyctl_at \'import\'' -l tariff-column -x -d 'Column of import prices per kWh'
+complete -c energyctl -n '__energyctl_at \'import\'' -l feed-in-column -x -d 'Column of export prices per kWh'
+complete -c energyctl -n '__energyctl_at \'import\'' -l carbon-column -x -d 'Column of carbon intensity per kWh'
+complete -c energyctl -n '__energyctl_at \'import\'' -l exclude -x -d 'Homes to leave out, by their names'
+complete -c energyctl -n '__energyctl_at \'import\'' -l time-format -x -d 'Of strptime, as \'%d/%m/%Y %H:%M\''
+complete -c energyctl -n '__energyctl_at \'import\'' -l delimiter -x -d 'What parts the columns (default: looked at)'
+complete -c energyctl -n '__energyctl_at \'import\'' -l decimal -x -d 'The decimal mark (default: looked at)'
+complete -c energyctl -n '__energyctl_at \'import\'' -l year -x -d 'Of a file of hours without dates'
+complete -c energyctl -n '__energyctl_at \'import\'' -l interpolate -x -d 'Gaps up to this are bridged by a line (1h)'
+complete -c energyctl -n '__energyctl_at \'import\'' -l limit-kw -x -d 'More power than this is a spike (43.5)'
+complete -c energyctl -n '__energyctl_at \'import\'' -l latitude -x -d 'Of the homes (default: Mannheim)'
+complete -c energyctl -n '__energyctl_at \'import\'' -l longitude -x -d 'Of the homes'
+complete -c energyctl -n '__energyctl_argument \'import\' 0' -F
 
 complete -c energyctl -n '__energyctl_argument \'scenario\' 0' -a list -d 'Show the scenarios that come with the program'
 complete -c energyctl -n '__energyctl_argument \'scenario\' 0' -a show -d 'Print a scenario with every default written out'
 complete -c energyctl -n '__energyctl_argument \'scenario\' 0' -a compile -d 'Compile a scenario into arrays'
 
 
-complete -c energyctl -n '__energyctl_argument \'scenario show\' 0' -F -a 'classic default pencil-classic pencil-full-queue pencil-gift pencil-imbalance pencil-late pencil-phantom-claim pencil-policy3-alone pencil-policy3-part pencil-sharing-exact-fair pencil-sharing-exact-selfish pencil-sharing-greedy-mean-fair pencil-sharing-greedy-mean-selfish pencil-sharing-greedy-neutral-fair pencil-sharing-greedy-neutral-selfish pencil-stale-weather pencil-trade'
+complete -c energyctl -n '__energyctl_argument \'scenario show\' 0' -F -a 'classic default pencil-classic pencil-full-queue pencil-gift pencil-imbalance pencil-late pencil-phantom-claim pencil-policy3-alone pencil-policy3-part pencil-rule-mid-market pencil-rule-need-first pencil-rule-static-key pencil-sharing-exact-fair pencil-sharing-exact-selfish pencil-sharing-greedy-mean-fair pencil-sharing-greedy-mean-selfish pencil-sharing-greedy-neutral-fair pencil-sharing-greedy-neutral-selfish pencil-stale-weather pencil-trade'
 
-complete -c energyctl -n '__energyctl_argument \'scenario compile\' 0' -F -a 'classic default pencil-classic pencil-full-queue pencil-gift pencil-imbalance pencil-late pencil-phantom-claim pencil-policy3-alone pencil-policy3-part pencil-sharing-exact-fair pencil-sharing-exact-selfish pencil-sharing-greedy-mean-fair pencil-sharing-greedy-mean-selfish pencil-sharing-greedy-neutral-fair pencil-sharing-greedy-neutral-selfish pencil-stale-weather pencil-trade'
+complete -c energyctl -n '__energyctl_argument \'scenario compile\' 0' -F -a 'classic default pencil-classic pencil-full-queue pencil-gift pencil-imbalance pencil-late pencil-phantom-claim pencil-policy3-alone pencil-policy3-part pencil-rule-mid-market pencil-rule-need-first pencil-rule-static-key pencil-sharing-exact-fair pencil-sharing-exact-selfish pencil-sharing-greedy-mean-fair pencil-sharing-greedy-mean-selfish pencil-sharing-greedy-neutral-fair pencil-sharing-greedy-neutral-selfish pencil-stale-weather pencil-trade'
 
 complete -c energyctl -n '__energyctl_argument \'ipc\' 0' -a ls -d 'Show queue, semaphores and shared memory of the run directory, and whether they are there'
 complete -c energyctl -n '__energyctl_argument \'ipc\' 0' -a clean -d 'Remove what a crash has left'

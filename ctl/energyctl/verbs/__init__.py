@@ -8,6 +8,7 @@ from energymarket.exits import Plugin
 
 MODULES: Final[dict[str, str]] = {
     "up": "up",
+    "simulate": "simulate",
     "start": "start",
     "status": "status",
     "price": "price",
@@ -28,10 +29,13 @@ MODULES: Final[dict[str, str]] = {
     "check": "check",
     "metrics": "metrics",
     "explain": "explain",
+    "replay": "replay",
+    "kpi": "kpi",
     "bug-report": "bug_report",
     "install-units": "install_units",
     "uninstall-units": "uninstall_units",
     "config": "config",
+    "import": "import_",
     "scenario": "scenario",
     "ipc": "ipc",
     "call": "call",

@@ -38,10 +38,10 @@ def backup(
 ) -> Answer | int:
     """Back up ledger, registers, scenario and configuration of one moment into one file, while all runs."""
     here = session(ctx)
-    if state is None and _is_system(here):
+    if state is None and is_system(here):
         return _of_the_suite(here, out)
-    where = ["--state", str(state or _state_of(here))]
-    named = compiled or _compiled_of(here, state)
+    where = ["--state", str(state or state_of(here))]
+    named = compiled or compiled_of(here, state)
     if named is not None:
         where += ["--compiled", str(named)]
     return run_program("backup", [*where, "--out", str(out or Path.cwd()), *_form(here)])
@@ -60,8 +60,8 @@ def restore(
     """Put a backup in the place of the state, once all of it is verified; what is there is kept aside."""
     here = session(ctx)
     words = [str(backup), *(("--force",) if force else ()), *_form(here)]
-    if state is not None or not _is_system(here):
-        return run_program("restore", [*words, "--state", str(state or _state_of(here))])
+    if state is not None or not is_system(here):
+        return run_program("restore", [*words, "--state", str(state or state_of(here))])
     busy = [unit.name for unit in systemd.show() if unit.get("ActiveState", "inactive") not in _QUIET]
     if busy:
         raise ProblemError(
@@ -79,7 +79,8 @@ def restore(
 _QUIET = {"inactive", "failed"}
 
 
-def _is_system(here: Session) -> bool:
+def is_system(here: Session) -> bool:
+    """Whether the suite's own units are meant."""
     return here.run_dir == SYSTEM_RUN and systemd.installed()
 
 
@@ -157,7 +158,7 @@ def _needs_root(command: str, why: str, otherwise: str = "") -> ProblemError:
     )
 
 
-def _state_of(here: Session) -> Path:
+def state_of(here: Session) -> Path:
     """The state of the run here, or this user's default one."""
     import sys
 
@@ -171,7 +172,7 @@ def _state_of(here: Session) -> Path:
     return state
 
 
-def _compiled_of(here: Session, state: Path | None) -> Path | None:
+def compiled_of(here: Session, state: Path | None) -> Path | None:
     """The scenario of the run here, if its state is meant; else it is looked for by its hash."""
     from energyctl.up import proc
 

@@ -81,7 +81,7 @@ def _stability(scenario: Scenario) -> tuple[dict[str, float], list[str]]:
     from energymarket.scenario import resolve
 
     model, slot_s = scenario.market.price, scenario.market.period.slot_s
-    found = resolve.analyse(model, scenario.elasticity)
+    found = resolve.analyse(model, scenario.elasticity, scenario.market.tariff)
     facts = {
         "half_life_slots": found.half_life_slots,
         "half_life_s": found.half_life_slots * slot_s,

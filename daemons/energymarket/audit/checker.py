@@ -15,6 +15,7 @@ from energymarket.audit.chain import Chain
 from energymarket.audit.findings import Finding, Findings, Kind
 from energymarket.audit.opened import Notes, Opened, notes_of, opened
 from energymarket.audit.prices import Prices
+from energymarket.audit.shares import Shares
 from energymarket.core import ledger
 
 if TYPE_CHECKING:
@@ -67,6 +68,7 @@ class Checker:
         self._chain_only = chain_only
         self._chain = Chain(self.findings)
         self._prices = Prices(self.findings, compiled)
+        self._shares = Shares(self.findings, compiled)
         scenario_hash = None if compiled is None else compiled.hash
         homes = facts.homes if compiled is None else compiled.homes_count
         self.accounts = Accounts(homes or 0, keep_last)
@@ -86,6 +88,8 @@ class Checker:
     def begin(self, stretches: Iterable[Stretch], beside: Beside | None, wanted: Iterable[int] = ()) -> None:
         """What lies beside the slots, and the slots of which registers are at hand."""
         self._stretches = {each.last: each for each in stretches}
+        if self._stretches:
+            self._shares.pass_over()  # what lies before them has no detail
         self._covered = [range(each.first, each.last + 1) for each in self._stretches.values()]
         self.accounts.want(wanted)
         if beside is not None and not self._chain_only:
@@ -111,6 +115,7 @@ class Checker:
             self.totals.update(notes.totals)
         if slot is None:
             self._prices.pass_over(row, notes)
+            self._shares.pass_over()
         else:
             self._check(slot)
         self._check_checkpoint(row)
@@ -119,6 +124,7 @@ class Checker:
     def _check(self, slot: Opened) -> None:
         bills.check(slot, self.findings)
         self._prices.check(slot)
+        self._shares.check(slot)
         if self.compiled is not None:
             physics.check_meters(slot, self.compiled, self.findings)
         self._check_orders(slot)

@@ -45,6 +45,7 @@ class Kind(StrEnum):
     ORDER_LOST = "order-lost"  # an order with a receipt that is not in its slot
     ORDER_WRONG = "order-wrong"
     BILL_WRONG = "bill-wrong"
+    SHARING_WRONG = "sharing-wrong"  # a home's part is not that of the scenario's rule
     TOTALS_WRONG = "totals-wrong"
     ACCOUNTS_UNBALANCED = "accounts-unbalanced"
     PRICE_WRONG = "price-wrong"  # a term, their sum, inertia, floor or cap

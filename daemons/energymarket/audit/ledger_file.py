@@ -14,7 +14,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 from energymarket.audit.source import Beside, Checkpoint, Facts, LedgerDamagedError, Stretch
 from energymarket.exits import Exit, Failure, NoSuchObject, SecondInstance
-from energymarket.transport.store import SCHEMA_VERSION, OrderRow, SlotRow
+from energymarket.transport.store import (
+    SCHEMA_VERSION,
+    ForeignLedgerError,
+    LedgerStore,
+    OrderRow,
+    SlotRow,
+    StoreError,
+    TiedRow,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -44,18 +52,43 @@ _ORDER: Final = (
 )
 _STRETCH: Final = (("day", int), ("last_slot", int), ("body", bytes), ("digest", bytes))
 _CHECKPOINT: Final = (("slot", int), ("body", bytes), ("digest", bytes))
+_TIED: Final = (("slot", int), ("body", bytes), ("digest", bytes))
 _META: Final = (("key", str), ("value", str))
 _IN_BACKUP: Final = "market/ledger.db"
 _FREE_SHARE: Final = 2  # the copy may take at most half of what is free
 
 
-def copied(stack: ExitStack, path: Path) -> LedgerFile:
-    """A copy of a ledger, open to be read until the stack is closed. Raises Failure, LedgerDamagedError."""
+def copied(stack: ExitStack, path: Path, *, in_use: bool = False) -> LedgerFile:
+    """A copy of a ledger, open to be read until the stack is closed. Raises Failure, LedgerDamagedError.
+
+    With `in_use` also of one that a market has open: of one moment, and the market writes on meanwhile.
+    """
     directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="energy-market-audit-"))
-    found = LedgerFile(copy_into(Path(directory), path), path)
+    try:
+        copy = copy_into(Path(directory), path)
+    except SecondInstance:
+        if not in_use:
+            raise
+        copy = _of_one_moment(Path(directory), path)
+    found = LedgerFile(copy, path)
     stack.callback(found.close)
     found.open()
     return found
+
+
+def _of_one_moment(directory: Path, path: Path) -> Path:
+    """A copy by SQLite's own means, in one read transaction: the market's log only grows meanwhile."""
+    _check_room(directory, path, path.stat().st_size)
+    copy, store = directory / path.name, LedgerStore(path)
+    try:
+        store.open_read_only()
+        with store.held():
+            store.copy_to(copy, lambda _done, _total: None)
+    except (StoreError, ForeignLedgerError) as error:
+        raise Failure(str(error), "energyctl ledger verify tells more", Exit.IO_ERROR) from error
+    finally:
+        store.close()
+    return copy
 
 
 def copy_into(directory: Path, path: Path) -> Path:
@@ -160,6 +193,11 @@ class LedgerFile:
         """One sealed slot; None if there is none."""
         return next(self._rows("WHERE slot = ?", slot), None)
 
+    def first_slot(self) -> int | None:
+        """The first sealed slot; None for an empty ledger."""
+        row = next(self._rows("WHERE slot >= ? ORDER BY slot LIMIT 1", 0), None)
+        return None if row is None else row.slot
+
     def last_slot(self) -> int | None:
         """The last sealed slot; None for an empty ledger."""
         row = next(self._rows("WHERE slot >= ? ORDER BY slot DESC LIMIT 1", 0), None)
@@ -179,6 +217,21 @@ class LedgerFile:
             if values["gap"] not in {0, 1} or values["weather_stale"] not in {0, 1}:
                 raise LedgerDamagedError(f"{self._original}: slot {row[0]}: a flag is neither 0 nor 1")
             yield SlotRow(**values | {name: bool(values[name]) for name in ("gap", "weather_stale")})
+
+    def is_recorded(self) -> bool:
+        """Whether the ledger keeps records of inputs at all: older versions did not."""
+        named = "WHERE type = 'table' AND name IN ('inputs', 'starts')"
+        return len(list(self._read("sqlite_master", (("name", str),), named))) == 2
+
+    def record(self, slot: int) -> TiedRow | None:
+        """What came to a slot from outside; None if that was not kept, or not as long."""
+        row = next(self._read("inputs", _TIED, "WHERE slot = ?", (slot,)), None)
+        return None if row is None else TiedRow(*row)
+
+    def starts(self, first: int, last: int) -> list[TiedRow]:
+        """Where a replay can begin: starts after the slots first .. last, in order."""
+        clause = "WHERE slot BETWEEN ? AND ? ORDER BY slot"
+        return [TiedRow(*row) for row in self._read("starts", _TIED, clause, (first, last))]
 
     def beside(self) -> Beside:
         """Checkpoints, orders with their receipts, and the market's own notes."""

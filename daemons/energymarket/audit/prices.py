@@ -155,6 +155,10 @@ def _term(
 def _value(factor: Factor, slot: Opened, compiled: Compiled, flows: tuple[int, int] | None) -> float | None:
     if factor.name == "base":
         return 1.0
+    if factor.name == "import_price":
+        return float(slot.head.import_ueur_per_kwh)
+    if factor.name == "export_price":
+        return float(slot.head.export_ueur_per_kwh)
     if factor.name == "imbalance":
         if flows is None:
             return None

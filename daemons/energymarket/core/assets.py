@@ -9,10 +9,10 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from energymarket.core.block import F32, I32, Column, owners_or_none, split_wh
+from energymarket.core.block import F32, I32, I64, Column, Spare, owners_or_none, split_wh
 from energymarket.core.demand import SERIES_NONE
 from energymarket.core.state import Work
-from energymarket.core.weather import Sample
+from energymarket.core.weather import Samples
 
 F64 = npt.NDArray[np.float64]
 
@@ -35,21 +35,25 @@ class PvSystem:
     dc_to_ac_ratio: float = 1.1
 
 
-def plane_of_array_w_per_m2(weather: Sample, beam: Column, sky: Column, ground: Column) -> F64:
-    """Irradiance on each roof: direct, diffuse and global irradiance times the roof's view factors."""
-    direct = int(weather["dni_dw_per_m2"]) / 10.0
-    diffuse = int(weather["dhi_dw_per_m2"]) / 10.0
-    whole = int(weather["ghi_dw_per_m2"]) / 10.0
+def plane_of_array_w_per_m2(weather: Samples, beam: Column, sky: Column, ground: Column) -> F64:
+    """Irradiance on each roof: direct, diffuse and global irradiance times the roof's view factors.
+
+    `weather` (K) samples; `beam` and `sky` (K, roofs), `ground` (roofs) view factors; answers (K, roofs).
+    """
+    direct, diffuse, whole = (
+        (weather[name].astype(np.float64) / 10.0)[:, None]
+        for name in ("dni_dw_per_m2", "dhi_dw_per_m2", "ghi_dw_per_m2")
+    )
     poa: F64 = direct * beam.astype(np.float64) + diffuse * sky.astype(np.float64)
     poa += whole * ground.astype(np.float64)
     return np.maximum(poa, 0.0)
 
 
-def cell_temperature_c(poa_w_per_m2: F64, temperature_mc: int, wind_mm_per_s: int) -> F64:
+def cell_temperature_c(poa_w_per_m2: F64, temperature_mc: Column, wind_mm_per_s: Column) -> F64:
     """Temperature of the cells after Faiman (Prog. Photovolt. 16, 2008): T + poa / (25 + 6.84 v).
 
     v is the wind at the modules. The sample's is that at 10 m; a power law with exponent 1/5 brings
-    it down to 2 m: (2 / 10) ** 0.2 = 0.725.
+    it down to 2 m: (2 / 10) ** 0.2 = 0.725. Temperature and wind are columns (K, 1) beside poa (K, roofs).
     """
     wind_m_per_s = wind_mm_per_s / 1_000.0 * 0.725
     heated: F64 = temperature_mc / 1_000.0 + poa_w_per_m2 / (25.0 + 6.84 * wind_m_per_s)
@@ -77,29 +81,30 @@ def pvwatts_ac_w(dc_w: F64, system: PvSystem) -> F64:
     return np.minimum(np.maximum(power, 0.0), ac_rated_w)
 
 
-def wind_w_per_kw(curves_w: Column, wind_mm_per_s: int) -> F64:
-    """Expected power of each site per kW rated: its table at the mean wind, interpolated linearly.
+def wind_w_per_kw(curves_w: Column, wind_mm_per_s: Column) -> F64:
+    """Expected power (K, sites) per kW rated: each site's table at the mean wind (K), interpolated linearly.
 
     Beyond the table's end its last value holds.
     """
-    left = wind_mm_per_s // WIND_STEP_MM_PER_S
     last = curves_w.shape[1] - 1
-    if left >= last:
-        return curves_w[:, last].astype(np.float64)
-    share = (wind_mm_per_s - left * WIND_STEP_MM_PER_S) / WIND_STEP_MM_PER_S
-    low = curves_w[:, left].astype(np.float64)
-    power: F64 = low + (curves_w[:, left + 1].astype(np.float64) - low) * share
+    wind = np.minimum(wind_mm_per_s.astype(np.int64), last * WIND_STEP_MM_PER_S)
+    left = wind // WIND_STEP_MM_PER_S
+    share = ((wind - left * WIND_STEP_MM_PER_S) / WIND_STEP_MM_PER_S)[:, None]
+    low = curves_w[:, left].T.astype(np.float64)
+    high = curves_w[:, np.minimum(left + 1, last)].T.astype(np.float64)
+    power: F64 = low + (high - low) * share
     return power
 
 
 @dataclass(frozen=True, slots=True)
-class SupplyOfSlot:
-    """What a slot's production depends on, the same for all homes."""
+class SupplyOfSlots:
+    """What the production of K slots depends on, the same for all homes."""
 
-    slot: int
-    pv_wh: F32  # per roof and kWp; empty at night
-    series_wh: F32  # per series, then a zero
-    wind_wh: F32  # per site and kW rated; empty in a calm
+    pv_wh: F32  # (K, roofs): per roof and kWp; empty if all of it is night
+    series_wh: F32  # (K, series + 1): per series, then a zero
+    wind_wh: F32  # (K, sites): per site and kW rated; empty in a calm
+    sunny: tuple[bool, ...]  # whether a roof gives anything in the slot
+    windy: tuple[bool, ...]  # whether a site does
 
 
 class Supply:
@@ -116,34 +121,59 @@ class Supply:
         self._system = PvSystem(**settings.get("pv", {}))
         self.series_count: int = self._series_wh.shape[1]
 
-    def of_slot(self, slot: int, row: int, weather: Sample) -> SupplyOfSlot:
-        """Everything about the slot's production that homes share, rounded to float32 once, here."""
-        series = self._series_wh[row] if self.series_count else ()
-        return SupplyOfSlot(
-            slot=slot,
-            pv_wh=self._pv_wh(row, weather),
-            series_wh=np.array([*series, 0.0], np.float32),
-            wind_wh=self._wind_wh(int(weather["wind_mm_per_s"])),
+    def of_slots(self, rows: I64, weather: Samples) -> SupplyOfSlots:
+        """Everything about the slots' production that homes share, rounded to float32 once, here.
+
+        `rows` (K) are those of the tables, `weather` (K) the samples.
+        """
+        series = np.zeros((len(rows), self.series_count + 1), np.float32)
+        if self.series_count:
+            series[:, :-1] = self._series_wh[rows]
+        pv_wh, wind_wh = self._pv_wh(rows, weather), self._wind_wh(weather)
+        return SupplyOfSlots(
+            pv_wh=pv_wh,
+            series_wh=series,
+            wind_wh=wind_wh,
+            sunny=_any_of_slots(pv_wh, len(rows)),
+            windy=_any_of_slots(wind_wh, len(rows)),
         )
 
-    def _pv_wh(self, row: int, weather: Sample) -> F32:
-        dark = not (weather["ghi_dw_per_m2"] or weather["dni_dw_per_m2"] or weather["dhi_dw_per_m2"])
-        if dark or not self._ground.size:
+    def _pv_wh(self, rows: I64, weather: Samples) -> F32:
+        light = ("ghi_dw_per_m2", "dni_dw_per_m2", "dhi_dw_per_m2")
+        if not self._ground.size or not any(bool(weather[name].any()) for name in light):
             return _NOTHING
-        poa = plane_of_array_w_per_m2(weather, self._beam[row], self._sky[row], self._ground)
-        cell_c = cell_temperature_c(poa, int(weather["temperature_mc"]), int(weather["wind_mm_per_s"]))
+        poa = plane_of_array_w_per_m2(weather, self._beam[rows], self._sky[rows], self._ground)
+        temperature_mc, wind_mm_per_s = (
+            weather[name].astype(np.int64)[:, None] for name in ("temperature_mc", "wind_mm_per_s")
+        )
+        cell_c = cell_temperature_c(poa, temperature_mc, wind_mm_per_s)
         dc_w = pvwatts_dc_w(poa, cell_c, self._system) * (1.0 - self._system.losses)
         energy = (pvwatts_ac_w(dc_w, self._system) * self._hours).astype(np.float32)
         return energy if bool(energy.any()) else _NOTHING
 
-    def _wind_wh(self, wind_mm_per_s: int) -> F32:
+    def _wind_wh(self, weather: Samples) -> F32:
         if not self._curves_w.size:
             return _NOTHING
-        energy = (wind_w_per_kw(self._curves_w, wind_mm_per_s) * self._hours).astype(np.float32)
+        power_w = wind_w_per_kw(self._curves_w, weather["wind_mm_per_s"])
+        energy = (power_w * self._hours).astype(np.float32)
         return energy if bool(energy.any()) else _NOTHING
 
 
+def _any_of_slots(energy_wh: F32, slots: int) -> tuple[bool, ...]:
+    return tuple(bool(row.any()) for row in energy_wh) if energy_wh.size else (False,) * slots
+
+
 _NOTHING: Final = np.zeros(0, np.float32)
+
+
+@dataclass(frozen=True, slots=True)
+class Prospect:
+    """What K slots bring a block of homes, fractions of a Wh included; `produce` uses it up."""
+
+    sun_wh: F32  # (K, homes)
+    sunny: tuple[bool, ...]  # whether a slot brings any of it; empty: none does
+    wind_wh: F32 | None  # (K, owners of a turbine)
+    windy: tuple[bool, ...]
 
 
 class SupplyBlock:
@@ -165,49 +195,62 @@ class SupplyBlock:
             self._site = self._wind.column(_narrow(np.where(has_wind, homes["wind_site"], 0)))
             self._kw = self._wind.column(np.where(has_wind, homes["wind_kw"], 0).astype(np.float32))
 
-    def produce(self, shared: SupplyOfSlot, work: Work) -> I32:
-        """Whole Wh that each home produces in the slot; fractions move on."""
-        production_wh = work.scratch.production_wh[: work.before.count]
-        self._add_sun(shared, production_wh, work)
-        self._add_wind(shared, production_wh, work)
-        return production_wh
+    def offer(self, shared: SupplyOfSlots, sun: F32, wind: F32, spare: Spare) -> Prospect:
+        """What K slots will bring, fractions of a Wh included: PV and series into `sun` (K, homes).
 
-    def _add_sun(self, shared: SupplyOfSlot, production_wh: I32, work: Work) -> None:
+        `wind` is flat, with room for as much.
+        """
+        has_sun = shared.pv_wh.size > 0 and self._pv is not None
+        if has_sun or self._series is not None:
+            self._shine(shared, sun, spare)
+        blows: F32 | None = None
+        if shared.wind_wh.size and self._wind is not None:
+            slots = len(shared.windy)
+            blows = wind[: slots * self._wind.count].reshape(slots, self._wind.count)
+            spare.look_up(shared.wind_wh, self._site, blows)
+            blows *= self._kw
+        gives = (True,) * len(shared.sunny) if self._series is not None else shared.sunny
+        return Prospect(sun, gives if has_sun or self._series is not None else (), blows, shared.windy)
+
+    def _shine(self, shared: SupplyOfSlots, energy: F32, spare: Spare) -> None:
         """PV and series in one stream."""
-        before, after, scratch = work.before, work.after, work.scratch
         pv = self._pv if shared.pv_wh.size else None
-        if pv is None and self._series is None:
-            after.pv_carry_wh[:] = before.pv_carry_wh
-            production_wh.fill(0)
-            return
-        energy = scratch.floats[0][: before.count]
-        if pv is None or pv.count < energy.size:
+        if pv is None or pv.count < energy.shape[1]:
             energy.fill(0)
         if pv is not None:
-            part = pv.place(energy, scratch.floats[1])
-            scratch.look_up(shared.pv_wh, self._roof, part)
+            part = pv.place(energy, spare.floats[0])
+            spare.look_up(shared.pv_wh, self._roof, part)
             part *= self._kwp
             pv.write(energy, part)
         if self._series is not None:
-            part = self._series.read(energy, scratch.floats[1])
-            part += scratch.look_up(shared.series_wh, self._series_key, scratch.floats[2])
+            part = self._series.read(energy, spare.floats[0])
+            part += spare.look_up(shared.series_wh, self._series_key, spare.like(part, 1))
             self._series.write(energy, part)
-        carry = (before.pv_carry_wh, after.pv_carry_wh)
-        split_wh(energy, carry, production_wh, scratch.floats[1][: before.count])
 
-    def _add_wind(self, shared: SupplyOfSlot, production_wh: I32, work: Work) -> None:
+    def produce(self, prospect: Prospect, at: int, work: Work) -> I32:
+        """Whole Wh that each home produces in the slot at a place of the prospect; fractions move on."""
         before, after, scratch = work.before, work.after, work.scratch
-        wind = self._wind if shared.wind_wh.size else None
+        production_wh = scratch.production_wh[: before.count]
+        if prospect.sunny and prospect.sunny[at]:
+            carry = (before.pv_carry_wh, after.pv_carry_wh)
+            split_wh(prospect.sun_wh[at], carry, production_wh, scratch.floats[1][: before.count])
+        else:
+            after.pv_carry_wh[:] = before.pv_carry_wh
+            production_wh.fill(0)
+        self._add_wind(prospect, at, production_wh, work)
+        return production_wh
+
+    def _add_wind(self, prospect: Prospect, at: int, production_wh: I32, work: Work) -> None:
+        before, after, scratch = work.before, work.after, work.scratch
+        wind = self._wind if prospect.wind_wh is not None and prospect.windy[at] else None
         if wind is None or wind.count < before.count:
             after.wind_carry_wh[:] = before.wind_carry_wh
-        if wind is None:
+        if wind is None or prospect.wind_wh is None:
             return
-        energy = scratch.look_up(shared.wind_wh, self._site, scratch.floats[0])
-        energy *= self._kw
         carry_after = wind.place(after.wind_carry_wh, scratch.floats[1])
         whole = scratch.integers[0][: wind.count]
         carry = wind.read(before.wind_carry_wh, scratch.floats[2])
-        split_wh(energy, (carry, carry_after), whole, scratch.floats[3][: wind.count])
+        split_wh(prospect.wind_wh[at], (carry, carry_after), whole, scratch.floats[3][: wind.count])
         wind.write(after.wind_carry_wh, carry_after)
         part = wind.read(production_wh, scratch.integers[1])
         part += whole

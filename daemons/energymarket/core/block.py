@@ -46,19 +46,28 @@ class Owners:
         return np.ascontiguousarray(values if self._where is None else values[self._where])
 
     def read(self, column: npt.NDArray[C], scratch: npt.NDArray[C]) -> npt.NDArray[C]:
-        """The owners' values: the column itself when dense, else a copy in `scratch`."""
+        """The owners' values: the column itself when dense, else a copy in `scratch`.
+
+        A column may have slots before homes: (K, homes); `scratch` is flat in any case.
+        """
         if self._where is None:
             return column
-        return column.take(self._where, out=scratch[: self.count], mode="clip")
+        return column.take(self._where, axis=-1, out=self._fit(column, scratch), mode="clip")
+
+    def _fit(self, column: npt.NDArray[C], scratch: npt.NDArray[C]) -> npt.NDArray[C]:
+        if column.ndim == 1:
+            return scratch[: self.count]
+        slots = column.shape[0]
+        return scratch[: slots * self.count].reshape(slots, self.count)
 
     def place(self, column: npt.NDArray[C], scratch: npt.NDArray[C]) -> npt.NDArray[C]:
         """Where to compute the owners' values of `column`; `write` then brings them home."""
-        return column if self._where is None else scratch[: self.count]
+        return column if self._where is None else self._fit(column, scratch)
 
     def write(self, column: npt.NDArray[C], values: npt.NDArray[C]) -> None:
         """Bring values from `read` or `place` back to the column."""
         if self._where is not None:
-            column[self._where] = values
+            column[..., self._where] = values
 
     def store(self, column: npt.NDArray[C], values: Column) -> None:
         """Bring values from anywhere else to the column."""
@@ -95,6 +104,26 @@ class Scratch:
         index = self.index[: keys.size]
         np.copyto(index, keys, casting="unsafe")
         return table.take(index, out=out[: keys.size], mode="clip")
+
+
+class Spare:
+    """Arrays for several slots of a block at once: what is the same at any price is made for all of them."""
+
+    __slots__ = ("_index", "floats")
+
+    def __init__(self, slots: int, homes: int) -> None:
+        self.floats: tuple[F32, ...] = tuple(np.empty(slots * homes, np.float32) for _ in range(3))
+        self._index: Index = np.empty(homes, np.intp)
+
+    def like(self, part: F32, number: int) -> F32:
+        """A spare array of the same shape."""
+        return self.floats[number][: part.size].reshape(part.shape)
+
+    def look_up(self, tables: npt.NDArray[C], keys: Column, out: npt.NDArray[C]) -> npt.NDArray[C]:
+        """tables[:, keys]: one table per slot, one key per home."""
+        index = self._index[: keys.size]
+        np.copyto(index, keys, casting="unsafe")
+        return tables.take(index, axis=1, out=out, mode="clip")
 
 
 def split_wh(energy_wh: F32, carry: tuple[F32, F32], whole_wh: I32, spare: F32) -> None:

@@ -7,12 +7,14 @@ the constants of Wellons' hash prospector ("lowbias32"), run twice with two keys
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import IntEnum
 
 import numpy as np
 import numpy.typing as npt
 
 U32 = npt.NDArray[np.uint32]
+U64 = npt.NDArray[np.uint64]
 
 _MASK64 = (1 << 64) - 1
 
@@ -51,6 +53,29 @@ def draw_u32(seed: int, purpose: int, slot: int, items: U32) -> U32:
     drawn ^= np.uint32(key >> 32)
     _finalise(drawn)
     return drawn
+
+
+def draw_u32_of_slots(seed: int, purpose: int, slots: Sequence[int], items: U32) -> U32:
+    """`draw_u32` for several slots at once: shape (slots, items)."""
+    keys = np.array([draw_u64(seed, purpose, slot) for slot in slots], np.uint64)[:, None]
+    drawn = items ^ (keys & np.uint64(0xFFFFFFFF)).astype(np.uint32)
+    _finalise(drawn)
+    drawn ^= (keys >> np.uint64(32)).astype(np.uint32)
+    _finalise(drawn)
+    return drawn
+
+
+def draw_u64_of_slots(seed: int, purpose: int, slots: U64, item: int = 0) -> U64:
+    """`draw_u64` for an array of slots: the same numbers, by the wrapping integers of NumPy."""
+    keyed = np.uint64(_mix64(_mix64(seed & _MASK64) ^ purpose))
+    return _mix64_array(_mix64_array(keyed ^ slots) ^ np.uint64(item))
+
+
+def _mix64_array(value: U64) -> U64:
+    value = value + np.uint64(0x9E3779B97F4A7C15)
+    value = (value ^ (value >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    value = (value ^ (value >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return value ^ (value >> np.uint64(31))
 
 
 def _finalise(value: U32) -> None:

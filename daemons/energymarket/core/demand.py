@@ -11,9 +11,9 @@ from typing import Any, Final, cast
 import numpy as np
 
 from energymarket.core import chance
-from energymarket.core.block import F32, I32, U32, Column, Scratch, owners_or_none, split_wh
+from energymarket.core.block import F32, I32, I64, U32, Column, Scratch, Spare, owners_or_none, split_wh
 from energymarket.core.state import Work
-from energymarket.core.weather import Sample
+from energymarket.core.weather import Samples
 
 SERIES_NONE: Final = 65_535
 NOISE_PERMILLE_MAX: Final = 1_000  # beyond it a load could become negative
@@ -107,19 +107,25 @@ class Elasticity:
 
 
 @dataclass(frozen=True, slots=True)
-class DemandOfSlot:
-    """What a slot's demand depends on, the same for all homes."""
+class DemandOfSlots:
+    """What the demand of K slots depends on but the price, the same for all homes."""
 
     seed: int
-    slot: int
-    hour: int
-    profile_wh: F32  # per profile key, at 1 MWh a year
-    series_wh: F32  # per series
-    u_factor: F32  # of those who do not follow the U curve, and of those who do
-    heating_k: np.float32  # weighted by the hour of the day
-    cooling_k: np.float32
-    now: F32  # per elasticity class: the share of the load that stays, and that is put off
-    later: F32
+    slots: range
+    hours: tuple[int, ...]  # of the slots, ascending: several slots may lie in one
+    profile_wh: F32  # (K, profiles): per profile key, at 1 MWh a year
+    series_wh: F32  # (K, series + 1)
+    u_factor: F32  # (K, 2): of those who do not follow the U curve, and of those who do
+    heating_k: F32  # (K, 1): weighted by the hour of the day
+    cooling_k: F32  # (K, 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """How the classes of elasticity answer a price: class 0 does not."""
+
+    now: F32  # the share of the load that stays
+    later: F32  # the share that is put off
     elastic: bool  # whether any class differs from 1 at this price
 
 
@@ -152,32 +158,41 @@ class Demand:
         self._profile_shift, self._profile_class = np.divmod(pairs, classes)
         return keys.astype(np.min_scalar_type(max(pairs.size - 1, 0)))
 
-    def of_slot(self, slot: int, row: int, weather: Sample, price_ueur_per_kwh: int | None) -> DemandOfSlot:
-        """Everything about the slot's demand that homes share; factors are rounded to float32 once, here.
+    def of_slots(self, slots: range, rows: I64, weather: Samples) -> DemandOfSlots:
+        """Everything that homes share but the price; factors are rounded to float32 once, here.
 
-        A home with `load_shift` s lives s slots later than its archetype. The heat shape begins at
-        midnight UTC.
+        `rows` (K) are those of the tables, `weather` (K) the samples. A home with `load_shift` s lives s
+        slots later than its archetype. The heat shape begins at midnight UTC.
         """
-        temperature_mc = int(weather["temperature_mc"])
-        shape = float(self._heat_shape[slot % self._heat_shape.size]) if self._heat_shape.size else 1.0
+        temperatures_mc = weather["temperature_mc"].tolist()
+        rains = weather["rain_um_per_h"].tolist()
+        shape = self._heat_shape
+        shapes = [float(shape[slot % shape.size]) if shape.size else 1.0 for slot in slots]
+        heating_k = [self._degrees.heating_k(t) * s for t, s in zip(temperatures_mc, shapes, strict=True)]
+        bends = [self._u_curve.factor(t, rain) for t, rain in zip(temperatures_mc, rains, strict=True)]
+        profile = np.zeros((len(slots), self._profile_class.size), np.float32)
+        if self._load_wh.size:
+            at = (rows[:, None] - self._profile_shift) % self._load_wh.shape[0]
+            profile[:] = self._load_wh[at, self._profile_class]
+        series = np.zeros((len(slots), self.series_count + 1), np.float32)
+        if self.series_count:
+            series[:, :-1] = self._series_wh[rows]
+        return DemandOfSlots(
+            seed=self._seed,
+            slots=slots,
+            hours=tuple(slot * self._slot_s // _SECONDS_PER_HOUR for slot in slots),
+            profile_wh=profile,
+            series_wh=series,
+            u_factor=np.array([(1.0, bend) for bend in bends], np.float32),
+            heating_k=np.array(heating_k, np.float32)[:, None],
+            cooling_k=np.array([self._degrees.cooling_k(t) for t in temperatures_mc], np.float32)[:, None],
+        )
+
+    def answer(self, price_ueur_per_kwh: int | None) -> Answer:
+        """How the classes answer a price; None is each class's reference price."""
         factors = [each.factor(price_ueur_per_kwh) for each in self._classes]
         later = [each.later(factor) for each, factor in zip(self._classes, factors, strict=True)]
-        profile = np.zeros(self._profile_class.size, np.float32)
-        if self._load_wh.size:
-            rows = (row - self._profile_shift) % self._load_wh.shape[0]
-            profile[:] = self._load_wh[rows, self._profile_class]
-        series = self._series_wh[row] if self.series_count else ()
-        return DemandOfSlot(
-            seed=self._seed,
-            slot=slot,
-            hour=slot * self._slot_s // _SECONDS_PER_HOUR,
-            profile_wh=profile,
-            series_wh=np.array([*series, 0.0], np.float32),
-            u_factor=np.array(
-                [1.0, self._u_curve.factor(temperature_mc, int(weather["rain_um_per_h"]))], np.float32
-            ),
-            heating_k=np.float32(self._degrees.heating_k(temperature_mc) * shape),
-            cooling_k=np.float32(self._degrees.cooling_k(temperature_mc)),
+        return Answer(
             now=np.array([1.0, *factors], np.float32),
             later=np.array([0.0, *later], np.float32),
             elastic=any(factor != 1.0 for factor in factors),
@@ -227,53 +242,63 @@ class DemandBlock:
         if self._cool is not None:
             self._cool_wh_per_k = self._cool.column(cool)
 
-    def consume(self, shared: DemandOfSlot, work: Work) -> I32:
-        """Whole Wh that each home consumes in the slot; what is carried and what is owed moves on."""
+    def want(self, shared: DemandOfSlots, wanted: F32, spare: Spare) -> None:
+        """Fill `wanted` (K, homes of the block) with the Wh that each home wants, whatever the price is."""
+        self._add_load(shared, wanted, spare)
+        self._add_degrees(shared, wanted, spare)
+
+    def consume(self, wanted: F32, answer: Answer, work: Work) -> I32:
+        """Whole Wh that each home consumes in a slot; what is carried and what is owed moves on.
+
+        `wanted` is the slot's row of `want`, and is used up.
+        """
         before, after, scratch = work.before, work.after, work.scratch
-        wanted = scratch.floats[0][: before.count]
-        self._add_load(shared, wanted, scratch)
-        self._add_degrees(shared, wanted, scratch)
-        later_wh = self._put_off(shared, wanted, work)
+        later_wh = self._put_off(answer, wanted, work)
         consumption_wh = scratch.consumption_wh[: before.count]
         carry = (before.load_carry_wh, after.load_carry_wh)
         split_wh(wanted, carry, consumption_wh, scratch.floats[1][: before.count])
         self._make_up(consumption_wh, later_wh, work)
         return consumption_wh
 
-    def _add_load(self, shared: DemandOfSlot, wanted: F32, scratch: Scratch) -> None:
+    def _add_load(self, shared: DemandOfSlots, wanted: F32, spare: Spare) -> None:
         """Profile and series, bent by the U curve, roughened by noise."""
-        spare, other = scratch.floats[1], scratch.floats[2]
-        if self._load is None or self._load.count < wanted.size:
+        if self._load is None or self._load.count < wanted.shape[1]:
             wanted.fill(0)
         if self._load is not None:
-            part = self._load.place(wanted, spare)
-            scratch.look_up(shared.profile_wh, self._profile, part)
+            part = self._load.place(wanted, spare.floats[0])
+            spare.look_up(shared.profile_wh, self._profile, part)
             part *= self._scale
             self._load.write(wanted, part)
         if self._series is not None:
-            part = self._series.read(wanted, spare)
-            part += scratch.look_up(shared.series_wh, self._series_key, other)
+            part = self._series.read(wanted, spare.floats[0])
+            part += spare.look_up(shared.series_wh, self._series_key, spare.like(part, 1))
             self._series.write(wanted, part)
         if self._u_curve is not None:
-            part = self._u_curve.read(wanted, spare)
-            part *= scratch.look_up(shared.u_factor, self._bends, other)
+            part = self._u_curve.read(wanted, spare.floats[0])
+            part *= spare.look_up(shared.u_factor, self._bends, spare.like(part, 1))
             self._u_curve.write(wanted, part)
         if self._noise is not None:
-            part = self._noise.read(wanted, spare)
-            part *= self._noise_factor(shared, other[: part.size], scratch.floats[3][: part.size])
+            part = self._noise.read(wanted, spare.floats[0])
+            part *= self._noise_factor(shared, spare.like(part, 1), spare.like(part, 2))
             self._noise.write(wanted, part)
 
-    def _noise_factor(self, shared: DemandOfSlot, factor: F32, quick: F32) -> F32:
+    def _noise_factor(self, shared: DemandOfSlots, factor: F32, quick: F32) -> F32:
         """1 + a * (1.5 u**2 + v - 1): u holds for an hour as an appliance does, v is new in each slot.
 
         u and v are uniform in [0, 1). The mean is 1, so a year's energy stays; the square makes it
         lopsided as households are: mostly a little less, at times up to 1 + 1.5 a. The standard
         deviation is a * sqrt(17 / 60) = 0.53 a, and 12 / 17 of the variance lasts the hour.
         """
-        steps = chance.draw_u32(shared.seed, chance.Purpose.APPLIANCE, shared.hour, self._noise_ids)
+        hours, ids = sorted(set(shared.hours)), self._noise_ids
+        steps = chance.draw_u32_of_slots(shared.seed, chance.Purpose.APPLIANCE, hours, ids)
         steps >>= _SPARE_BITS
-        np.copyto(factor, steps.view(np.int32), casting="unsafe")
-        draws = chance.draw_u32(shared.seed, chance.Purpose.LOAD_NOISE, shared.slot, self._noise_ids)
+        if len(hours) == len(shared.hours):
+            np.copyto(factor, steps.view(np.int32), casting="unsafe")
+        else:
+            row_of = {hour: row for row, hour in enumerate(hours)}
+            for row, hour in enumerate(shared.hours):
+                np.copyto(factor[row], steps[row_of[hour]].view(np.int32), casting="unsafe")
+        draws = chance.draw_u32_of_slots(shared.seed, chance.Purpose.LOAD_NOISE, shared.slots, ids)
         draws >>= _SPARE_BITS
         np.copyto(quick, draws.view(np.int32), casting="unsafe")
         factor *= factor
@@ -285,29 +310,28 @@ class DemandBlock:
         factor += _ONE
         return factor
 
-    def _add_degrees(self, shared: DemandOfSlot, wanted: F32, scratch: Scratch) -> None:
+    def _add_degrees(self, shared: DemandOfSlots, wanted: F32, spare: Spare) -> None:
         """Heating and cooling."""
-        spare, other = scratch.floats[1], scratch.floats[2]
-        if self._heat is not None and shared.heating_k > 0:
-            part = self._heat.read(wanted, spare)
-            part += np.multiply(self._heat_wh_per_k, shared.heating_k, out=other[: part.size])
+        if self._heat is not None and bool(shared.heating_k.any()):
+            part = self._heat.read(wanted, spare.floats[0])
+            part += np.multiply(self._heat_wh_per_k, shared.heating_k, out=spare.like(part, 1))
             self._heat.write(wanted, part)
-        if self._cool is not None and shared.cooling_k > 0:
-            part = self._cool.read(wanted, spare)
-            part += np.multiply(self._cool_wh_per_k, shared.cooling_k, out=other[: part.size])
+        if self._cool is not None and bool(shared.cooling_k.any()):
+            part = self._cool.read(wanted, spare.floats[0])
+            part += np.multiply(self._cool_wh_per_k, shared.cooling_k, out=spare.like(part, 1))
             self._cool.write(wanted, part)
 
-    def _put_off(self, shared: DemandOfSlot, wanted: F32, work: Work) -> I32 | None:
+    def _put_off(self, answer: Answer, wanted: F32, work: Work) -> I32 | None:
         """Answer the price: what is wanted now changes; answers the whole Wh put off per elastic home."""
         before, after, scratch = work.before, work.after, work.scratch
         elastic = self._elastic
-        if elastic is None or not shared.elastic:
+        if elastic is None or not answer.elastic:
             after.deferred_carry_wh[:] = before.deferred_carry_wh
             return None
         part = elastic.read(wanted, scratch.floats[1])
-        later = scratch.look_up(shared.later, self._class, scratch.floats[2])
+        later = scratch.look_up(answer.later, self._class, scratch.floats[2])
         later *= part
-        part *= scratch.look_up(shared.now, self._class, scratch.floats[3])
+        part *= scratch.look_up(answer.now, self._class, scratch.floats[3])
         elastic.write(wanted, part)
         if elastic.count < wanted.size:
             after.deferred_carry_wh[:] = before.deferred_carry_wh

@@ -12,10 +12,14 @@ from enum import Enum, StrEnum
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
-from energymarket.core.chance import Purpose, draw_u64
+import numpy as np
+
+from energymarket.core.chance import Purpose, draw_u64, draw_u64_of_slots
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    import numpy.typing as npt
 
     from energymarket.core.parameters import EventKind
 
@@ -98,6 +102,22 @@ def arrivals(seed: int, kinds: Sequence[EventKind], slot: int, *, raining: bool)
             )
             found.append(Arrival(index, duration, low + span, (slot << 16) + item))
     return tuple(found)
+
+
+def eventful(
+    seed: int, kinds: Sequence[EventKind], slots: range, raining: npt.NDArray[np.bool_]
+) -> npt.NDArray[np.bool_]:
+    """In which of these slots `arrivals` finds something, for all of them at once."""
+    found = np.zeros(len(slots), np.bool_)
+    numbers = np.arange(slots.start, slots.stop, dtype=np.uint64)
+    for index, kind in enumerate(kinds):
+        drawn = draw_u64_of_slots(seed, Purpose.EVENT_ARRIVAL, numbers, index)
+        for wet in (False, True):
+            rate = min(kind.arrivals_per_slot * (kind.rain_factor if wet else 1.0), RATE_PER_SLOT_MAX)
+            first = next(iter(_poisson_thresholds(rate)), _UNIT)
+            if first < _UNIT:
+                found |= (raining == wet) & (drawn >= np.uint64(first))
+    return found
 
 
 @lru_cache(maxsize=64)
@@ -212,6 +232,8 @@ class EventBook:
         One that was ended early stays until it would have been over by itself, so that its
         beginning, said again, does not raise it again.
         """
+        if not self.events:
+            return
         self.events = {
             key: event
             for key, event in self.events.items()

@@ -7,23 +7,24 @@ queue. Both are functions of the order of the givers and the order of the takers
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
+from energymarket.core import serving
 from energymarket.core.chance import Purpose, draw_u64
 from energymarket.core.limits import INDEX_MAX
 from energymarket.core.parameters import Excess, Sharing, Take, Turn
 from energymarket.core.records import CLAIM, OFFER, Policy
+from energymarket.core.single_claims import Table
 from energymarket.core.units import I64
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 Records: TypeAlias = npt.NDArray[np.void]
 Numbers: TypeAlias = npt.NDArray[Any]
 
+_GIVE, _SELL, _GIVE_THEN_SELL = (int(policy) for policy in Policy)  # NumPy compares an enum slowly
+_BYTES: Final = np.dtype((np.void, OFFER.itemsize))
 _TRADE_COLUMNS: Final = ("offered_wh", "returned_wh", "sold_wh", "bought_wh")
 
 
@@ -64,6 +65,7 @@ class Served:
     received_wh: I64  # per taker: all that it took
     excess_wh: I64  # per taker, greedy and mean: of it, what it did not need
     neutral_rest: Records  # OFFER: goes back to the giver, is not offered again
+    given_wh: I64  # per offer that has energy: what was taken of it
 
 
 def serve(
@@ -80,128 +82,122 @@ def serve(
     An offer that has been split INDEX_MAX times has no further name for a rest: its last taker ends it,
     and the rest goes back to the giver.
     """
-    needs = np.maximum(np.asarray(need_wh), 0).astype(np.int64)
-    offers = offers[offers["energy_wh"] > 0]
-    if turns is not None and turns <= 0:
-        needs[:] = 0
-    if sharing.take is Take.EXACT and sharing.turn is Turn.SELFISH:
-        served = _serve_intervals(offers, taker_ids, needs)
-        if served is not None:
-            return served
-    return _serve_by_turns(offers, taker_ids, needs, sharing, turns)
+    needs = np.maximum(np.asarray(need_wh, np.int64), 0)
+    energy = offers["energy_wh"].astype(np.int64)
+    if not energy.all():
+        offers, energy = offers[energy > 0], energy[energy > 0]
+    takers = (needs > 0).nonzero()[0]
+    if not len(offers) or not len(takers) or (turns is not None and turns <= 0):
+        received, excess = np.zeros((2, len(needs)), np.int64)
+        return Served(np.zeros(0, CLAIM), offers.copy(), received, excess, offers[:0], np.zeros_like(energy))
+    sides = _Sides(offers, energy, np.asarray(taker_ids), needs, takers)
+    lack, selfish = needs[takers], sharing.turn is Turn.SELFISH
+    if sharing.take is Take.GREEDY:
+        greedy = serving.greedy_selfish(energy, lack) if selfish else serving.greedy_fair(energy, lack, turns)
+        return _serve_greedy(sides, greedy, sharing)
+    exact = serving.exact_selfish(energy, lack) if selfish else serving.exact_fair(energy, lack, turns)
+    return _serve_exact(sides, exact) or _serve_singly(sides, sharing, turns)
 
 
-def _serve_intervals(offers: Records, taker_ids: Numbers, needs: I64) -> Served | None:
-    """Exact and selfish at once: lay offers and needs end to end on one line; a claim is an overlap.
+@dataclass(frozen=True, slots=True)
+class _Sides:
+    """Who takes from whom."""
 
-    None if an offer would be split more often than it has names for its parts.
-    """
-    offer_end = np.cumsum(offers["energy_wh"], dtype=np.int64)
-    need_end = np.cumsum(needs)
-    total = min(int(offer_end[-1]), int(need_end[-1])) if len(offer_end) and len(need_end) else 0
-    met = np.minimum(need_end, total)
-    received = np.diff(met, prepend=0)
-    whole = int(np.searchsorted(offer_end, total, side="right"))  # offers that are used up
-    ends = np.concatenate((offer_end[:whole], met[received > 0]))
-    ends.sort(kind="stable")  # two runs: a merge
-    ends = ends[np.diff(ends, prepend=0) > 0]
-    offer_at = np.searchsorted(offer_end, ends)
-    part = np.arange(len(ends)) - np.searchsorted(offer_at, offer_at)  # its place among its offer's parts
-    index = offers["index"][offer_at] + part
-    rests = offers[whole:].copy()
-    if len(ends) and len(offer_at) and whole < len(offers) and offer_at[-1] == whole:
-        rests["energy_wh"][0] = offer_end[whole] - total
-        split = int(index[-1]) + 1
-        if split > INDEX_MAX:
-            return None
-        rests["index"][0] = split
-    if len(index) and int(index.max()) > INDEX_MAX:
-        return None
-    claims = np.zeros(len(ends), CLAIM)
-    claims["giver"] = offers["giver"][offer_at]
-    claims["taker"] = np.asarray(taker_ids)[np.searchsorted(need_end, ends)]
-    claims["energy_wh"] = np.diff(ends, prepend=0)
-    claims["index"] = index
-    return Served(claims, rests, received, np.zeros(len(needs), np.int64), offers[:0].copy())
+    offers: Records  # with energy
+    energy_wh: I64  # of each offer
+    taker_ids: Numbers
+    needs: I64
+    takers: I64  # the places of those in need
 
-
-def _serve_by_turns(
-    offers: Records, taker_ids: Numbers, needs: I64, sharing: Sharing, turns: int | None
-) -> Served:
-    """Any sharing model, one claim after the other."""
-    table = _Table(offers["energy_wh"].tolist(), offers["index"].tolist(), sharing)
-    lack = needs.tolist()
-    for taker in _turns(lack, sharing, turns):
-        if table.empty:
-            break
-        lack[taker] = table.take(taker, lack[taker])
-    left = np.asarray(lack, np.int64)
-    claims = np.zeros(len(table.claims), CLAIM)
-    if table.claims:
-        at, taker_at, energy, index = np.asarray(table.claims, np.int64).T
-        claims["giver"] = offers["giver"][at]
-        claims["taker"] = np.asarray(taker_ids)[taker_at]
-        claims["energy_wh"] = energy
+    def claims(self, taken: serving.Taken, index: Numbers) -> Records:
+        """Claims of what was taken."""
+        claims = np.empty(len(taken.offer), CLAIM)
+        claims["giver"] = self.offers["giver"][taken.offer]
+        claims["taker"] = self.taker_ids[self.takers[taken.taker]]
+        claims["energy_wh"] = taken.energy_wh
         claims["index"] = index
-    rests = offers[table.head :].copy()
+        claims["flags"] = 0
+        return claims
+
+    def received_wh(self, taken: serving.Taken) -> I64:
+        """What each taker took."""
+        received = np.zeros(len(self.needs), np.int64)
+        np.add.at(received, self.takers[taken.taker], taken.energy_wh)
+        return received
+
+    def given_wh(self, taken: serving.Taken) -> I64:
+        """What was taken of each offer."""
+        given = self.energy_wh.copy()
+        given[taken.used_up :] = 0
+        if taken.rest_wh:
+            given[taken.used_up] = self.energy_wh[taken.used_up] - taken.rest_wh
+        return given
+
+    def rests(self, used_up: int) -> Records:
+        """The offers that are left; as bytes, because NumPy copies records slowly."""
+        return self.offers.view(_BYTES)[used_up:].copy().view(OFFER)
+
+
+def _serve_exact(sides: _Sides, taken: serving.Taken) -> Served | None:
+    """Parts are named one after the other; None if an offer has more parts than names."""
+    index = serving.parts(taken.offer)
+    first = sides.offers["index"]
+    if first.any():
+        index += first[taken.offer]
+    rests = sides.rests(taken.used_up)
+    names = int(index.max())
+    if taken.rest_wh:
+        rests["energy_wh"][0] = taken.rest_wh
+        split = int(index[-1]) + 1
+        names = max(names, split)
+        rests["index"][0] = min(split, INDEX_MAX)
+    if names > INDEX_MAX:
+        return None
+    none = np.zeros(len(sides.needs), np.int64)
+    claims, received = sides.claims(taken, index), sides.received_wh(taken)
+    return Served(claims, rests, received, none, sides.offers[:0], sides.given_wh(taken))
+
+
+def _serve_greedy(sides: _Sides, taken: serving.Taken, sharing: Sharing) -> Served:
+    """Whole offers. What the last one has beyond the need is the taker's excess, or goes back."""
+    offers, taker = sides.offers, sides.takers[taken.taker]
+    received, given = sides.received_wh(taken), sides.given_wh(taken)
+    excess = np.maximum(received - sides.needs, 0)
+    back = offers[:0]
+    claims = sides.claims(taken, offers["index"][taken.offer])
+    if sharing.excess is Excess.NEUTRAL:
+        last = np.zeros(len(sides.needs), np.int64)
+        last[taker] = np.arange(len(taker))  # of several claims of a taker, the last one stands
+        cut = np.sort(last[excess > 0])
+        too_much = excess[taker[cut]]
+        claims["energy_wh"][cut] -= too_much.astype("<u4")
+        given[taken.offer[cut]] -= too_much
+        back = offers[taken.offer[cut]]
+        back["energy_wh"] = too_much
+        back["index"] = np.minimum(back["index"].astype(np.int64) + 1, INDEX_MAX)
+        received -= excess
+        excess = np.zeros_like(excess)
+    return Served(claims, sides.rests(taken.used_up), received, excess, back, given)
+
+
+def _serve_singly(sides: _Sides, sharing: Sharing, turns: int | None) -> Served:
+    """Exact, one claim after the other."""
+    offers = sides.offers
+    table = Table(sides.energy_wh.tolist(), offers["index"].tolist(), sides.needs[sides.takers].tolist())
+    table.serve(sharing, turns)
+    at, taker, energy, index = np.asarray(table.claims, np.int64).T
+    taken = serving.Taken(at, taker, energy, table.head, 0)
+    rests = sides.rests(table.head)
     if len(rests):
         rests["energy_wh"][0] = table.energies[table.head]
         rests["index"][0] = table.indexes[table.head]
     withdrawn = np.asarray(table.withdrawn, np.int64).reshape(-1, 3)
-    neutral = offers[withdrawn[:, 0]].copy()
-    neutral["energy_wh"] = withdrawn[:, 1]
-    neutral["index"] = withdrawn[:, 2]
-    return Served(claims, rests, needs - left, np.maximum(-left, 0), neutral)
-
-
-def _turns(lack: list[int], sharing: Sharing, turns: int | None) -> Iterator[int]:
-    """Whose turn it is, for ever anew until nobody lacks anything or the rounds are over."""
-    needy = [taker for taker, lacking in enumerate(lack) if lacking > 0]
-    if sharing.turn is Turn.SELFISH:
-        for taker in needy:
-            while lack[taker] > 0:
-                yield taker
-        return
-    rounds = 0
-    while needy and (turns is None or rounds < turns):
-        yield from needy
-        needy = [taker for taker in needy if lack[taker] > 0]
-        rounds += 1
-
-
-class _Table:
-    """Offers on the table, oldest first, while they are taken one by one."""
-
-    def __init__(self, energies: list[int], indexes: list[int], sharing: Sharing) -> None:
-        self.energies = energies
-        self.indexes = indexes
-        self.sharing = sharing
-        self.head = 0
-        self.claims: list[tuple[int, int, int, int]] = []  # offer, taker, energy, index
-        self.withdrawn: list[tuple[int, int, int]] = []  # offer, energy, index
-
-    @property
-    def empty(self) -> bool:
-        """Nothing is left to take."""
-        return self.head == len(self.energies)
-
-    def take(self, taker: int, lacking: int) -> int:
-        """Take one offer or a part of it; the answer is what is still lacking, below zero in excess."""
-        head = self.head
-        energy, index = self.energies[head], self.indexes[head]
-        exact = self.sharing.take is Take.EXACT
-        if lacking >= energy or (not exact and self.sharing.excess is Excess.MEAN):
-            self.claims.append((head, taker, energy, index))
-            self.head = head + 1
-            return lacking - energy
-        self.claims.append((head, taker, lacking, index))
-        if exact and index < INDEX_MAX:
-            self.energies[head] = energy - lacking
-            self.indexes[head] = index + 1
-        else:
-            self.withdrawn.append((head, energy - lacking, min(index + 1, INDEX_MAX)))
-            self.head = head + 1
-        return 0
+    back = offers[withdrawn[:, 0]]
+    back["energy_wh"] = withdrawn[:, 1]
+    back["index"] = withdrawn[:, 2]
+    none, given = np.zeros(len(sides.needs), np.int64), np.zeros(len(offers), np.int64)
+    np.add.at(given, at, energy)
+    return Served(sides.claims(taken, index), rests, sides.received_wh(taken), none, back, given)
 
 
 def trade_columns(
@@ -218,17 +214,20 @@ def trade_columns(
     `offered_wh` though it never lay in the queue, so that it expires. `returned_wh` is what the home
     got back from the queue; a home of policy 1 leaves it to expire.
     """
-    gives = np.asarray(policies) == Policy.GIVE
-    sells = np.asarray(policies) == Policy.SELL
+    policies = np.asarray(policies)
     surplus = np.asarray(surplus_wh, np.int64)
     excess = np.asarray(excess_wh, np.int64)
-    returned = np.where(gives | sells, 0, np.asarray(returned_wh, np.int64))
-    return {
-        "offered_wh": np.where(sells, 0, surplus) + np.where(gives, excess, 0),
-        "returned_wh": returned,
-        "sold_wh": np.where(sells, surplus, 0) + returned + np.where(gives, 0, excess),
-        "bought_wh": np.maximum(np.asarray(need_wh, np.int64) - np.asarray(received_wh, np.int64), 0),
-    }
+    sold = surplus * (policies == _SELL)
+    offered = surplus - sold
+    returned = np.asarray(returned_wh, np.int64) * (policies == _GIVE_THEN_SELL)
+    sold += returned
+    if excess.any():
+        expires = excess * (policies == _GIVE)
+        offered += expires
+        sold += excess - expires
+    bought = np.asarray(need_wh, np.int64) - np.asarray(received_wh, np.int64)
+    np.maximum(bought, 0, out=bought)
+    return {"offered_wh": offered, "returned_wh": returned, "sold_wh": sold, "bought_wh": bought}
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,30 +257,44 @@ def outcome(
     slot: int,
 ) -> Outcome:
     """The reference: all homes (ascending ids), an unbounded queue, everybody on time."""
-    ids = np.asarray(home_ids)
+    ids, policies = np.asarray(home_ids), np.asarray(policies)
     homes = len(ids)
-    start = ring_start(seed, slot, homes) if homes else 0
-    order = ring_order(1, homes, start, homes)
-    positions = ring_positions(1, homes, start, homes) if homes else order
-    up_wh = np.where(np.asarray(policies) == Policy.SELL, 0, np.asarray(surplus_wh, np.int64))
-    needs = np.asarray(need_wh, np.int64)
-    served = serve(make_offers(ids, up_wh, positions), ids[order], needs[order], sharing)
-    received, excess, given = np.zeros((3, homes), np.int64)
-    received[order] = served.received_wh
-    excess[order] = served.excess_wh
-    giver_at = np.searchsorted(ids, served.claims["giver"])
-    np.add.at(given, giver_at, served.claims["energy_wh"].astype(np.int64))
+    surplus, needs = np.asarray(surplus_wh, np.int64), np.asarray(need_wh, np.int64)
+    given, received, excess = np.zeros((3, homes), np.int64)
+    claims = np.zeros(0, CLAIM)
+    up_wh = surplus * (policies != _SELL)
+    if up_wh.any() and needs.any():
+        start = ring_start(seed, slot, homes)
+        ring_ids, ring_needs = _turned(ids, start), _turned(needs, start)
+        ring_up_wh = _turned(up_wh, start)
+        at = (ring_up_wh > 0).nonzero()[0]
+        offers = np.zeros(len(at), OFFER)
+        offers["giver"] = ring_ids[at]
+        offers["energy_wh"] = ring_up_wh[at]
+        offers["position"] = at
+        served = serve(offers, ring_ids, ring_needs, sharing)
+        claims = served.claims
+        received = _turned(served.received_wh, homes - start)
+        if sharing.take is Take.GREEDY:
+            excess = _turned(served.excess_wh, homes - start)
+        ring_up_wh[at] = served.given_wh
+        given = _turned(ring_up_wh, homes - start)
     columns = trade_columns(policies, surplus_wh, needs, received, excess, up_wh - given)
     return Outcome(
         home_ids=ids,
-        policies=np.asarray(policies),
+        policies=policies,
         given_wh=given,
         expired_wh=columns["offered_wh"] - given - columns["returned_wh"],
         received_wh=received,
         excess_wh=excess,
-        claims=served.claims,
+        claims=claims,
         **columns,
     )
+
+
+def _turned(column: Numbers, start: int) -> Numbers:
+    """A column that begins at `start` and goes round."""
+    return np.concatenate((column[start:], column[:start]))
 
 
 def batch_columns(result: Outcome, first: int, count: int) -> tuple[dict[str, Numbers], Records]:

@@ -8,13 +8,13 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from energymarket.core.assets import Supply, SupplyBlock, SupplyOfSlot
+from energymarket.core.assets import Prospect, Supply, SupplyBlock, SupplyOfSlots
 from energymarket.core.battery import BatteryBlock
-from energymarket.core.block import BLOCK_HOMES, I64, U32, Column, Scratch
-from energymarket.core.demand import Demand, DemandBlock, DemandOfSlot
+from energymarket.core.block import BLOCK_HOMES, F32, I32, I64, U32, Column, Scratch, Spare
+from energymarket.core.demand import Answer, Demand, DemandBlock, DemandOfSlots
 from energymarket.core.parameters import Period
 from energymarket.core.state import State, Work, apply_receipt
-from energymarket.core.weather import Sample
+from energymarket.core.weather import Sample, Samples
 
 __all__ = ["Fleet", "FleetScenario", "Net", "State", "apply_receipt", "catch_up", "initial_state", "step"]
 
@@ -54,12 +54,14 @@ class Net:
     surplus_wh: I64
 
 
-class _Block:
+class Block:
     """The homes start .. stop - 1 of a fleet."""
 
-    __slots__ = ("battery", "demand", "start", "stop", "supply")
+    __slots__ = ("battery", "demand", "homes", "number", "start", "stop", "supply")
 
     def __init__(self, start: int, stop: int, parts: tuple[DemandBlock, SupplyBlock, BatteryBlock]) -> None:
+        self.number = start // BLOCK_HOMES
+        self.homes = stop - start
         self.start = start
         self.stop = stop
         self.demand, self.supply, self.battery = parts
@@ -91,36 +93,52 @@ class Fleet:
         starts = range(0, count, BLOCK_HOMES)
         self._blocks = tuple(self._cut(homes, profile, start, slot_s) for start in starts)
         self._scratch = Scratch(min(count, BLOCK_HOMES))
+        self._outlook = Outlook(self, 1)
         self._net = Net(np.zeros(count, np.int64), np.zeros(count, np.int64))
 
-    def _cut(self, homes: Mapping[str, Column], profile: Column, start: int, slot_s: int) -> _Block:
+    def _cut(self, homes: Mapping[str, Column], profile: Column, start: int, slot_s: int) -> Block:
         stop = min(start + BLOCK_HOMES, self.count)
         part = {name: column[start:stop] for name, column in homes.items()}
         demand = DemandBlock(part, self.ids[start:stop], self._demand, profile[start:stop])
-        return _Block(start, stop, (demand, SupplyBlock(part, self._supply), BatteryBlock(part, slot_s)))
+        return Block(start, stop, (demand, SupplyBlock(part, self._supply), BatteryBlock(part, slot_s)))
+
+    @property
+    def blocks(self) -> tuple[Block, ...]:
+        """The homes in blocks that fit the cache."""
+        return self._blocks
+
+    @property
+    def scratch(self) -> Scratch:
+        """Arrays that a block works in."""
+        return self._scratch
+
+    def of_slots(self, slots: range, weather: Samples) -> tuple[DemandOfSlots, SupplyOfSlots]:
+        """What the homes share in these slots, whatever the prices."""
+        rows = np.array([self._table_row(slot) for slot in slots], np.int64)
+        return self._demand.of_slots(slots, rows, weather), self._supply.of_slots(rows, weather)
+
+    def answer(self, price_ueur_per_kwh: int | None) -> Answer:
+        """How elastic homes answer a price."""
+        return self._demand.answer(price_ueur_per_kwh)
 
     def step(
         self, before: State, after: State, slot: int, weather: Sample, price_ueur_per_kwh: int | None
     ) -> Net:
         """See `step`."""
-        row = self._table_row(slot)
-        demand = self._demand.of_slot(slot, row, weather, price_ueur_per_kwh)
-        supply = self._supply.of_slot(slot, row, weather)
+        self._outlook.turn_to(range(slot, slot + 1), np.atleast_1d(weather))
+        answer = self.answer(price_ueur_per_kwh)
         for block in self._blocks:
             work = Work(
                 before.part(block.start, block.stop), after.part(block.start, block.stop), self._scratch
             )
-            self._step_block(block, demand, supply, work)
+            self._step_block(block, answer, work)
         return self._net
 
-    def _step_block(self, block: _Block, demand: DemandOfSlot, supply: SupplyOfSlot, work: Work) -> None:
+    def _step_block(self, block: Block, answer: Answer, work: Work) -> None:
         before, after = work.before, work.after
-        consumption_wh = block.demand.consume(demand, work)
-        production_wh = block.supply.produce(supply, work)
+        consumption_wh, production_wh, net_wh = self._outlook.live_block(block, 0, answer, work)
         np.add(before.consumption_wh, consumption_wh, out=after.consumption_wh)
         np.add(before.production_wh, production_wh, out=after.production_wh)
-        net_wh = np.subtract(production_wh, consumption_wh, out=work.scratch.net_wh[: before.count])
-        block.battery.balance(net_wh, demand.slot, work)
         surplus_wh = self._net.surplus_wh[block.start : block.stop]
         need_wh = self._net.need_wh[block.start : block.stop]
         np.maximum(net_wh, 0, out=surplus_wh)
@@ -129,6 +147,125 @@ class Fleet:
         np.add(before.import_wh, need_wh, out=after.import_wh)
         after.given_wh[:] = before.given_wh
         after.received_wh[:] = before.received_wh
+
+
+class Outlook:
+    """What some slots hold for a fleet whatever their prices are, made for all of them at once.
+
+    `turn_to` looks at slots; `live` then plays them one by one, each at its price. A fleet of one block
+    has all of it made in advance; a larger one sees each block's slots when it comes to it, if it looks
+    at one slot only. The cut into looks never shows in a result.
+    """
+
+    def __init__(self, fleet: Fleet, slots_max: int) -> None:
+        self._fleet = fleet
+        self._slots_max = slots_max
+        blocks = fleet.blocks
+        self._spare = Spare(slots_max, blocks[0].stop)
+        kept = blocks if slots_max > 1 else blocks[:1]
+        self._wanted = [np.empty(slots_max * block.homes, np.float32) for block in kept]
+        self._sun = [np.empty(slots_max * block.homes, np.float32) for block in kept]
+        self._wind = [np.empty(slots_max * block.homes, np.float32) for block in kept]
+        self._prospects: list[tuple[F32, Prospect]] = []
+        self._shared: tuple[DemandOfSlots, SupplyOfSlots] | None = None
+        self.slots = range(0)
+
+    def turn_to(self, slots: range, weather: Samples) -> None:
+        """Look at these slots (K at most as made for) under this weather (K samples)."""
+        if not 1 <= len(slots) <= self._slots_max:
+            raise ValueError(f"{len(slots)} slots at once, 1 .. {self._slots_max} were made room for")
+        self.slots = slots
+        self._shared = self._fleet.of_slots(slots, weather)
+        self._prospects = []
+        if self._slots_max > 1:
+            self._prospects = [self._look(block, block.number) for block in self._fleet.blocks]
+
+    def _look(self, block: Block, room: int) -> tuple[F32, Prospect]:
+        if self._shared is None:
+            raise RuntimeError("no slots have been looked at")
+        demand, supply = self._shared
+        shape = (len(self.slots), block.homes)
+        size = shape[0] * shape[1]
+        wanted, sun = (rows[room][:size].reshape(shape) for rows in (self._wanted, self._sun))
+        block.demand.want(demand, wanted, self._spare)
+        return wanted, block.supply.offer(supply, sun, self._wind[room], self._spare)
+
+    def live_block(self, block: Block, at: int, answer: Answer, work: Work) -> tuple[I32, I32, I32]:
+        """Play the slot at a place for a block: consumption, production, net at the meter, in scratch.
+
+        Batteries, debts and carries move on from `work.before` to `work.after`, which may be the same;
+        registers of the meter do not.
+        """
+        wanted, prospect = self._prospects[block.number] if self._prospects else self._look(block, 0)
+        consumption_wh = block.demand.consume(wanted[at], answer, work)
+        production_wh = block.supply.produce(prospect, at, work)
+        net_wh = np.subtract(production_wh, consumption_wh, out=work.scratch.net_wh[: block.homes])
+        block.battery.balance(net_wh, self.slots[at], work)
+        return consumption_wh, production_wh, net_wh
+
+
+class Lived:
+    """What homes did in K slots, as a `Course` writes it: int32 arrays of shape (K, homes)."""
+
+    __slots__ = ("consumption_wh", "net_wh", "production_wh")
+
+    def __init__(self, consumption_wh: I32, production_wh: I32, net_wh: I32) -> None:
+        self.consumption_wh = consumption_wh
+        self.production_wh = production_wh
+        self.net_wh = net_wh  # at the meter: above zero is a surplus
+
+    @classmethod
+    def room(cls, slots: int, homes: int) -> Lived:
+        """Room for so many slots."""
+        return cls(*(np.empty((slots, homes), np.int32) for _ in range(3)))
+
+    def part(self, first: int, count: int, slots: int) -> Lived:
+        """The first `slots` slots of the homes first .. first + count - 1 (from 0), as views."""
+        here = slice(first, first + count)
+        return Lived(
+            self.consumption_wh[:slots, here], self.production_wh[:slots, here], self.net_wh[:slots, here]
+        )
+
+
+class Course:
+    """A fleet that lives slot after slot in place: one state, no generation before.
+
+    Registers of the meter are added up by `book`, once for all slots of an outlook.
+    """
+
+    def __init__(self, fleet: Fleet, state: State, slots_max: int) -> None:
+        self._fleet = fleet
+        self._outlook = Outlook(fleet, slots_max)
+        self._state = state
+        parts = [state.part(block.start, block.stop) for block in fleet.blocks]
+        self._works = [Work(part, part, fleet.scratch) for part in parts]
+
+    def turn_to(self, slots: range, weather: Samples) -> None:
+        """Look at the slots that come next."""
+        self._outlook.turn_to(slots, weather)
+
+    def live(self, at: int, price_ueur_per_kwh: int, into: Lived) -> tuple[int, int]:
+        """Play the slot at a place of the outlook; what all homes together have consumed and produced."""
+        answer = self._fleet.answer(price_ueur_per_kwh)
+        consumed_wh = produced_wh = 0
+        for block, work in zip(self._fleet.blocks, self._works, strict=True):
+            consumption, production, net = self._outlook.live_block(block, at, answer, work)
+            here = slice(block.start, block.stop)
+            into.consumption_wh[at, here] = consumption
+            into.production_wh[at, here] = production
+            into.net_wh[at, here] = net
+            consumed_wh += int(consumption.sum(dtype=np.int64))
+            produced_wh += int(production.sum(dtype=np.int64))
+        return consumed_wh, produced_wh
+
+    def book(self, lived: Lived) -> None:
+        """Add what was lived to the registers of the meter."""
+        state = self._state
+        state.consumption_wh += lived.consumption_wh.sum(axis=0, dtype=np.int64)
+        state.production_wh += lived.production_wh.sum(axis=0, dtype=np.int64)
+        export_wh = np.maximum(lived.net_wh, 0).sum(axis=0, dtype=np.int64)
+        state.export_wh += export_wh
+        state.import_wh += export_wh - lived.net_wh.sum(axis=0, dtype=np.int64)
 
 
 def initial_state(fleet: Fleet, state: State) -> None:

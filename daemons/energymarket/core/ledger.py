@@ -13,10 +13,9 @@ from __future__ import annotations
 import hashlib
 import struct
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 
 from energymarket.core.limits import (
     CLAIMS_PER_HOME_MAX,
@@ -25,11 +24,12 @@ from energymarket.core.limits import (
     NAME_BYTES_MAX,
     ORDERS_PER_HOME_MAX,
 )
+from energymarket.core.packed import WIDTHS, CorruptError, Reader, Signed, narrow
 from energymarket.core.records import GIFT_COLUMNS, ORDER_COLUMNS, SLOT_COLUMNS
 from energymarket.core.units import I64
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 Columns: TypeAlias = dict[str, I64]
 
@@ -40,7 +40,6 @@ _GAP: Final = 1
 _WEATHER_STALE: Final = 2
 _TERM: Final = struct.Struct("<q")
 _EVENT: Final = struct.Struct("<i")
-_WIDTHS: Final = (0, 1, 2, 4, 8)
 _COLUMNS: Final = (
     *(("slot", name) for name in SLOT_COLUMNS),
     *(("gift", name) for name in GIFT_COLUMNS),
@@ -51,13 +50,10 @@ _LEAST_STEP: Final = {("slot", "home"): 1, ("gift", "giver"): 0}
 _ID_MAX: Final = 2**32 - 1
 
 
-class LedgerCorrupt(Exception):
+class LedgerCorrupt(CorruptError):
     """A body that `pack` never made: what is wrong, and at which byte."""
 
-    def __init__(self, what: str, where: int) -> None:
-        super().__init__(f"ledger body: {what} (at byte {where})")
-        self.what = what
-        self.where = where
+    thing = "ledger body"
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,14 +95,60 @@ def pack(
     """The one body of a slot. ValueError if rows are not in order: our mistake."""
     tables = {"slot": columns, "gift": gifts, "order": orders}
     _check_order(columns, gifts)
-    packed = [_narrow(_as_stored(kind, name, tables[kind][name])) for kind, name in _COLUMNS]
+    packed = [narrow(_as_stored(kind, name, tables[kind][name])) for kind, name in _COLUMNS]
     widths = bytes(0 if column is None else column.itemsize for column in packed)
-    parts: list[bytes | memoryview] = [_pack_head(head, tables), _pack_names(head), widths]
+    rows = [len(next(iter(table.values()))) for table in tables.values()]
+    parts: list[bytes | memoryview] = [_pack_head(head, rows), _pack_names(head), widths]
     parts.extend(column.data for column in packed if column is not None)
     return b"".join(parts)
 
 
-def _pack_head(head: SlotHead, tables: Mapping[str, Mapping[str, I64]]) -> bytes:
+def pack_slots(
+    heads: Sequence[SlotHead],
+    columns: Mapping[str, Signed],
+    gifts: Mapping[str, I64],
+    gift_counts: Sequence[int],
+) -> list[bytes]:
+    """The bodies of K slots in each of which all homes 1 .. N have a row and none sent a single order.
+
+    Each is what `pack` makes of that slot alone. `columns` has SLOT_COLUMNS but `home`, (K, N) each;
+    `gifts` those of all slots one after the other, `gift_counts` how many are of each.
+    """
+    stored = [_rows_as_stored(columns[name]) for name in SLOT_COLUMNS[1:]]
+    rows = columns[SLOT_COLUMNS[1]].shape[1]
+    bodies, at = [], 0
+    for place, head in enumerate(heads):
+        count = gift_counts[place]
+        packed = [
+            narrow(_as_stored("gift", name, gifts[name][at : at + count])) if count else None
+            for name in GIFT_COLUMNS
+        ]
+        at += count
+        slot = [each[place] for each in stored]
+        widths = bytes(
+            [0, *(width for width, _ in slot), *(0 if c is None else c.itemsize for c in packed)]
+            + [0] * len(ORDER_COLUMNS)
+        )
+        parts: list[bytes | memoryview] = [_pack_head(head, (rows, count, 0)), _pack_names(head), widths]
+        parts.extend(data for _, data in slot)
+        parts.extend(column.data for column in packed if column is not None)
+        bodies.append(b"".join(parts))
+    return bodies
+
+
+def _rows_as_stored(column: Signed) -> list[tuple[int, bytes | memoryview]]:
+    """Width and bytes of each row of a column (K, N)."""
+    low, high = column.min(axis=1), column.max(axis=1)
+    bits = np.maximum(high.astype(np.int64), ~low.astype(np.int64))
+    widths = [
+        0 if not most and not least else next(w for w in WIDTHS if most.bit_length() + 1 <= 8 * w)
+        for most, least in zip(bits.tolist(), low.tolist(), strict=True)
+    ]
+    narrow = {width: column.astype(f"<i{width}") for width in set(widths) if width}
+    return [(width, narrow[width][row].data if width else b"") for row, width in enumerate(widths)]
+
+
+def _pack_head(head: SlotHead, rows: Sequence[int]) -> bytes:
     return _HEAD.pack(
         _MAGIC,
         _VERSION,
@@ -121,7 +163,7 @@ def _pack_head(head: SlotHead, tables: Mapping[str, Mapping[str, I64]]) -> bytes
         head.previous_ueur_per_kwh,
         head.unclipped_ueur_per_kwh,
         head.void_claims,
-        *(len(next(iter(table.values()))) for table in tables.values()),
+        *rows,
     )
 
 
@@ -165,28 +207,12 @@ def _as_stored(kind: str, name: str, column: I64) -> I64:
     return steps
 
 
-def _narrow(column: I64) -> npt.NDArray[np.signedinteger[Any]] | None:
-    """The column in the narrowest type that holds it; None for nothing but zeros."""
-    width = _width_of(column)
-    return column.astype(f"<i{width}") if width else None
-
-
-def _width_of(column: I64) -> int:
-    if not len(column):
-        return 0
-    low, high = int(column.min()), int(column.max())
-    if low == high == 0:
-        return 0
-    bits = max(high, ~low).bit_length() + 1
-    return next(width for width in _WIDTHS if bits <= 8 * width)
-
-
 # unpack
 
 
 def unpack(body: bytes | memoryview) -> tuple[SlotHead, Columns, Columns, Columns]:
     """Head, SLOT_COLUMNS, GIFT_COLUMNS, ORDER_COLUMNS as int64. LedgerCorrupt unless `pack` made the body."""
-    reader = _Reader(memoryview(body))
+    reader = Reader(memoryview(body), LedgerCorrupt)
     magic, version, flags, terms, events, *numbers = reader.fields(_HEAD, "head")
     if magic != _MAGIC:
         raise LedgerCorrupt("not a slot of the ledger", 0)
@@ -213,25 +239,18 @@ def unpack(body: bytes | memoryview) -> tuple[SlotHead, Columns, Columns, Column
         void_claims=numbers[7],
     )
     tables = _unpack_columns(reader, rows)
-    if reader.at != len(reader.data):
-        raise LedgerCorrupt("bytes beyond the end", reader.at)
+    reader.end()
     return head, tables["slot"], tables["gift"], tables["order"]
 
 
-def _unpack_columns(reader: _Reader, rows: Mapping[str, int]) -> dict[str, Columns]:
+def _unpack_columns(reader: Reader, rows: Mapping[str, int]) -> dict[str, Columns]:
     tables: dict[str, Columns] = {kind: {} for kind in rows}
     at_widths = reader.at
     widths = bytes(reader.take(len(_COLUMNS), "widths"))
     for number, (kind, name) in enumerate(_COLUMNS):
         width, count = widths[number], rows[kind]
-        if width not in _WIDTHS:
-            raise LedgerCorrupt(f"{width} is no width of {name}", at_widths + number)
         at = reader.at
-        stored = np.zeros(count, np.int64)
-        if width:
-            stored[:] = np.frombuffer(reader.take(width * count, name), f"<i{width}")
-        if _width_of(stored) != width:
-            raise LedgerCorrupt(f"{name} is not packed as narrowly as it could be", at_widths + number)
+        stored = reader.column(width, count, name, at_widths + number)
         tables[kind][name] = _as_meant(kind, name, stored, at)
     key = _gift_key(tables["gift"])
     if not _ascends(key):
@@ -253,37 +272,3 @@ def _as_meant(kind: str, name: str, stored: I64, at: int) -> I64:
     if int(column[-1]) > _ID_MAX:
         raise LedgerCorrupt(f"{name} is out of bounds", at)
     return column
-
-
-class _Reader:
-    """A place in a body; every step beyond its end is a LedgerCorrupt."""
-
-    def __init__(self, data: memoryview) -> None:
-        self.data = data
-        self.at = 0
-
-    def take(self, size: int, what: str) -> memoryview:
-        """The next bytes."""
-        end = self.at + size
-        if end > len(self.data):
-            raise LedgerCorrupt(f"{what} is cut off", self.at)
-        part = self.data[self.at : end]
-        self.at = end
-        return part
-
-    def fields(self, layout: struct.Struct, what: str) -> tuple[Any, ...]:
-        """The next fields."""
-        return layout.unpack(self.take(layout.size, what))
-
-    def pair(self, number: struct.Struct) -> tuple[str, int]:
-        """A name and its number."""
-        at = self.at
-        size = self.take(1, "name")[0]
-        if not 0 < size <= NAME_BYTES_MAX:
-            raise LedgerCorrupt(f"a name of {size} bytes", at)
-        try:
-            name = str(self.take(size, "name"), "utf-8")
-        except UnicodeDecodeError as error:
-            raise LedgerCorrupt("a name is not UTF-8", at) from error
-        (value,) = self.fields(number, "number")
-        return name, value

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from energymarket.core import ledger, pricing, settlement
-from energymarket.core.parameters import price_model_digest
+from energymarket.core.parameters import Rule, price_model_digest
 from energymarket.core.refusals import Refusal
 from energymarket.core.settlement import Batch, Prices, Readings, Settlement
+from energymarket.core.sharing.settling import restate
 from energymarket.core.units import money_ueur
 
 if TYPE_CHECKING:
@@ -38,6 +39,12 @@ class Rules:
     tariff: Tariff
     homes: int
     tariff_at: Callable[[int], tuple[int, int]]  # slot -> import, export price in µ€/kWh
+    sharing: Rule = Rule.QUEUE
+    key_weights: npt.NDArray[np.int64] | None = None  # of the static key, by home; None: all the same
+
+    def weights(self) -> npt.NDArray[np.int64]:
+        """The weight of each home in the static key."""
+        return np.ones(self.homes, np.int64) if self.key_weights is None else self.key_weights
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +95,24 @@ class Closed:
     body: bytes
     hash: bytes
     batches: tuple[tuple[int, int, str], ...]  # first home, count, id
+
+
+def head_of(opening: Opening, void_claims: int) -> ledger.SlotHead:
+    """What the ledger says of an opened slot as a whole, once its claims are matched."""
+    return ledger.SlotHead(
+        slot=opening.slot,
+        previous_ueur_per_kwh=opening.previous_ueur_per_kwh,
+        unclipped_ueur_per_kwh=opening.terms.unclipped_ueur_per_kwh,
+        price_ueur_per_kwh=opening.prices.price,
+        import_ueur_per_kwh=opening.prices.import_,
+        export_ueur_per_kwh=opening.prices.export,
+        gift_fee_ueur_per_kwh=opening.prices.gift_fee,
+        terms=opening.terms.items,
+        events=tuple((opening.model.events[kind].name, much) for kind, much in opening.events),
+        gap=opening.gap,
+        weather_stale=opening.weather_stale,
+        void_claims=void_claims,
+    )
 
 
 @dataclass(slots=True)
@@ -165,6 +190,7 @@ class Market:
     def open_slot(self, slot: int, outside: Outside, *, epoch: int = 0, gap: bool = False) -> Opening:
         """Fix the prices of a slot. The same slot opened again under the same facts has the same prices."""
         events = tuple(self.book.active(slot))
+        grid = (0, 0) if self.rules.tariff.follows_price else self.rules.tariff_at(slot)
         terms = pricing.terms(
             self.rules.price,
             self.price_ueur_per_kwh,
@@ -172,6 +198,8 @@ class Market:
             consumed_wh=self.consumed_wh,
             produced_wh=self.produced_wh,
             events=events,
+            import_ueur_per_kwh=grid[0],
+            export_ueur_per_kwh=grid[1],
         )
         self.opening = Opening(
             slot=slot,
@@ -282,8 +310,12 @@ class Market:
         batches = [self.batches[key] for key in sorted(self.batches)]
         orders = self._order_columns()
         readings, homes = self.accounts.readings, self.rules.homes
+        if self.rules.sharing is not Rule.QUEUE:
+            was_read = self.accounts.last_slot == self.slot
+            weights = self.rules.weights()
+            batches = restate(self.rules.sharing, batches, readings, was_read, orders, weights)
         settled = settlement.settle(readings, batches, orders, opening.prices, homes)
-        head = self._head(opening, settled.void_claims)
+        head = head_of(opening, settled.void_claims)
         body = ledger.pack(head, settled.columns, settled.gifts, orders)
         return Closed(
             slot=opening.slot,
@@ -295,44 +327,34 @@ class Market:
             batches=tuple((batch.first, batch.count, batch.id) for batch in batches),
         )
 
-    def _head(self, opening: Opening, void_claims: int) -> ledger.SlotHead:
-        return ledger.SlotHead(
-            slot=opening.slot,
-            previous_ueur_per_kwh=opening.previous_ueur_per_kwh,
-            unclipped_ueur_per_kwh=opening.terms.unclipped_ueur_per_kwh,
-            price_ueur_per_kwh=opening.prices.price,
-            import_ueur_per_kwh=opening.prices.import_,
-            export_ueur_per_kwh=opening.prices.export,
-            gift_fee_ueur_per_kwh=opening.prices.gift_fee,
-            terms=opening.terms.items,
-            events=tuple((opening.model.events[kind].name, much) for kind, much in opening.events),
-            gap=opening.gap,
-            weather_stale=opening.weather_stale,
-            void_claims=void_claims,
-        )
-
     def _order_columns(self) -> dict[str, npt.NDArray[np.int64]]:
         rows = np.array([(o.home, o.energy_wh, o.total_ueur) for o in self.orders], np.int64).reshape(-1, 3)
         return {"home": rows[:, 0].copy(), "energy_wh": rows[:, 1].copy(), "total_ueur": rows[:, 2].copy()}
 
     def commit_slot(self, closed: Closed) -> None:
         """Make a durable slot the state from which the next one starts."""
-        opening = self.opened()
         self.accounts.apply(closed.slot, closed.settlement.columns, closed.batches)
         self.hash = closed.hash
-        self.slot = closed.slot
+        self.move_on(closed.settlement.totals.consumed_wh, closed.settlement.totals.produced_wh)
+
+    def move_on(self, consumed_wh: int, produced_wh: int) -> None:
+        """Leave the open slot, in which so much has flowed: all that the next price depends on."""
+        opening = self.opened()
+        self.slot = opening.slot
         self.price_ueur_per_kwh = opening.prices.price
-        self.consumed_wh = closed.settlement.totals.consumed_wh
-        self.produced_wh = closed.settlement.totals.produced_wh
+        self.consumed_wh = consumed_wh
+        self.produced_wh = produced_wh
         self.contributions = pricing.follow(opening.model, self.contributions, opening.terms)
         self.coefficients = price_model_digest(opening.model)
-        self.book.forget(closed.slot)
+        self.book.forget(opening.slot)
         self.opening = None
         self.batches = {}
         self.orders = []
-        self._forget_old_orders(closed.slot)
+        self._forget_old_orders(opening.slot)
 
     def _forget_old_orders(self, slot: int) -> None:
+        if not self.orders_known:
+            return
         old = [key for key, order in self.orders_known.items() if order.slot < slot - ORDER_SLOTS_REMEMBERED]
         for key in old:
             del self.orders_known[key]
@@ -341,17 +363,22 @@ class Market:
 
     def state_after(self, closed: Closed) -> str:
         """What a restart after this slot needs beside the accounts, as JSON: durable with the slot."""
-        opening = self.opened()
+        opening, totals = self.opened(), closed.settlement.totals
         return json.dumps(
             {
                 "slot": closed.slot,
                 "price_ueur_per_kwh": opening.prices.price,
-                "consumed_wh": closed.settlement.totals.consumed_wh,
-                "produced_wh": closed.settlement.totals.produced_wh,
+                "consumed_wh": totals.consumed_wh,
+                "produced_wh": totals.produced_wh,
                 "coefficients": price_model_digest(opening.model),
                 "contributions": pricing.follow(opening.model, self.contributions, opening.terms),
             }
         )
+
+    def state(self) -> str:
+        """The same of the last committed slot, or of a market before its first one."""
+        names = ("slot", "price_ueur_per_kwh", "consumed_wh", "produced_wh", "coefficients", "contributions")
+        return json.dumps({name: getattr(self, name) for name in names})
 
     def resume(self, state: str, chain_hash: bytes) -> None:
         """Go on from what `state_after` said and the hash of the last committed slot."""

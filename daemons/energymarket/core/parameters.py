@@ -10,6 +10,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any
 
 
@@ -34,13 +35,26 @@ class Excess(StrEnum):
     NEUTRAL = "neutral"
 
 
+class Rule(StrEnum):
+    """How a community shares what its homes have over."""
+
+    QUEUE = "queue"
+    PRO_RATA = "pro_rata"
+    NEED_FIRST = "need_first"
+    STATIC_KEY = "static_key"
+    DYNAMIC_KEY = "dynamic_key"
+    MID_MARKET = "mid_market"
+    GRID_ONLY = "grid_only"
+
+
 @dataclass(frozen=True, slots=True)
 class Sharing:
-    """The sharing model of gifts."""
+    """The sharing rule, and how gifts over the queue go."""
 
     take: Take = Take.EXACT
     turn: Turn = Turn.SELFISH
     excess: Excess = Excess.NEUTRAL
+    rule: Rule = Rule.QUEUE
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +100,7 @@ def price_model_from(plain: Mapping[str, Any]) -> PriceModel:
     return PriceModel(**{**plain, **parts})
 
 
+@lru_cache(maxsize=8)  # a market asks for the name of its model in every slot
 def price_model_digest(model: PriceModel) -> str:
     """A short name of the coefficients: equal models have equal names, in every process."""
     return hashlib.sha256(json.dumps(asdict(model), sort_keys=True).encode()).hexdigest()[:16]

@@ -47,6 +47,8 @@ def terms(
     consumed_wh: int,
     produced_wh: int,
     events: Iterable[tuple[int, int]],
+    import_ueur_per_kwh: int = 0,
+    export_ueur_per_kwh: int = 0,
 ) -> Terms:
     """P_t = gamma P_{t-1} + sum alpha_i f_i + sum beta_j intensity_j (statement of the assignment).
 
@@ -56,7 +58,9 @@ def terms(
     """
     items = [(INERTIA, int(whole_ueur(model.gamma * previous_ueur_per_kwh)))]
     for factor in model.factors:
-        value = factor_value(factor, temperature_mc, consumed_wh, produced_wh)
+        value = factor_value(
+            factor, temperature_mc, consumed_wh, produced_wh, import_ueur_per_kwh, export_ueur_per_kwh
+        )
         items.append((factor.name, int(whole_ueur(factor.alpha_ueur_per_kwh * value))))
     for index, intensity_permille in events:
         kind = model.events[index]

@@ -10,7 +10,11 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
+from energymarket.core.sharing import mid_price
+
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from energymarket.core.parameters import Factor, PriceModel
 
 TEMPERATURE_MC_MIN: Final = -30_000
@@ -33,7 +37,14 @@ class Stability:
     reason: str  # "" if ok
 
 
-def factor_value(factor: Factor, temperature_mc: int, consumed_wh: int, produced_wh: int) -> float:
+def factor_value(
+    factor: Factor,
+    temperature_mc: int,
+    consumed_wh: int,
+    produced_wh: int,
+    import_ueur_per_kwh: int = 0,
+    export_ueur_per_kwh: int = 0,
+) -> float:
     """The value of an internal factor; imbalance is 0 where nothing was consumed or produced."""
     match factor.name:
         case "base":
@@ -47,16 +58,23 @@ def factor_value(factor: Factor, temperature_mc: int, consumed_wh: int, produced
         case "imbalance":
             total_wh = consumed_wh + produced_wh
             return (consumed_wh - produced_wh) / total_wh if total_wh else 0.0
+        case mid_price.IMPORT:
+            return float(import_ueur_per_kwh)
+        case mid_price.EXPORT:
+            return float(export_ueur_per_kwh)
         case _:
             raise ValueError(factor.name)
 
 
-def stability(model: PriceModel, demand_slope: float) -> Stability:
+def stability(
+    model: PriceModel, demand_slope: float, import_ueur_per_kwh: int = 0, export_ueur_per_kwh: int = 0
+) -> Stability:
     """Analyse P_t = gamma P_{t-1} + terms.
 
     demand_slope is the steepest relative change of consumption per µ€/kWh, (dC/dP)/C, below zero
     where demand falls with the price. Steady prices are sum(terms) / (1 - gamma), taken over
-    -30 .. 45 °C, imbalance -1 .. 1 and every kind of event once at its strongest or not at all.
+    -30 .. 45 °C, imbalance -1 .. 1 and every kind of event once at its strongest or not at all; the
+    grid's prices matter under the mid-market rate.
 
     The gain is that of a small change once round the loop at rest: the price moves consumption by
     the slope, consumption the imbalance b = (C - G)/(C + G) by db = 2 C G/(C + G)^2 dC/C, at most
@@ -67,7 +85,10 @@ def stability(model: PriceModel, demand_slope: float) -> Stability:
         reason = f"|gamma| = {abs(model.gamma):g} is not below 1: the price never forgets and runs away"
         return Stability(math.inf, -math.inf, math.inf, math.nan, math.nan, math.inf, ok=False, reason=reason)
     rest = 1 - model.gamma
-    by_temperature = [_warmth(model, mc) for mc in range(TEMPERATURE_MC_MIN, TEMPERATURE_MC_MAX + 1, 100)]
+    tariff = (import_ueur_per_kwh, export_ueur_per_kwh)
+    by_temperature = [
+        _warmth(model, mc, tariff) for mc in range(TEMPERATURE_MC_MIN, TEMPERATURE_MC_MAX + 1, 100)
+    ]
     alpha = sum(factor.alpha_ueur_per_kwh for factor in model.factors if factor.name == "imbalance")
     events = [kind.beta_ueur_per_kwh * kind.intensity_max for kind in model.events]
     low = min(by_temperature) - abs(alpha) + sum(min(0.0, event) for event in events)
@@ -78,12 +99,38 @@ def stability(model: PriceModel, demand_slope: float) -> Stability:
         half_life_slots=math.log(0.5) / math.log(abs(model.gamma)) if model.gamma else 0.0,
         steady_min_ueur_per_kwh=low / rest,
         steady_max_ueur_per_kwh=high / rest,
-        steady_calm_ueur_per_kwh=_warmth(model, TEMPERATURE_MC_CALM) / rest,
+        steady_calm_ueur_per_kwh=_warmth(model, TEMPERATURE_MC_CALM, tariff) / rest,
         closed_loop_gain=gain,
         rounding_ueur_per_kwh=0.5 * (1 + len(model.factors) + len(model.events)) / rest,
         ok=ok,
         reason="" if ok else _why(gain),
     )
+
+
+def steady_mean(
+    model: PriceModel, slots_by_temperature_mc: Mapping[int, int], imbalance: float, rainy: float = 0.0
+) -> float:
+    """Mean price before floor and cap: by linearity the mean of the terms over 1 - gamma, in µ€/kWh.
+
+    The terms' means follow from the weather (slots at each temperature, share of rainy slots), the mean
+    imbalance factor, and of each kind of event its mean intensity times the mean number that is active:
+    arrivals per slot times mean duration (Little 1961). NaN where |gamma| >= 1: there is no steady price.
+    """
+    slots = sum(slots_by_temperature_mc.values())
+    if abs(model.gamma) >= 1 or not slots:
+        return math.nan
+    terms = 0.0
+    for factor in model.factors:
+        if factor.name == "imbalance":
+            terms += factor.alpha_ueur_per_kwh * imbalance
+            continue
+        values = (factor_value(factor, mc, 0, 0) * count for mc, count in slots_by_temperature_mc.items())
+        terms += factor.alpha_ueur_per_kwh * math.fsum(values) / slots
+    for kind in model.events:
+        arrivals = kind.arrivals_per_slot * (1 + (kind.rain_factor - 1) * rainy)
+        active = arrivals * kind.duration_slots_mean
+        terms += kind.beta_ueur_per_kwh * (kind.intensity_min + kind.intensity_max) / 2 * active
+    return terms / (1 - model.gamma)
 
 
 def steepest_slope(points: tuple[tuple[int, float], ...]) -> float:
@@ -97,10 +144,11 @@ def steepest_slope(points: tuple[tuple[int, float], ...]) -> float:
     return max(slopes, key=abs)
 
 
-def _warmth(model: PriceModel, temperature_mc: int) -> float:
-    """Sum of the terms that temperature alone decides, per slot."""
+def _warmth(model: PriceModel, temperature_mc: int, tariff: tuple[int, int]) -> float:
+    """Sum of the terms that temperature and the grid's tariff decide, per slot."""
     return sum(
-        factor.alpha_ueur_per_kwh * factor_value(factor, temperature_mc, 0, 0) for factor in model.factors
+        factor.alpha_ueur_per_kwh * factor_value(factor, temperature_mc, 0, 0, *tariff)
+        for factor in model.factors
     )
 
 

@@ -6,7 +6,9 @@ its income. The homes' energy is what the registers say, the grid's is what the 
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
+from operator import attrgetter
+from typing import Final
 
 
 class UnbalancedError(Exception):
@@ -67,4 +69,10 @@ class Totals:
 
     def by_name(self) -> dict[str, int]:
         """Every total by its name, as the ledger's row keeps it."""
-        return asdict(self)
+        return dict(zip(TOTALS, _ALL(self), strict=True))
+
+
+TOTALS: Final = tuple(field.name for field in fields(Totals))
+"""The names of the totals, in order."""
+
+_ALL: Final = attrgetter(*TOTALS)

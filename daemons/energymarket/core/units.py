@@ -30,10 +30,12 @@ def money_ueur(energy_wh: int, price_ueur_per_kwh: int) -> Ueur:
     return Ueur((energy_wh * price_ueur_per_kwh + WH_PER_KWH // 2) // WH_PER_KWH)
 
 
-def money_ueur_array(energy_wh: npt.NDArray[np.integer], price_ueur_per_kwh: int) -> I64:
-    """`money_ueur` for a column of energies of any integer width; the answer is int64."""
-    product = energy_wh.astype(np.int64) * np.int64(price_ueur_per_kwh)
-    return (product + WH_PER_KWH // 2) // WH_PER_KWH
+def money_ueur_array(energy_wh: npt.NDArray[np.integer], price_ueur_per_kwh: int | I64) -> I64:
+    """`money_ueur` for energies of any integer width, at one price or at prices that broadcast; int64."""
+    product: I64 = energy_wh.astype(np.int64) * np.asarray(price_ueur_per_kwh, np.int64)
+    product += WH_PER_KWH // 2
+    product //= WH_PER_KWH
+    return product
 
 
 def whole_ueur(value_ueur: float) -> int:

@@ -16,6 +16,15 @@ if TYPE_CHECKING:
     from energymarket.audit.opened import Opened
     from energymarket.scenario.compiled import Compiled
 
+QUEUE: Final = "queue"
+SHARED: Final = {
+    "pro_rata": "in proportion to what others offered and lacked",
+    "need_first": "the greatest need first",
+    "static_key": "by the static key",
+    "dynamic_key": "by the dynamic key",
+    "mid_market": "at the mid-market rate",
+}
+"""The rules under which the market shares, in words."""
 POLICIES: Final = {1: "give", 2: "sell", 3: "give, then sell"}
 PARTNERS_SHOWN_MAX: Final = 8
 SLOTS_LOOKED_BACK: Final = 97  # a day of quarter-hours
@@ -111,16 +120,20 @@ def _gifts(found: Opened, home: int, row: dict[str, int]) -> list[dict[str, Any]
     offered = row["given_wh"] + row["returned_wh"] + row["rest_sold_wh"] + row["expired_wh"]
     parts = []
     if row["given_wh"]:
-        because = f"of {kwh(offered)} that it offered, others claimed this"
+        how = SHARED.get(_rule(found))
+        because = f"of {kwh(offered)} that it offered, others " + (
+            f"got this, {how}" if how else "claimed this"
+        )
         parts.append(_part("gave", row["given_wh"], 0, 0, because, given))
     if row["expired_wh"]:
-        because = "offered as a gift; nobody claimed it, and a giver alone does not sell"
+        because = "offered as a gift; nobody took it, and a giver alone does not sell"
         parts.append(_part("fed in unpaid", row["expired_wh"], 0, 0, because))
     if row["received_wh"]:
         money = -money_ueur(row["received_wh"], fee)
-        because = "it lacked this when its turn came" + (
-            f"; a gift costs the local fee of {signless(fee)} €/kWh" if fee else ""
-        )
+        how = SHARED.get(_rule(found))
+        because = (
+            f"it lacked this or more; shared {how}" if how else "it lacked this when its turn came"
+        ) + (f"; a gift costs the local fee of {signless(fee)} €/kWh" if fee else "")
         parts.append(_part("got as gifts", row["received_wh"], fee, money, because, received))
     return parts
 
@@ -133,9 +146,14 @@ def _trades(found: Opened, home: int, row: dict[str, int]) -> list[dict[str, Any
     bought = row["bought_wh"] - sum(-energy for _, energy, _ in orders if energy < 0)
     parts = []
     if sold:
-        parts.append(_part("sold", sold, price, money_ueur(sold, price), _why_sold(row)))
+        because = _why_sold(row)
+        if _allocates(found):
+            because = f"its part of what the community drew, {SHARED[_rule(found)]}"
+        parts.append(_part("sold", sold, price, money_ueur(sold, price), because))
     if bought:
         because = "what it lacked after the exchange of gifts, ordered by its batch"
+        if _allocates(found):
+            because = f"its part of what the community fed in, {SHARED[_rule(found)]}"
         parts.append(_part("bought", bought, price, -money_ueur(bought, price), because))
     for number, energy, total in orders:
         because = f"a single order, receipt {found.slot}-{number:06d}"
@@ -158,11 +176,30 @@ def _imbalance(found: Opened, imbalance: int) -> list[dict[str, Any]]:
     head = found.head
     if imbalance > 0:
         price, because = head.export_ueur_per_kwh, "more than agreed, paid at the export price"
+        if _settles_rest(found):
+            because = "what no member took, paid by the grid at the export price"
         return [_part("imbalance, long", imbalance, price, money_ueur(imbalance, price), because)]
     if imbalance < 0:
         price, because = head.import_ueur_per_kwh, "less than agreed, billed at the import price"
+        if _settles_rest(found):
+            because = "what it had from no member, billed by the grid at the import price"
         return [_part("imbalance, short", -imbalance, price, -money_ueur(-imbalance, price), because)]
     return []
+
+
+def _rule(found: Opened) -> str:
+    """The sharing rule of the slot, as its row has it; ledgers from before there were rules name none."""
+    return str(found.notes.meta.get("sharing", QUEUE))
+
+
+def _allocates(found: Opened) -> bool:
+    """Whether the market allocates what meters say, instead of hearing orders in batches."""
+    return _rule(found) in {"static_key", "dynamic_key", "mid_market"}
+
+
+def _settles_rest(found: Opened) -> bool:
+    """Whether an imbalance is what was left for the grid by the rule."""
+    return _allocates(found) or _rule(found) == "grid_only"
 
 
 def _part(

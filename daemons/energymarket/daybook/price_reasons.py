@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from energymarket.audit.telling import kwh
 from energymarket.core.pricing import INERTIA, rests
+from energymarket.core.sharing import mid_price
 from energymarket.daybook import slot_detail
 from energymarket.daybook.words import when
 
@@ -19,6 +20,8 @@ _MEANINGS: Final = {
     "heating_degrees": "how much colder it was than the reference",
     "cooling_degrees": "how much warmer it was than the reference",
     "inverse_temperature": "the reciprocal of the temperature",
+    mid_price.IMPORT: "mid-market rate: half of what the grid asks",
+    mid_price.EXPORT: "mid-market rate: half of what the grid pays",
 }
 
 

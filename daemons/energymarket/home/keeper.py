@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from energymarket.core import exchange
+from energymarket.core.parameters import Rule
 from energymarket.core.records import Phase, Policy
 from energymarket.home.bargain import Bargain, Exchange
 from energymarket.home.scene import Scenes
@@ -178,6 +179,8 @@ class Keeper:
     # gifts and orders
 
     def _agree(self, net: Net, page: ClockPage) -> tuple[Bargain, dict[str, npt.NDArray[np.int64]]]:
+        if self._compiled.sharing.rule is not Rule.QUEUE:
+            return self._state(net, page)
         fleet, homes = self._fleet, self._compiled.homes_count
         start = exchange.ring_start(self._compiled.seed, page.slot, homes)
         positions = exchange.ring_positions(fleet.first, fleet.count, start, homes)
@@ -217,6 +220,13 @@ class Keeper:
         )
         self._scenes.misreport(page.slot, columns)
         return bargain, columns
+
+    def _state(self, net: Net, page: ClockPage) -> tuple[Bargain, dict[str, npt.NDArray[np.int64]]]:
+        """Under another rule than the queue homes say what they have over and lack; the market shares."""
+        none = np.zeros(self._fleet.count, np.int64)
+        columns = exchange.trade_columns(self._fleet.policy, net.surplus_wh, net.need_wh, none, none, none)
+        self._scenes.misreport(page.slot, columns)
+        return Bargain(received_wh=none[:0], excess_wh=none[:0]), columns
 
     def _trade_singly(self, columns: dict[str, npt.NDArray[np.int64]], slot: int) -> None:
         """A single home buys and sells by its own orders; the batch then has none left to state.
@@ -263,7 +273,7 @@ class Keeper:
     def _hand_in(self, handed: Handed, page: ClockPage) -> None:
         """Send the batch and book its receipt. Without an answer it is kept, and sent again."""
         self._handed = handed
-        if self._single:
+        if self._single and self._compiled.sharing.rule is Rule.QUEUE:
             self._trade_singly(handed.columns, handed.slot)
         batch_id = f"{self._fleet.first}+{self._fleet.count}@{handed.slot}.{handed.epoch}"
         wait_s = max(0, page.next_open_ns - boottime_ns()) / 1e9 + PATIENCE_S

@@ -16,8 +16,10 @@ from energymarket.transport.store import OrderRow, SlotRow, StoreError
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from energymarket.core.market import Closed, Market, Opening
+    from energymarket.core.market import Accounts, Closed, Market, Opening, Outside
     from energymarket.core.parameters import PriceModel
+    from energymarket.core.weather import Sample
+    from energymarket.market.recorder import Recorder
     from energymarket.market.retention import Retention
     from energymarket.transport.store import LedgerStore
 
@@ -33,12 +35,27 @@ RETRY_NS: Final = 500_000_000
 class Bookkeeper:
     """Writes orders, slots and events; knows whether the disk still takes them."""
 
-    def __init__(self, store: LedgerStore, market: Market, retention: Retention) -> None:
+    def __init__(
+        self, store: LedgerStore, market: Market, retention: Retention, recorder: Recorder | None = None
+    ) -> None:
         self.store = store
         self.failed: str | None = None  # what the disk said
         self.retry_ns: int | None = None
         self._market = market
         self._retention = retention
+        self._recorder = recorder  # None: what comes from outside is not kept
+
+    # openings
+
+    def note_opening(self, outside: Outside, sample: Sample | None) -> None:
+        """The slot that was just opened: what was known of the world goes into its record."""
+        if self._recorder is not None:
+            self._recorder.open(outside, sample)
+
+    def note_reopening(self) -> None:
+        """The slot that was just opened again as it was: what was noted of it then goes into its record."""
+        if self._recorder is not None:
+            self._recorder.reopen(self.store.meta("opening_inputs"))
 
     # single orders
 
@@ -56,6 +73,7 @@ class Bookkeeper:
         state = {}
         if len(self._market.orders) == len(orders) and self._market.opening is not None:
             state["opening"] = json.dumps(asdict(self._market.opening))
+            state["opening_inputs"] = "" if self._recorder is None else self._recorder.note()
         try:
             self.store.append_orders([OrderRow(**asdict(order)) for order in orders], state)
         except StoreError as error:
@@ -71,18 +89,32 @@ class Bookkeeper:
             "state": self._market.state_after(closed),
             "events": json.dumps(self._market.book.to_dict()),
         }
+        after = self._accounts_after(closed) if closed.slot % CHECKPOINT_SLOTS == 0 else None
+        checkpoint = None if after is None else recovery.checkpoint_of(closed.hash, after)
+        record = None if self._recorder is None else self._recorder.record(closed, counts, after)
         try:
-            self.store.commit_slot(self._row(closed, counts), facts, self._checkpoint(closed))
+            self.store.commit_slot(self._row(closed, counts), facts, checkpoint, record)
         except StoreError as error:
             self._trouble(str(error))
             return False
+        if self._recorder is not None:
+            self._recorder.recorded(record)
         if self.failed is not None:
             log.warning("the ledger can be written again", extra=Occasion.LEDGER_RECOVERED.fields())
         self.failed, self.retry_ns = None, None
         return True
 
     def _row(self, closed: Closed, counts: snapshot.Counts) -> SlotRow:
-        head = closed.head
+        head, market = closed.head, self._market
+        meta = snapshot.meta_of(
+            market.opened(),
+            closed.batches,
+            closed.settlement.voids,
+            rule=market.rules.sharing,
+            contributions=market.contributions,
+            reloaded=market.reloaded_model(),
+            counts=counts,
+        )
         row = SlotRow(
             slot=closed.slot,
             price_ueur_per_kwh=head.price_ueur_per_kwh,
@@ -91,19 +123,17 @@ class Bookkeeper:
             gap=head.gap,
             weather_stale=head.weather_stale,
             totals=json.dumps(snapshot.totals_of(closed)),
-            meta=json.dumps(snapshot.meta_of(closed, counts, self._market)),
+            meta=json.dumps(meta),
             body=closed.body,
             hash=closed.hash,
             seal=b"",
         )
         return replace(row, seal=row.seal_now())
 
-    def _checkpoint(self, closed: Closed) -> tuple[bytes, bytes] | None:
-        if closed.slot % CHECKPOINT_SLOTS:
-            return None
+    def _accounts_after(self, closed: Closed) -> Accounts:
         after = self._market.accounts.copy()
         after.apply(closed.slot, closed.settlement.columns, closed.batches)
-        return recovery.checkpoint_of(closed.hash, after)
+        return after
 
     def tidy(self) -> None:
         """Between two slots: fold the write-ahead log back, compact detail that has grown too large."""

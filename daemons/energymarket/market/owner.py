@@ -284,10 +284,6 @@ class Owner:
             self.counts.start_anew()
         return True
 
-    def _look_outside(self, slot: int) -> Outside:
-        self.outside = world.look_outside(self.board, slot, self.outside)
-        return self.outside
-
     def _open(self, slot: int, open_ns: int) -> None:
         opening = self._open_as_it_was(slot)
         self._prices = opening.prices
@@ -297,12 +293,15 @@ class Owner:
 
     def _open_as_it_was(self, slot: int, *, gap: bool = False) -> Opening:
         """Open a slot; one with acknowledged orders at its price, with them, also if it is closed late."""
-        outside, orders = self._look_outside(slot), self.books.orders_of(slot)
+        self.outside, sample = world.look_outside(self.board, slot, self.outside)
+        orders = self.books.orders_of(slot)
         as_it_was = self.books.opening_as_it_was(slot) if orders else None
         if as_it_was is None:
-            opening = self.market.open_slot(slot, outside, epoch=self.epoch, gap=gap)
+            opening = self.market.open_slot(slot, self.outside, epoch=self.epoch, gap=gap)
+            self.books.note_opening(self.outside, sample)
         else:
             opening = self.market.reopen_slot(replace(as_it_was, epoch=self.epoch, gap=gap))
+            self.books.note_reopening()
         self.market.restore_orders(orders)
         return opening
 

@@ -45,8 +45,9 @@ class Reloader:
         scenario, problems = toml.parse(text, str(self._source))
         if scenario is None:
             return Reading(old, tuple(str(problem) for problem in in_order(problems)))
-        # By the slots that run: the file may have others by now, which take another ledger.
-        model = resolve.price_model(scenario.price, self._compiled.period.slot_s)
+        # By the slots and the rule that run: the file may have others by now, which take another ledger.
+        rule, slot_s = self._compiled.sharing.rule, self._compiled.period.slot_s
+        model = resolve.slot_price(scenario.price, rule, slot_s)
         new = replace(model, initial_ueur_per_kwh=old.initial_ueur_per_kwh)
         if [kind.name for kind in old.events] != [kind.name for kind in new.events]:
             return Reading(old, ("price.events: the kinds of events cannot change while the market runs",))

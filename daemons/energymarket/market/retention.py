@@ -4,7 +4,8 @@ Rule: while ledger, write-ahead log and the homes' registers together take more 
 the oldest slots that still have detail lose their bodies: what they said per home is added to one packed
 table of sums per UTC day. Slots since the checkpoint before the newest one keep their detail, whatever
 the limit. When there are more than `STRETCHES_MAX` tables, or they take more than a quarter of
-`disk_max`, the two oldest become one. Prices, totals, hashes and seals of every slot stay.
+`disk_max`, the two oldest become one. Prices, totals, hashes and seals of every slot stay. With its body
+goes a slot's record of inputs; a replay begins at the next start, which a checkpoint leaves.
 
 It is done between two slots, a few slots at a time, and each time is a transaction: the table grows by
 the slots that lose their bodies. Nothing is remembered in between, so a market killed in the middle
@@ -67,16 +68,17 @@ class Retention:
             self._registers_bytes = homes * STATE_BYTES_PER_HOME * GENERATIONS
         return store.used_bytes() + self.wal_bytes_max + self._registers_bytes
 
-    def tend(self, store: LedgerStore) -> None:
-        """After a commit: compact some of the oldest detail if too much is taken."""
+    def tend(self, store: LedgerStore) -> bool:
+        """After a commit: compact some of the oldest detail if too much is taken; whether it did."""
         if self.taken_bytes(store) < FULL_SHARE * self.disk_max_bytes:
             self.too_small = False
-            return
+            return False
         compacted = self._compact(store)
         merged = self._merge(store)
         if not compacted and not merged and not self.too_small:
             log.warning("all that can be compacted is: disk_max (%d bytes) is too small", self.disk_max_bytes)
         self.too_small = not compacted and not merged
+        return not self.too_small
 
     def _compact(self, store: LedgerStore) -> bool:
         """Add the oldest slots with detail to the day's sums; False if there are none that may go."""

@@ -8,9 +8,13 @@ from typing import TYPE_CHECKING, Any, Final
 from energymarket.core import clock
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
     from energymarket.core.events import EventBook
-    from energymarket.core.market import Closed, Market
-    from energymarket.core.parameters import EventKind, Period
+    from energymarket.core.inputs import Refused
+    from energymarket.core.market import Closed, Opening
+    from energymarket.core.parameters import EventKind, Period, PriceModel, Rule
+    from energymarket.core.settlement import VoidClaim
     from energymarket.core.weather import Sample
 
 ENERGIES: Final = (
@@ -35,8 +39,10 @@ class Counts:
     lateness_us: int = 0  # of the opening of the present slot
     energy_wh: dict[str, int] = field(default_factory=dict)  # since the start; replaced whole, never changed
     refusals: list[dict[str, Any]] = field(default_factory=list)  # since the last commit
+    refused: list[Refused] = field(default_factory=list)  # the same, for the record
     slot_late: int = 0
     slot_shed: int = 0
+    shed_of: dict[tuple[int, int], int] = field(default_factory=dict)  # per batch of the slot
 
     def open(self, lateness_us: int) -> None:
         """A slot opens."""
@@ -52,8 +58,10 @@ class Counts:
     def start_anew(self) -> None:
         """A slot is told to everybody: what comes now, also before the next one opens, is the next one's."""
         self.refusals = []
+        self.refused = []
         self.slot_late = 0
         self.slot_shed = 0
+        self.shed_of = {}
 
 
 def totals_of(closed: Closed) -> dict[str, int]:
@@ -61,14 +69,28 @@ def totals_of(closed: Closed) -> dict[str, int]:
     return closed.settlement.totals.by_name()
 
 
-def meta_of(closed: Closed, counts: Counts, market: Market) -> dict[str, Any]:
-    """What the ledger's row keeps beside the hash's input: who handed in, what was refused."""
-    reloaded = market.reloaded_model()
+def meta_of(
+    opening: Opening,
+    batches: Iterable[tuple[int, int, str]],
+    voids: Iterable[VoidClaim],
+    *,
+    rule: Rule,
+    contributions: Sequence[float],
+    reloaded: PriceModel | None,
+    counts: Counts | None = None,
+) -> dict[str, Any]:
+    """What the ledger's row keeps beside the hash's input: who handed in, what was refused.
+
+    `contributions` are what the price before held of each kind of event; `reloaded` is the model, where it
+    is new; without `counts` nothing was refused, late or shed.
+    """
+    counts = counts or Counts()
     return {
-        "batches": [list(batch) for batch in closed.batches],
-        "gamma": market.opened().model.gamma,
-        "coefficients": None if reloaded is None else asdict(reloaded),  # where they are new
-        "contributions": list(market.contributions),
+        "batches": [list(batch) for batch in batches],
+        "sharing": str(rule),
+        "gamma": opening.model.gamma,
+        "coefficients": None if reloaded is None else asdict(reloaded),
+        "contributions": list(contributions),
         "refusals": counts.refusals,
         "late_batches": counts.slot_late,
         "shed_offers": counts.slot_shed,
@@ -80,7 +102,7 @@ def meta_of(closed: Closed, counts: Counts, market: Market) -> dict[str, Any]:
                 "energy_wh": void.energy_wh,
                 "reason": void.reason.value,
             }
-            for void in closed.settlement.voids
+            for void in voids
         ],
     }
 

@@ -8,6 +8,7 @@ import os
 import threading
 from typing import TYPE_CHECKING, Any, Final
 
+from energymarket.core.inputs import Refused
 from energymarket.core.market import Order
 from energymarket.core.records import Phase
 from energymarket.core.refusals import Refusal
@@ -279,7 +280,7 @@ class TradeDesk:
         opening = self.owner.market.opening
         self.owner.counts.late_batches += 1
         self.owner.counts.slot_late += 1
-        self._note(batch, Refusal.GATE_CLOSED.value, f"slot {slot}")
+        self._note(batch, slot, Refusal.GATE_CLOSED.value, f"slot {slot}")
         call.error(
             f"{TRADE}.GateClosed", {"slot": slot, "open_slot": None if opening is None else opening.slot}
         )
@@ -288,22 +289,25 @@ class TradeDesk:
         problems = self.owner.market.hear_batch(batch)
         if problems:
             self.owner.counts.refused_batches += 1
-            self._note(batch, problems[0].value, "; ".join(problem.text for problem in problems))
+            slot = self.owner.market.opened().slot
+            self._note(batch, slot, problems[0].value, "; ".join(problem.text for problem in problems))
             self._refuse(call, problems[0].value, "; ".join(problem.text for problem in problems))
             return
         shed = min(max(call.parameters.get("shed") or 0, 0), OFFERS_PER_HOME_MAX * batch.count)
         self.owner.counts.shed_offers += shed
         self.owner.counts.slot_shed += shed
+        self.owner.counts.shed_of[batch.first, batch.count] = shed
         before = self.pending.get((batch.first, batch.count))
         if before is not None:
             self._refuse(before, "Superseded", "the same homes have handed in again")
         self.pending[batch.first, batch.count] = call
 
-    def _note(self, batch: Batch, reason: str, detail: str) -> None:
+    def _note(self, batch: Batch, slot: int, reason: str, detail: str) -> None:
         """Keep a refusal with the slot, and say it in the journal."""
         refusals = self.owner.counts.refusals
         if len(refusals) < REFUSALS_KEPT_MAX:
             refusals.append({"first": batch.first, "count": batch.count, "reason": reason, "detail": detail})
+            self.owner.counts.refused.append(Refused(batch.first, batch.count, slot, reason))
         if len(refusals) <= LINES_PER_SLOT_MAX:
             log.warning("batch %s of homes %d+%d refused: %s", batch.id, batch.first, batch.count, reason)
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from energymarket.core.market import Market
+    from energymarket.core.weather import Sample
     from energymarket.transport.page import BoardReader
     from energymarket.wire.event_record import EventRecord
 
@@ -41,8 +42,8 @@ def hear_events(market: Market, records: Iterable[EventRecord]) -> None:
                 log.warning("event %s ends with slot %d", kind, record.slot - 1, extra=fields)
 
 
-def look_outside(board: BoardReader, slot: int, before: Outside) -> Outside:
-    """The weather of a slot; without any, what was known before, stale."""
+def look_outside(board: BoardReader, slot: int, before: Outside) -> tuple[Outside, Sample | None]:
+    """The weather of a slot and its sample; without any, what was known before, stale."""
     reading = board.sample(slot, boottime_ns())
     if reading.sample is None:
         found = replace(before, weather_stale=True)
@@ -56,4 +57,4 @@ def look_outside(board: BoardReader, slot: int, before: Outside) -> Outside:
         occasion = Occasion.WEATHER_STALE if found.weather_stale else Occasion.WEATHER_FRESH
         how = "stale" if found.weather_stale else "fresh"
         log.warning("the weather is %s in slot %d", how, slot, extra=occasion.fields(slot=slot))
-    return found
+    return found, reading.sample

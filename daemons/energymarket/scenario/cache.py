@@ -13,7 +13,7 @@ from typing import Final
 
 from energymarket.scenario.schema import Scenario
 
-COMPILER: Final = 4
+COMPILER: Final = 5
 """Raised whenever the compiler would make other arrays of the same file: older ones are made anew."""
 
 NAME_HEX: Final = 32  # 128 bits of the hash: as a name, enough
@@ -59,7 +59,8 @@ def source_hash(scenario: Scenario) -> str:
 def data_files(scenario: Scenario) -> Iterator[Path]:
     """The files that a scenario names, in a fixed order; of a directory, its tables."""
     loads = [home.load for home in scenario.homes] + [group.load for group in scenario.groups]
-    names = [scenario.weather.file, scenario.tariff.file, scenario.data.file if scenario.data else None]
+    names = [scenario.weather.file, scenario.tariff.file, scenario.grid.file]
+    names += [scenario.data.file if scenario.data else None]
     names += [load.file for load in loads if load is not None]
     beside = Path(scenario.path).parent
     for name in sorted({name for name in names if name is not None}):
@@ -76,17 +77,4 @@ def locate(scenario: Scenario) -> Path | None:
     for root in (cache_directory(), precompiled_directory()):
         if (root / name / "scenario.json").is_file():
             return root / name
-    return None
-
-
-def located(scenario_hash: str) -> Path | None:
-    """The directory of a compiled scenario by the hash that a ledger is made for, or None."""
-    for root in (cache_directory(), precompiled_directory()):
-        for path in sorted(root.glob("*/scenario.json")):
-            try:
-                found = json.loads(path.read_bytes())
-            except (OSError, ValueError):
-                continue  # another's, or one that is being written: whoever means it hears of it
-            if isinstance(found, dict) and found.get("hash") == scenario_hash:
-                return path.parent
     return None

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from energymarket.core.limits import SLOT_S_MAX
+from energymarket.core.parameters import Rule
 from energymarket.scenario import resolve
 from energymarket.scenario.homes_checks import check_homes
 from energymarket.scenario.kinds import UEUR_PER_EUR
@@ -15,6 +16,7 @@ from energymarket.scenario.reader import Findings, keys_of
 from energymarket.scenario.schema import (
     SLOTS_MAX,
     Document,
+    GridSection,
     LiveProvider,
     PriceForm,
     PriceSection,
@@ -42,6 +44,10 @@ def check(document: Document, raw: Mapping[str, object], findings: Findings) -> 
     if document.weather is not None:
         _check_weather(document.weather, findings)
     _check_tariff(document.tariff, findings)
+    _check_grid(document.grid, findings)
+    if document.sharing.rule is Rule.MID_MARKET and document.tariff.follows_price:
+        hint = "give the grid prices of its own, or choose another rule"
+        findings.conclude(("sharing", "rule"), "mid_market is half way between import and export price", hint)
     slot_s = document.time.slot_s if document.time is not None else 900
     _check_price(document, slot_s, findings)
     service = document.service
@@ -141,6 +147,19 @@ def _check_tariff(tariff: TariffSection, findings: Findings) -> None:
                 "else a home earns by moving energy in a circle",
             )
             return
+
+
+def _check_grid(grid: GridSection, findings: Findings) -> None:
+    columns = {"co2": grid.co2_column, "co2_marginal": grid.co2_marginal_column}
+    given = {"co2": grid.co2_g_per_kwh, "co2_marginal": grid.co2_marginal_g_per_kwh}
+    named = [name for name, column in columns.items() if column is not None]
+    if grid.file is None and named:
+        findings.conclude(("grid", f"{named[0]}_column"), "names a column, but there is no file", "give file")
+    if grid.file is not None and not named:
+        findings.conclude(("grid", "file"), "no column of it is named", "give co2_column")
+    for name in named:
+        if given[name] is not None:
+            findings.conclude(("grid", f"{name}_column"), f"{name}_g_per_kwh is given too", "keep one")
 
 
 def _check_price(document: Document, slot_s: int, findings: Findings) -> None:

@@ -85,7 +85,7 @@ def compile_into(directory: Path, scenario: Scenario, progress: Progress = silen
         ) from problem
     from energymarket.scenario import compile_heat, compiled
     from energymarket.scenario.compile_community import community_of
-    from energymarket.scenario.compile_settings import settings_of, tariff_tables
+    from energymarket.scenario.compile_settings import carbon_tables, settings_of, tariff_tables
 
     progress("data set", 0.0)
     community = community_of(scenario)
@@ -103,6 +103,7 @@ def compile_into(directory: Path, scenario: Scenario, progress: Progress = silen
     tables |= _plants(scenario, sky, homes)
     tables |= homes.series.tables()
     tables |= tariff_tables(scenario, community)
+    tables |= carbon_tables(scenario, community)
     progress("writing", 0.9)
     (directory / compiled.TOML_NAME).write_text(scenario.text, encoding="utf-8")
     head: dict[str, Any] = {

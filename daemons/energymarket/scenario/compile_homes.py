@@ -33,6 +33,8 @@ from energymarket.scenario.homes_schema import (
 )
 from energymarket.scenario.schema import Scenario
 
+KEY_PER_SHARE: Final = 1_000
+"""Weight of a home of share 1 in the static key: shares have three decimals."""
 NOISE_PERMILLE: Final = 100
 """Homes that share an archetype differ by this much in each slot, besides their shift and scale."""
 RESPONSE_DEGREES: Final = 1
@@ -70,6 +72,17 @@ class HomesCompiler:
             first += group.count
         if community is not None:
             self._community(community, np.arange(first, self._scenario.homes_count))
+        self._static_key()
+
+    def _static_key(self) -> None:
+        """Weights in thousandths, where homes differ; those of a data set have a share of 1."""
+        weights = np.full(self._scenario.homes_count, KEY_PER_SHARE, np.int64)
+        by_hand = [home.key_share for home in self._scenario.homes]
+        groups = [(group.key_share, group.count) for group in self._scenario.groups]
+        shares = np.concatenate((by_hand, *(np.full(count, share) for share, count in groups)))
+        weights[: len(shares)] = np.rint(shares * KEY_PER_SHARE)
+        if (weights != weights[0]).any():
+            self.columns["key_weight"] = weights.astype("<i4")
 
     def _draw(self, what: int, homes: I64) -> F64:
         """A number in (0, 1) for each home: a function of seed, what and home id."""
@@ -230,9 +243,6 @@ class HomesCompiler:
         data = self._scenario.data
         assert data is not None  # noqa: S101 - there is a community
         self._policies(data.policy, homes)
-        part = self._period.slot_s / 3600.0
-        rows = community.rows(self._period)
         for column, home in enumerate(homes.tolist()):
-            production = community.production_wh[rows, column] * part
-            consumption = community.load_wh[rows, column] * part
+            production, consumption = community.energy_wh(self._period, column)
             self._put("series", np.array([home]), self.series.add(production, consumption))

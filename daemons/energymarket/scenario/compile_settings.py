@@ -21,6 +21,8 @@ from energymarket.scenario.homes_schema import Group, Home, ProcessName
 from energymarket.scenario.resolve import demand_points
 from energymarket.scenario.schema import Scenario, WeatherSource
 
+CO2_G_PER_KWH_MAX = 5_000  # as in [grid]: no fuel that is burnt for electricity emits more
+
 STALE_AFTER_S = 3600
 """Live weather older than this, or than two turns of the fetcher, is not posted any more."""
 
@@ -132,10 +134,46 @@ def tariff_tables(scenario: Scenario, community: Community | None) -> dict[str, 
             eur = read_column(Path(scenario.path).parent / tariff.file, column)
             tables[name] = _ueur(per_slot(eur, period))
     if scenario.data is not None and scenario.data.use_tariff:
-        if community is None or community.price_eur_per_kwh is None:
+        prices = {} if community is None else {
+            "import_ueur_per_kwh": community.price_eur_per_kwh,
+            "export_ueur_per_kwh": community.export_eur_per_kwh,
+        }  # fmt: skip
+        if community is None or all(eur is None for eur in prices.values()):
             raise CompileError(f"{scenario.data.file} carries no price: data.use_tariff cannot be true")
-        tables["import_ueur_per_kwh"] = _ueur(community.price_eur_per_kwh[community.rows(period)])
+        rows = community.rows(period)
+        tables |= {name: _ueur(eur[rows]) for name, eur in prices.items() if eur is not None}
     return tables
+
+
+def carbon_tables(scenario: Scenario, community: Community | None) -> dict[str, npt.NDArray[np.int32]]:
+    """`co2_mg_per_kwh` and `co2_marginal_mg_per_kwh` per slot, as far as they are known."""
+    period, grid = scenario.market.period, scenario.grid
+    tables: dict[str, npt.NDArray[np.int32]] = {}
+    for name, given, column in (
+        ("co2_mg_per_kwh", grid.co2_g_per_kwh, grid.co2_column),
+        ("co2_marginal_mg_per_kwh", grid.co2_marginal_g_per_kwh, grid.co2_marginal_column),
+    ):
+        if given is not None:
+            tables[name] = np.resize(_mg(np.array(given)), period.slots)
+        elif grid.file is not None and column is not None:
+            path = Path(scenario.path).parent / grid.file
+            tables[name] = _mg(_possible(path, per_slot(read_column(path, column), period)))
+    data = scenario.data
+    if data is None or not data.use_carbon or community is None or community.co2_g_per_kwh is None:
+        return tables
+    of_set = _possible(Path(data.file), community.co2_g_per_kwh)
+    return {"co2_mg_per_kwh": _mg(of_set[community.rows(period)])} | tables
+
+
+def _possible(path: Path, co2_g_per_kwh: F64) -> F64:
+    if not np.all((co2_g_per_kwh >= 0) & (co2_g_per_kwh <= CO2_G_PER_KWH_MAX)):
+        raise CompileError(f"{path}: a carbon intensity is not one of 0 .. {CO2_G_PER_KWH_MAX} g/kWh")
+    return co2_g_per_kwh
+
+
+def _mg(co2_g_per_kwh: F64) -> npt.NDArray[np.int32]:
+    whole: npt.NDArray[np.int32] = np.rint(co2_g_per_kwh * 1e3).astype(np.int32)
+    return whole
 
 
 def _ueur(eur_per_kwh: F64) -> npt.NDArray[np.int32]:

@@ -16,6 +16,7 @@ from energymarket.core.parameters import (
     Excess,
     Period,
     PriceModel,
+    Rule,
     Sharing,
     Take,
     Tariff,
@@ -26,6 +27,9 @@ from energymarket.core.weather import WEATHER, Samples, impossible
 
 SCHEMA: Final = 1
 """Raised whenever a reader of an older one would misread the files."""
+
+SCHEMA_RULES: Final = 2
+"""Of files with another sharing rule than the queue: who does not know rules must not read them."""
 
 JSON_NAME: Final = "scenario.json"
 TOML_NAME: Final = "scenario.toml"
@@ -76,6 +80,11 @@ class Compiled:
             value if column is None else int(column[row]) for column, value in zip(columns, flat, strict=True)
         )
         return asked, paid
+
+    def key_weights(self) -> npt.NDArray[np.int64] | None:
+        """Each home's weight in the static key; None where all are the same."""
+        column = self.homes.get("key_weight")
+        return None if column is None else np.asarray(column, np.int64)
 
     def verify(self) -> None:
         """Read every array and compare it with the hash in the JSON; CompiledError if one differs."""
@@ -130,13 +139,14 @@ def save(
             "shape": list(array.shape),
             "sha256": array_hash(array),
         }
+    sharing = cast("Sharing", head["sharing"])
     data: dict[str, Any] = {
-        "schema": SCHEMA,
+        "schema": SCHEMA if sharing.rule is Rule.QUEUE else SCHEMA_RULES,
         "name": head["name"],
         "title": head["title"],
         "seed": head["seed"],
         "homes_count": len(next(iter(homes.values()))),
-        "sharing": asdict(cast("Sharing", head["sharing"])),
+        "sharing": _plain(sharing),
         "price": asdict(cast("PriceModel", head["price"])),
         "tariff": asdict(cast("Tariff", head["tariff"])),
         "period": asdict(cast("Period", head["period"])),
@@ -148,6 +158,12 @@ def save(
         json.dumps(data, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False).encode()
     )
     return cast("str", data["hash"])
+
+
+def _plain(sharing: Sharing) -> dict[str, Any]:
+    """The default rule is not named: scenarios from before there were rules keep their hash."""
+    plain = asdict(sharing)
+    return plain if sharing.rule is not Rule.QUEUE else {k: v for k, v in plain.items() if k != "rule"}
 
 
 def load(directory: Path | str) -> Compiled:
@@ -185,7 +201,12 @@ def _assembled(directory: Path, data: dict[str, Any], arrays: dict[str, Array]) 
         seed=data["seed"],
         hash=data["hash"],
         homes_count=data["homes_count"],
-        sharing=Sharing(Take(sharing["take"]), Turn(sharing["turn"]), Excess(sharing["excess"])),
+        sharing=Sharing(
+            Take(sharing["take"]),
+            Turn(sharing["turn"]),
+            Excess(sharing["excess"]),
+            Rule(sharing.get("rule", Rule.QUEUE)),
+        ),
         price=price_model_from(price),
         tariff=Tariff(**data["tariff"]),
         period=Period(**data["period"]),
@@ -230,10 +251,11 @@ def _read_json(directory: Path) -> dict[str, Any]:
         raise CompiledError(f"{path} cannot be read: {problem.strerror}") from problem
     except ValueError as problem:
         raise CompiledError(f"{path} is no JSON: {problem}") from problem
-    if not isinstance(data, dict) or data.get("schema") != SCHEMA:
+    if not isinstance(data, dict) or data.get("schema") not in {SCHEMA, SCHEMA_RULES}:
         found = data.get("schema") if isinstance(data, dict) else None
         raise CompiledError(
-            f"{path} has schema {found}, this program reads {SCHEMA}\ncompile the scenario again"
+            f"{path} has schema {found}, this program reads {SCHEMA} and {SCHEMA_RULES}\n"
+            "compile the scenario again"
         )
     if data.get("hash") != scenario_hash(data):
         raise CompiledError(

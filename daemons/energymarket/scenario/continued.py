@@ -20,10 +20,13 @@ def begun_with(scenario_hash: str, scenario: Scenario) -> Path | None:
 
     A changed coefficient is no reason to begin a ledger anew: a reload brings it, and the ledger keeps it.
     """
-    for found in _compiled():
-        if found.hash == scenario_hash:
-            return found.directory if _says_the_same(found, scenario) else None
-    return None
+    found = compiled_with(scenario_hash)
+    return found.directory if found is not None and _says_the_same(found, scenario) else None
+
+
+def compiled_with(scenario_hash: str) -> Compiled | None:
+    """The compiled scenario of this hash, where this user or the package has it."""
+    return next((found for found in _compiled() if found.hash == scenario_hash), None)
 
 
 def _compiled() -> Iterator[Compiled]:

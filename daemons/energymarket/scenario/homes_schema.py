@@ -31,6 +31,8 @@ from energymarket.scenario.kinds import (
 
 VARIED: Final = Range(-1.0, -1.0)
 """Stands for "varied" roofs: the compiler spreads tilts and azimuths as roofs are built."""
+KEY_SHARE_MAX: Final = 1_000_000
+"""Of a home in the static key: in thousandths it fits a column of 32 bits."""
 
 
 class PolicyName(StrEnum):
@@ -217,6 +219,9 @@ class Group:
         PolicyShares(give=0.0, sell=0.0, give_then_sell=1.0),
     )
     elastic_share: float = key(real(0, 1), "share of the homes that answer to the price", 1.0)
+    key_share: float = key(
+        real(0, KEY_SHARE_MAX), "part of each of them in the static key, relative to others", 1.0
+    )
     production_w: tuple[float, ...] | None = optional(
         series(0, POWER_W_MAX, "W"),
         "mean power per slot that each of them produces, besides pv and wind",
@@ -266,6 +271,7 @@ class Home:
     )
     process: ProcessName = key(choice(ProcessName), "pool, or single: a process of its own", ProcessName.POOL)
     elastic: bool = key(flag(), "answers to the price", default=False)
+    key_share: float = key(real(0, KEY_SHARE_MAX), "its part of the static key, relative to others", 1.0)
     production_wh: tuple[float, ...] | None = optional(
         series(0, ENERGY_WH_MAX, "Wh"), "production per slot, besides pv and wind", "[0, 250]"
     )

@@ -7,7 +7,8 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Final
 from zoneinfo import ZoneInfo
 
-from energymarket.core.parameters import EventKind, Factor, Period, PriceModel, Sharing, Tariff
+from energymarket.core.parameters import EventKind, Factor, Period, PriceModel, Rule, Sharing, Tariff
+from energymarket.core.sharing import mid_price
 from energymarket.core.stability import Stability, stability, steepest_slope
 from energymarket.scenario.kinds import UEUR_PER_EUR
 from energymarket.scenario.schema import (
@@ -69,6 +70,13 @@ def price_model(price: PriceSection, slot_s: int) -> PriceModel:
     )
 
 
+def slot_price(price: PriceSection, rule: Rule, slot_s: int) -> PriceModel:
+    """The price that holds: the linear one, or under the mid-market rate half way between the grid's."""
+    if rule is Rule.MID_MARKET:
+        return mid_price.price_model(price.initial_ueur_per_kwh)
+    return price_model(price, slot_s)
+
+
 def event_sections(price: PriceSection) -> list[tuple[str, EventSection]]:
     """The kinds of events that the scenario has, in the order of the schema: their index is their number."""
     named = [(entry.name, getattr(price.events, entry.name)) for entry in fields(price.events)]
@@ -107,8 +115,8 @@ def tariff(section: TariffSection) -> Tariff:
 
 
 def sharing(section: SharingSection) -> Sharing:
-    """The sharing model of the core."""
-    return Sharing(section.take, section.turn, section.excess)
+    """The sharing rule and model of the core."""
+    return Sharing(section.take, section.turn, section.excess, section.rule)
 
 
 def demand_points(elasticity: Elasticity) -> tuple[tuple[int, float], ...]:
@@ -126,9 +134,13 @@ def demand_points(elasticity: Elasticity) -> tuple[tuple[int, float], ...]:
     return tuple((round(reference * (1 + (factor - 1) / elasticity.slope)), factor) for factor in ends)
 
 
-def analyse(price: PriceModel, elasticity: Elasticity) -> Stability:
-    """Stability of a price with a neighbourhood whose whole consumption answers to it."""
-    return stability(price, steepest_slope(demand_points(elasticity)))
+def analyse(price: PriceModel, elasticity: Elasticity, grid: Tariff | None = None) -> Stability:
+    """Stability of a price with a neighbourhood whose whole consumption answers to it.
+
+    The grid's prices matter under the mid-market rate only.
+    """
+    asked, paid = (0, 0) if grid is None else (grid.import_ueur_per_kwh, grid.export_ueur_per_kwh)
+    return stability(price, steepest_slope(demand_points(elasticity)), asked, paid)
 
 
 def data_homes(data: DataSet | None) -> int:
@@ -154,7 +166,7 @@ def scenario(document: Document, name: str, path: str, text: str) -> Scenario:
     assert document.weather is not None  # noqa: S101 - checked
     market = MarketParameters(
         period=period(document.time),
-        price=price_model(document.price, document.time.slot_s),
+        price=slot_price(document.price, document.sharing.rule, document.time.slot_s),
         tariff=tariff(document.tariff),
         sharing=sharing(document.sharing),
         seed=document.seed,
@@ -168,6 +180,7 @@ def scenario(document: Document, name: str, path: str, text: str) -> Scenario:
         place=document.place,
         weather=document.weather,
         tariff=document.tariff,
+        grid=document.grid,
         price=document.price,
         sharing=document.sharing,
         elasticity=document.elasticity,

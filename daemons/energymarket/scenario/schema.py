@@ -9,7 +9,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Final
 
-from energymarket.core.parameters import Excess, Period, PriceModel, Sharing, Take, Tariff, Turn
+from energymarket.core.parameters import Excess, Period, PriceModel, Rule, Sharing, Take, Tariff, Turn
 from energymarket.scenario import kinds
 from energymarket.scenario.homes_schema import Group, Home, PolicyShares, shares_kind
 from energymarket.scenario.kinds import Range, key, optional, optional_section, section, sections
@@ -59,6 +59,7 @@ class DataLayout(StrEnum):
     """How a data set of a community is laid out."""
 
     COMMUNITY = "community"  # one CSV: load1_kwh .. loadN_kwh, pv1_kwh .. pvN_kwh, weather, price
+    METERS = "meters"  # one CSV by `energyctl import`: time, load1_wh .., pv1_wh .., prices, carbon
     CITYLEARN = "citylearn"  # a directory with schema.json, weather.csv, pricing.csv, Building_N.csv
 
 
@@ -171,6 +172,25 @@ class TariffSection:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class GridSection:
+    """[grid]: what the grid's electricity emits. Indicators only: no price and no home sees it."""
+
+    co2_g_per_kwh: tuple[float, ...] | None = optional(
+        kinds.series(0, 5_000, "g/kWh"), "average carbon intensity: for all slots or one per slot", "363"
+    )
+    co2_marginal_g_per_kwh: tuple[float, ...] | None = optional(
+        kinds.series(0, 5_000, "g/kWh"), "carbon intensity of one kWh more or less, likewise", "700"
+    )
+    file: str | None = optional(
+        kinds.text(), "CSV file beside the scenario, one row per hour or slot", '"carbon.csv"'
+    )
+    co2_column: str | None = optional(kinds.text(), "its column of average intensities in g/kWh", '"average"')
+    co2_marginal_column: str | None = optional(
+        kinds.text(), "its column of marginal intensities in g/kWh", '"marginal"'
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FactorSection:
     """[[price.factor]]: an internal factor."""
 
@@ -240,11 +260,19 @@ class PriceSection:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SharingSection:
-    """[sharing]: the sharing model of gifts."""
+    """[sharing]: the sharing rule, and how gifts over the queue go."""
 
-    take: Take = key(kinds.choice(Take), "exact (what is lacking) or greedy (whole offers)", Take.EXACT)
+    rule: Rule = key(
+        kinds.choice(Rule),
+        "gifts: queue, pro_rata, need_first; trade: static_key, dynamic_key, mid_market (in place of "
+        "[price]), grid_only",
+        Rule.QUEUE,
+    )
+    take: Take = key(
+        kinds.choice(Take), "queue: exact (what is lacking) or greedy (whole offers)", Take.EXACT
+    )
     turn: Turn = key(
-        kinds.choice(Turn), "fair (one offer per turn) or selfish (until satisfied)", Turn.SELFISH
+        kinds.choice(Turn), "queue: fair (one offer per turn) or selfish (until satisfied)", Turn.SELFISH
     )
     excess: Excess = key(
         kinds.choice(Excess), "greedy: mean (taker trades it) or neutral (giver gets it back)", Excess.NEUTRAL
@@ -285,7 +313,7 @@ class DataSet:
     """[data]: homes, and on demand weather and tariff, from a data set of a community."""
 
     file: str = key(kinds.text(), "file or directory beside the scenario", required=True)
-    layout: DataLayout = key(kinds.choice(DataLayout), "community or citylearn", DataLayout.COMMUNITY)
+    layout: DataLayout = key(kinds.choice(DataLayout), "community, citylearn or meters", DataLayout.COMMUNITY)
     exclude: tuple[int, ...] = key(kinds.wholes(1, 100_000), "numbers of homes to leave out", ())
     homes: int = key(kinds.whole(1, 100_000, "homes"), "number of homes in the set, before exclude", 17)
     policy: PolicyShares = key(
@@ -295,6 +323,9 @@ class DataSet:
         kinds.flag(), "temperature and irradiance of the set replace [weather]", default=True
     )
     use_tariff: bool = key(kinds.flag(), "its price is the import price", default=False)
+    use_carbon: bool = key(
+        kinds.flag(), "its carbon intensity, if it has one and [grid] says none, is the average", default=True
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -321,8 +352,9 @@ class Document:
     tariff: TariffSection = section(
         TariffSection, "what the grid asks and pays; import price > local price > export price"
     )
+    grid: GridSection = section(GridSection, "what the grid emits, for indicators only")
     price: PriceSection = section(PriceSection, "the local price")
-    sharing: SharingSection = section(SharingSection, "the sharing model of gifts")
+    sharing: SharingSection = section(SharingSection, "the sharing rule, and how gifts over the queue go")
     elasticity: Elasticity = section(Elasticity, "how consumption answers to the price")
     load: LoadModel = section(LoadModel, "how household loads are made")
     service: Service = section(Service, "settings of the daemons")
@@ -344,6 +376,7 @@ class Scenario:
     place: Place
     weather: Weather
     tariff: TariffSection
+    grid: GridSection
     price: PriceSection
     sharing: SharingSection
     elasticity: Elasticity

@@ -53,4 +53,7 @@ class Service:
         1 << 20,
         name="request_bytes",
     )
+    record: bool = key(
+        kinds.flag(), "what comes to each slot from outside is kept for `energyctl replay`", True
+    )
     retention: Retention = section(Retention, "what is kept on disk")

@@ -32,6 +32,7 @@ def show(scenario: Scenario, *, explained: bool = False) -> str:
         place=scenario.place,
         weather=scenario.weather,
         tariff=scenario.tariff,
+        grid=scenario.grid,
         price=scenario.price,
         sharing=scenario.sharing,
         elasticity=scenario.elasticity,

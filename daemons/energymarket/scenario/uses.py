@@ -4,9 +4,19 @@ from __future__ import annotations
 
 from typing import Final
 
+from energymarket.core.parameters import Rule
 from energymarket.scenario.homes_schema import Load, LoadKind
 from energymarket.scenario.reader import keys_of
-from energymarket.scenario.schema import Elasticity, PriceForm, PriceSection, Weather, WeatherSource
+from energymarket.scenario.schema import (
+    DataLayout,
+    DataSet,
+    Elasticity,
+    PriceForm,
+    PriceSection,
+    SharingSection,
+    Weather,
+    WeatherSource,
+)
 
 _CONSTANT: Final = frozenset(
     {
@@ -64,8 +74,12 @@ def used(section: object) -> frozenset[str]:
             return _ALWAYS[Load] | LOAD[section.kind]
         case PriceSection():
             return _ALWAYS[PriceSection] | PRICE[section.form]
+        case SharingSection() if section.rule is not Rule.QUEUE:
+            return frozenset({"rule"})
         case Elasticity() if section.points is not None:
             return frozenset(keys_of(Elasticity)) - {"slope", "factor_min", "factor_max"}
+        case DataSet() if section.layout is DataLayout.METERS:
+            return frozenset(keys_of(DataSet)) - {"use_weather"}
         case _:
             return frozenset(keys_of(type(section)))
 
@@ -79,7 +93,11 @@ def switch(section: object) -> str:
             return f'kind = "{section.kind}"'
         case PriceSection():
             return f'form = "{section.form}"'
+        case SharingSection():
+            return f'rule = "{section.rule}"'
         case Elasticity():
             return "points"
+        case DataSet():
+            return f'layout = "{section.layout}"'
         case _:
             return ""

@@ -42,6 +42,14 @@ CREATE TABLE days (
 );
 """
 
+RECORD_SCHEMA: Final = """
+CREATE TABLE inputs (                  -- what came to a slot from outside
+  slot INTEGER PRIMARY KEY, body BLOB NOT NULL, digest BLOB NOT NULL);
+CREATE TABLE starts (                  -- where a replay can begin: the market after a slot
+  slot INTEGER PRIMARY KEY, body BLOB NOT NULL, digest BLOB NOT NULL);
+"""
+"""Added to a ledger when a market opens it that records: a reader that does not know them misses nothing."""
+
 
 @dataclass(frozen=True, slots=True)
 class SlotRow:
@@ -75,6 +83,23 @@ class OrderRow:
     price_ueur_per_kwh: int
     total_ueur: int
     receipt: str
+
+
+@dataclass(frozen=True, slots=True)
+class TiedRow:
+    """A body that belongs to a slot, tied to it by its digest: SHA-256(hash of the slot, body)."""
+
+    slot: int
+    body: bytes
+    digest: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What is made durable with a slot beside it, so that it can be replayed."""
+
+    inputs: TiedRow
+    starts: tuple[TiedRow, ...] = ()
 
 
 def seal(row: SlotRow) -> bytes:

@@ -12,18 +12,37 @@ import sqlite3
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
-from energymarket.transport.ledger_rows import SCHEMA, OrderRow, SlotRow, seal, slot_row
+from energymarket.transport.ledger_rows import (
+    RECORD_SCHEMA,
+    SCHEMA,
+    OrderRow,
+    Record,
+    SlotRow,
+    TiedRow,
+    seal,
+    slot_row,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
-__all__ = ["ForeignLedgerError", "LedgerStore", "OrderRow", "SlotRow", "StoreError", "seal"]
+__all__ = [
+    "ForeignLedgerError",
+    "LedgerStore",
+    "OrderRow",
+    "Record",
+    "SlotRow",
+    "StoreError",
+    "TiedRow",
+    "seal",
+]
 
 SCHEMA_VERSION: Final = 1
 WAL_BYTES_MAX: Final = 16 << 20  # then the WAL is folded back between two slots
 RECEIPT_SLOTS_KEPT: Final = 96  # how long a single order's id is remembered: a day of quarter-hours
 BUSY_MS: Final = 2_000  # the market is alone with its ledger, but for those who copy it
+INSERT_SLOT: Final = "INSERT INTO slots VALUES (?,?,?,?,?,?,?,?,?,?,?)"
 COPIED_PAGES: Final = 1_024  # 4 MiB between two words about how far a copy is
 
 
@@ -37,6 +56,8 @@ class ForeignLedgerError(Exception):
 
 class LedgerStore:
     """The one connection to the ledger."""
+
+    journal = "WAL"
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -75,7 +96,7 @@ class LedgerStore:
 
     def _prepare(self, scenario_hash: str, genesis: bytes, homes: int) -> None:
         db = self._connection
-        db.execute("PRAGMA journal_mode=WAL")
+        db.execute(f"PRAGMA journal_mode={self.journal}")
         db.execute("PRAGMA synchronous=FULL")
         db.execute("PRAGMA wal_autocheckpoint=0")
         db.execute("PRAGMA foreign_keys=OFF")
@@ -84,9 +105,7 @@ class LedgerStore:
         version = db.execute("PRAGMA user_version").fetchone()[0]
         if version == 0 and not db.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone():
             db.execute("BEGIN IMMEDIATE")
-            for statement in SCHEMA.split(";\n"):
-                if statement.strip():
-                    db.execute(statement)
+            _execute_all(db, SCHEMA)
             facts = {"scenario_hash": scenario_hash, "genesis": genesis.hex(), "homes": str(homes)}
             db.executemany("INSERT INTO meta VALUES (?, ?)", facts.items())
             db.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
@@ -97,6 +116,10 @@ class LedgerStore:
             raise ForeignLedgerError(
                 f"{self.path} belongs to another scenario ({str(found)[:12]}…, not {scenario_hash[:12]}…)"
             )
+        if not self._has_records():  # made by a version that did not record
+            db.execute("BEGIN IMMEDIATE")
+            _execute_all(db, RECORD_SCHEMA)
+            db.execute("COMMIT")
 
     def _check_version(self) -> None:
         version = self._connection.execute("PRAGMA user_version").fetchone()[0]
@@ -168,8 +191,7 @@ class LedgerStore:
 
     def latest_checkpoint(self) -> tuple[int, bytes, bytes] | None:
         """(slot, body, digest) of the newest checkpoint, or None."""
-        query = "SELECT slot, body, digest FROM checkpoints ORDER BY slot DESC LIMIT 1"
-        row = self._row(query)
+        row = self._row("SELECT slot, body, digest FROM checkpoints ORDER BY slot DESC LIMIT 1")
         return None if row is None else (int(row[0]), bytes(row[1]), bytes(row[2]))
 
     def orders_of(self, slot: int) -> list[OrderRow]:
@@ -211,21 +233,34 @@ class LedgerStore:
         )
         return (pages - free) * page_bytes
 
+    def _has_records(self) -> bool:
+        found = self._row("SELECT count(*) FROM sqlite_master WHERE name IN ('inputs', 'starts')")
+        return found is not None and int(found[0]) == 2
+
+    def is_recorded(self, slot: int) -> bool:
+        """Whether a slot has a record of its inputs."""
+        return self._row("SELECT 1 FROM inputs WHERE slot = ?", (slot,)) is not None
+
     # writing
 
     def commit_slot(
-        self, row: SlotRow, state: dict[str, str], checkpoint: tuple[bytes, bytes] | None = None
+        self,
+        row: SlotRow,
+        state: dict[str, str],
+        checkpoint: tuple[bytes, bytes] | None = None,
+        record: Record | None = None,
     ) -> None:
-        """A slot, the facts the market goes on from, and perhaps a checkpoint: all or nothing."""
+        """A slot, what the market goes on from, perhaps a checkpoint, and the record: all or nothing."""
         with self._transaction() as db:
-            values: list[Any] = [getattr(row, name) for name in SlotRow.__dataclass_fields__]
-            db.execute("INSERT INTO slots VALUES (?,?,?,?,?,?,?,?,?,?,?)", values)
+            db.execute(INSERT_SLOT, [getattr(row, name) for name in SlotRow.__dataclass_fields__])
             db.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", state.items())
             db.execute("DELETE FROM orders WHERE slot < ?", (row.slot - RECEIPT_SLOTS_KEPT,))
             if checkpoint is not None:
-                db.execute("INSERT OR REPLACE INTO checkpoints VALUES (?,?,?)", (row.slot, *checkpoint))
-                keep = "SELECT slot FROM checkpoints ORDER BY slot DESC LIMIT 2"
-                db.execute(f"DELETE FROM checkpoints WHERE slot NOT IN ({keep})")  # noqa: S608
+                put_checkpoint(db, row.slot, checkpoint)
+            if record is not None:
+                tied = [(each.slot, each.body, each.digest) for each in (record.inputs, *record.starts)]
+                db.execute("INSERT INTO inputs VALUES (?,?,?)", tied[0])
+                db.executemany("INSERT OR REPLACE INTO starts VALUES (?,?,?)", tied[1:])
 
     def append_orders(self, orders: Iterable[OrderRow], state: dict[str, str]) -> None:
         """Single orders, durable when this returns."""
@@ -255,6 +290,10 @@ class LedgerStore:
                 # Taken out and put back: an UPDATE would leave the short row alone on its page.
                 db.execute("DELETE FROM slots WHERE slot = ?", row[:1])
                 db.execute("INSERT INTO slots VALUES (?,?,?,?,?,?,?,?,NULL,?,?)", (*row[:8], *row[9:]))
+            # A record goes with its slot's detail; what lies before the next start cannot be played any more.
+            db.execute("DELETE FROM starts WHERE slot < ?", (last,))
+            reachable = "SELECT coalesce((SELECT min(slot) FROM starts), ?)"
+            db.execute(f"DELETE FROM inputs WHERE slot <= max(?, ({reachable}))", (last, last))  # noqa: S608
 
     def fold_wal(self, bytes_max: int = WAL_BYTES_MAX) -> None:
         """Copy the WAL back into the file once it is large; called between slots.
@@ -311,6 +350,13 @@ class LedgerStore:
         return _Transaction(self._connection, self.path)
 
 
+def put_checkpoint(db: sqlite3.Connection, slot: int, checkpoint: tuple[bytes, bytes]) -> None:
+    """The accounts after a slot; the two newest stay."""
+    db.execute("INSERT OR REPLACE INTO checkpoints VALUES (?,?,?)", (slot, *checkpoint))
+    keep = "SELECT slot FROM checkpoints ORDER BY slot DESC LIMIT 2"
+    db.execute(f"DELETE FROM checkpoints WHERE slot NOT IN ({keep})")  # noqa: S608
+
+
 class _Transaction:
     """BEGIN IMMEDIATE .. COMMIT, or ROLLBACK; the database's words become a StoreError."""
 
@@ -341,6 +387,12 @@ class _Transaction:
         # SQLite has rolled back by itself after some errors (full disk): then there is nothing to do.
         if self._db.in_transaction:
             self._db.execute("ROLLBACK")
+
+
+def _execute_all(db: sqlite3.Connection, statements: str) -> None:
+    for statement in statements.split(";\n"):
+        if statement.strip():
+            db.execute(statement)
 
 
 def _text(data: bytes) -> str:

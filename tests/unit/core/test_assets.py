@@ -34,8 +34,9 @@ def produced_wh(recipe: Recipe, samples: list[Sample]) -> list[int]:
 def test_plane_of_array_by_hand() -> None:
     """700 W/m² · 0.9 + 100 · 0.95 + 600 · 0.02 = 630 + 95 + 12 = 737 W/m²."""
     roof = {name: np.array(value, np.float32).reshape(-1) for name, value in ROOF.items()}
-    poa = assets.plane_of_array_w_per_m2(weather(**SUN), roof["pv_beam"], roof["pv_sky"], roof["pv_ground"])
-    assert poa == pytest.approx([737.0], rel=1e-6)
+    sunny = np.atleast_1d(weather(**SUN))
+    poa = assets.plane_of_array_w_per_m2(sunny, roof["pv_beam"], roof["pv_sky"], roof["pv_ground"])
+    assert poa[0] == pytest.approx([737.0], rel=1e-6)
 
 
 def test_dc_power_is_pvlibs() -> None:
@@ -70,7 +71,8 @@ def test_cell_temperature_is_pvlibs_faiman(temperature_mc: int, wind_mm_per_s: i
     poa = np.array([0.0, 400.0, 1_000.0])
     wind = wind_mm_per_s / 1000 * (2 / 10) ** 0.2
     expected = faiman(poa, temperature_mc / 1000, wind)
-    assert assets.cell_temperature_c(poa, temperature_mc, wind_mm_per_s) == pytest.approx(expected, abs=0.01)
+    columns = (np.array([[value]]) for value in (temperature_mc, wind_mm_per_s))
+    assert assets.cell_temperature_c(poa, *columns)[0] == pytest.approx(expected, abs=0.01)
 
 
 def test_a_home_produces_what_the_libraries_say() -> None:
@@ -108,7 +110,7 @@ def test_night_gives_nothing_and_keeps_the_fraction() -> None:
 def test_wind_power_is_interpolated(wind_mm_per_s: int, power_w: float) -> None:
     """A curve of 0, 100, 400 W at 0, 0.1, 0.2 m/s gives 250 W at 0.15 m/s and stays at its end beyond it."""
     curve = np.array([[0, 100, 400]], np.float32)
-    assert assets.wind_w_per_kw(curve, wind_mm_per_s) == pytest.approx([power_w], rel=1e-12)
+    assert assets.wind_w_per_kw(curve, np.array([wind_mm_per_s]))[0] == pytest.approx([power_w], rel=1e-12)
 
 
 def test_turbine_of_a_home() -> None:

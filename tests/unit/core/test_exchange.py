@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from energymarket.core import exchange
+from energymarket.core import exchange, serving, single_claims
 from energymarket.core.limits import INDEX_MAX
 from energymarket.core.parameters import Excess, Sharing, Take, Turn
 from energymarket.core.records import OFFER, Policy
@@ -167,20 +167,33 @@ energies = st.lists(st.integers(0, 40), max_size=12)
 
 
 def queue_model(
-    offers: list[tuple[int, int, int]], takers: list[tuple[int, int]], sharing: Sharing
+    offers: list[tuple[int, int, int]],
+    takers: list[tuple[int, int]],
+    sharing: Sharing,
+    turns: int | None = None,
+    index_max: int = INDEX_MAX,
 ) -> tuple[list[Claim], list[tuple[int, int, int]], list[tuple[int, int, int]]]:
     """An unbounded queue and a ring of takers, one object at a time: claims, rests, given back."""
     queue = deque(offer for offer in offers if offer[1])
     ring = deque(taker for taker in takers if taker[1])
-    claims, back = [], []
+    claims: list[Claim] = []
+    back = []
+    done: set[int] = set()  # takers that have had their turn in this round
     while queue and ring:
+        if ring[0][0] in done:
+            done.clear()
+            turns = None if turns is None else turns - 1
+        if turns == 0:
+            break
         taker, lack = ring.popleft()
+        if sharing.turn is Turn.FAIR:
+            done.add(taker)
         giver, energy, index = queue.popleft()
         greedy = sharing.take is Take.GREEDY
         taken = energy if greedy and sharing.excess is Excess.MEAN else min(energy, lack)
         claims.append((giver, index, taker, taken))
-        if energy > taken and greedy:
-            back.append((giver, energy - taken, index + 1))
+        if energy > taken and (greedy or index == index_max):
+            back.append((giver, energy - taken, min(index + 1, index_max)))
         elif energy > taken:
             queue.appendleft((giver, energy - taken, index + 1))
         if lack > taken and sharing.turn is Turn.SELFISH:
@@ -204,6 +217,51 @@ def test_serving_equals_a_queue_of_objects(sharing: Sharing, offered: list[int],
     received = [sum(c[3] for c in claims if c[2] == taker) for taker, _ in takers]
     assert served.received_wh.tolist() == received
     assert served.excess_wh.tolist() == [max(r - n, 0) for r, n in zip(received, needs, strict=True)]
+
+
+size = st.one_of(st.integers(0, 4), st.integers(0, 60), st.just(900))
+sizes = st.integers(0, 40).flatmap(lambda count: st.lists(size, min_size=count, max_size=count))
+
+
+@pytest.mark.parametrize("sharing", MODELS)
+@given(
+    offered=sizes,
+    needs=sizes,
+    first=st.integers(0, 2),
+    turns=st.none() | st.integers(0, 4),
+    names=st.sampled_from([INDEX_MAX, 2, 5]),
+    few=st.sampled_from([0, 3, 30]),
+)
+def test_serving_many_at_once_equals_serving_them_singly(
+    sharing: Sharing,
+    offered: list[int],
+    needs: list[int],
+    first: int,
+    turns: int | None,
+    names: int,
+    few: int,
+) -> None:
+    """Whole rounds, rows of whole offers, bounded rounds and offers that run out of names, all as the queue.
+
+    The sizes from which it pays to look at many claims at once are patched to be small.
+    """
+    offers = [(giver, energy, first) for giver, energy in enumerate(offered, 1)]
+    takers = list(enumerate(needs, 100))
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in {"_SINGLES": 2, "_LOOK": 3, "_FEW": few, "_CLAIMS": 5}.items():
+            patch.setattr(serving, name, value)
+        for module in (exchange, single_claims):
+            patch.setattr(module, "INDEX_MAX", names)
+        ids = whole(*(taker for taker, _ in takers))
+        served = exchange.serve(offers_of(*offers), ids, whole(*needs), sharing, turns=turns)
+    claims, rests, back = queue_model(offers, takers, sharing, turns, names)
+    assert claims_of(served.claims) == claims
+    assert rows_of(served.rests) == rests
+    assert rows_of(served.neutral_rest) == back
+    given = {
+        giver: sum(claim[3] for claim in claims if claim[0] == giver) for giver, energy, _ in offers if energy
+    }
+    assert served.given_wh.tolist() == list(given.values())
 
 
 homes_of = st.lists(

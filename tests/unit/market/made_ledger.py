@@ -11,6 +11,7 @@ from energymarket.core.market import Market, Order
 from energymarket.market import recovery, snapshot
 from energymarket.market.audit_chain import ChainAudit
 from energymarket.market.bookkeeping import Bookkeeper
+from energymarket.market.recorder import Recorder
 from energymarket.market.retention import Retention
 from energymarket.transport.store import LedgerStore
 from tests.unit.core.made_market import CALM, GENESIS, HOMES, SCENARIO_HASH, Meters, fresh, rules
@@ -35,6 +36,7 @@ class MadeLedger:
     next_slot: int
     disk_max_bytes: int = ROOMY_BYTES
     slots_per_day: int = 16
+    recording: bool = False
     market: Market = field(default_factory=fresh)
     meters: Meters = field(default_factory=Meters)
     counts: snapshot.Counts = field(default_factory=snapshot.Counts)
@@ -42,7 +44,9 @@ class MadeLedger:
     def __post_init__(self) -> None:
         self.store = open_store(self.path)
         self.retention = Retention(self.disk_max_bytes, self.slots_per_day)
-        self.books = Bookkeeper(self.store, self.market, self.retention)
+        follows = self.store.is_recorded(self.market.slot)
+        recorder = Recorder(self.market, follows=follows) if self.recording else None
+        self.books = Bookkeeper(self.store, self.market, self.retention, recorder)
 
     def play(self, slots: int, *, orders: bool = False, tidy: bool = False) -> None:
         """Play slots as the owner does it; with `orders` home 2 buys 50 Wh in each."""
@@ -58,6 +62,7 @@ class MadeLedger:
     def open(self, *, orders: bool = False) -> list[Order]:
         """A slot up to its gate: everybody has handed in; the orders are durable."""
         self.market.open_slot(self.next_slot, CALM)
+        self.books.note_opening(CALM, None)
         self.meters.run(NETS[self.next_slot % len(NETS)])
         assert self.market.hear_batch(self.meters.batch(sold_wh=(10, 0, 0, 0))) == []
         if not orders:

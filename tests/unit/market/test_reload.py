@@ -61,7 +61,7 @@ def reloader(path: Path) -> Reloader:
     assert scenario is not None, problems
     market = scenario.market
     (path.parent / "scenario.toml").write_text(BASE)
-    running = SimpleNamespace(period=market.period, directory=path.parent)
+    running = SimpleNamespace(period=market.period, directory=path.parent, sharing=market.sharing)
     return Reloader(cast("Compiled", running), path)
 
 
@@ -149,3 +149,16 @@ def test_what_the_next_start_would_refuse_is_named(tmp_path: Path) -> None:
     text = BASE.replace("seed = 7", "seed = 8").replace("Two homes", "Three homes")
     reading = reloader(tmp_path / "s.toml").read(old.market.price, text)
     assert (reading.changed, reading.needs_restart) == ((), ("title", "seed"))
+
+
+def test_another_rule_waits_for_a_restart_and_brings_no_other_price(tmp_path: Path) -> None:
+    """A file that has gone over to the mid-market rate changes no coefficient of the market that runs."""
+    path = tmp_path / "market.toml"
+    reload = reloader(path)
+    path.write_text(BASE.replace('take = "exact"', 'rule = "mid_market"'))
+    scenario, _ = toml.parse(BASE, str(path))
+    assert scenario is not None
+    reading = reload.read(scenario.market.price)
+    assert (reading.problems, reading.changed) == ((), ())
+    assert reading.model == scenario.market.price
+    assert reading.needs_restart == ("sharing",)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,8 @@ from energymarket.scenario.compile import compile_into
 from energymarket.scenario.compile_community import community_of
 from energymarket.scenario.compile_errors import CompileError
 from energymarket.scenario.compiled import Compiled, load
-from energymarket.scenario.schema import Scenario
+from energymarket.scenario.indicators import carbon_of
+from energymarket.scenario.schema import GridSection, Scenario
 
 TEXT = """
 schema = 1
@@ -95,6 +97,7 @@ def test_the_community_s_first_row_is_the_last_hour_of_july(
     """Row 0 is hour 24 with no other row left of July: 31 July 23:00 .. 24:00 of the turned year."""
     community = community_of(scenario_of(fontana))
     assert community is not None
+    assert community.hours is not None
     place = (181 + 30) * 24 + 23
     assert community.load_wh[place, 0] == pytest.approx(table["load1_kwh"][0] * 1e3)
     assert community.load_wh[place + 1, 0] == pytest.approx(table["load1_kwh"][1] * 1e3)
@@ -115,6 +118,40 @@ def test_its_price_is_the_import_price(
     prices = compiled.tables["import_ueur_per_kwh"]
     assert float(prices.mean()) / 1e6 == pytest.approx(table["price_usd_kwh"].mean(), abs=1e-6)
     assert set(prices.tolist()) == set(np.rint(np.unique(table["price_usd_kwh"]) * 1e6).astype(int).tolist())
+
+
+def test_its_carbon_intensity_is_the_grid_s(
+    fontana: Path, table: dict[str, npt.NDArray[np.float64]], tmp_path: Path
+) -> None:
+    """Slots of an hour have the file's values in mg/kWh, in the turned year's order."""
+    hours = compiled_of(scenario_of(fontana, slot="1h"), tmp_path)
+    found = hours.tables["co2_mg_per_kwh"]
+    assert np.abs(np.sort(found) - np.sort(table["co2_kg_kwh"] * 1e6)).max() <= 0.5 + 1e-6
+    place = (181 + 30) * 24 + 23  # of the file's first row in the turned year
+    carbon = carbon_of(hours, hours.period.first_slot + place, 2)
+    assert carbon.average_mg_per_kwh is not None
+    assert carbon.average_mg_per_kwh.tolist() == np.rint(table["co2_kg_kwh"][:2] * 1e6).astype(int).tolist()
+    assert carbon.marginal_mg_per_kwh is None
+
+
+def test_a_community_s_carbon_intensity_can_be_left_or_overruled(fontana: Path, tmp_path: Path) -> None:
+    """`use_carbon = false` leaves it out; a number in [grid] stands before it. Nothing else changes."""
+    scenario = scenario_of(fontana, slot="1h")
+    assert scenario.data is not None
+    without = replace(scenario, data=replace(scenario.data, use_carbon=False))
+    number = replace(
+        scenario, grid=GridSection(co2_g_per_kwh=(250.5,), co2_marginal_g_per_kwh=(700.0, 800.0))
+    )
+    made = []
+    for name, each in (("a", without), ("b", number)):
+        (tmp_path / name).mkdir()
+        made.append(compiled_of(each, tmp_path / name))
+    assert "co2_mg_per_kwh" not in made[0].tables
+    assert set(made[1].tables["co2_mg_per_kwh"].tolist()) == {250_500}
+    assert made[1].tables["co2_marginal_mg_per_kwh"][:3].tolist() == [700_000, 800_000, 700_000]
+    others = set(made[1].tables) - {"co2_mg_per_kwh", "co2_marginal_mg_per_kwh"}
+    assert others == set(made[0].tables)
+    assert all(np.array_equal(made[0].tables[name], made[1].tables[name]) for name in others)
 
 
 def test_its_sun_shines_in_the_weather(
@@ -150,6 +187,7 @@ def written_as_citylearn(table: dict[str, npt.NDArray[np.float64]], directory: P
         )  # fmt: skip
         buildings[f"Building_{home}"] = {
             "include": True, "energy_simulation": name, "weather": "weather.csv", "pricing": "pricing.csv",
+            "carbon_intensity": "carbon_intensity.csv",
             "pv": {"type": "citylearn.energy_model.PV", "attributes": {"nominal_power": 4.0}},
         }  # fmt: skip
     write(
@@ -161,6 +199,7 @@ def written_as_citylearn(table: dict[str, npt.NDArray[np.float64]], directory: P
         },
     )
     write("pricing.csv", {"electricity_pricing": table["price_usd_kwh"]})
+    write("carbon_intensity.csv", {"carbon_intensity": table["co2_kg_kwh"]})
     (directory / "schema.json").write_text(json.dumps({"buildings": buildings}), encoding="utf-8")
 
 
@@ -175,9 +214,14 @@ def test_citylearn_s_directory_is_the_same_community(
     here = community_of(scenario_of(fontana))
     assert there is not None
     assert here is not None
+    assert there.hours is not None
+    assert here.hours is not None
     assert np.allclose(there.load_wh, here.load_wh[:, :2])
     assert np.allclose(there.production_wh, here.production_wh[:, :2], atol=1e-6)
     assert np.array_equal(there.hours.temperature_c, here.hours.temperature_c)
+    assert there.co2_g_per_kwh is not None
+    assert here.co2_g_per_kwh is not None
+    assert np.array_equal(there.co2_g_per_kwh, here.co2_g_per_kwh)
 
 
 def test_a_wrong_number_of_homes_is_refused(fontana: Path) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from energymarket.core.parameters import Rule
 from energymarket.scenario import toml
 from energymarket.scenario.compile import compile_into, with_overrides
 from energymarket.scenario.compile_errors import CompileError
@@ -245,3 +247,45 @@ def test_homes_keep_their_plants_when_others_join(tmp_path: Path) -> None:
         directory.mkdir()
         sizes.append(compiled_of(text.format(count=count), directory).homes["pv_kwp"])
     assert sizes[0].tolist() == sizes[1][:20].tolist()
+
+
+TWO = """
+[[home]]
+name = "one"
+consumption_w = 100
+%s
+[[homes]]
+name = "others"
+count = 2
+production_w = 100
+%s
+%s
+"""
+
+
+def test_shares_of_the_static_key_become_weights(tmp_path: Path) -> None:
+    """In thousandths, by hand and by group; where all are the same there is no column."""
+    compiled = compiled_of(TWO % ("key_share = 0", "key_share = 2.5", ""), tmp_path)
+    weights = compiled.key_weights()
+    assert weights is not None
+    assert weights.tolist() == [0, 2500, 2500]
+    (tmp_path / "same").mkdir()
+    assert compiled_of(TWO % ("key_share = 3", "key_share = 3", ""), tmp_path / "same").key_weights() is None
+
+
+def test_a_rule_is_carried_and_the_default_one_leaves_no_trace(tmp_path: Path) -> None:
+    """Schema 2 for who must know rules; a scenario of gifts over the queue is written as it always was."""
+    for rule, schema in (("static_key", 2), ("queue", 1)):
+        (tmp_path / rule).mkdir()
+        compiled = compiled_of(TWO % ("", "", f'[sharing]\nrule = "{rule}"'), tmp_path / rule)
+        written = json.loads((compiled.directory / "scenario.json").read_text())
+        assert (compiled.sharing.rule, written["schema"]) == (Rule(rule), schema)
+        assert ("rule" in written["sharing"]) == (schema == 2)
+
+
+def test_the_mid_market_rate_takes_the_place_of_the_linear_price(tmp_path: Path) -> None:
+    """Two factors of one half, no inertia and no events, whatever [price] says."""
+    compiled = compiled_of(TWO % ("", "", '[sharing]\nrule = "mid_market"'), tmp_path)
+    factors = [(factor.name, factor.alpha_ueur_per_kwh) for factor in compiled.price.factors]
+    assert factors == [("import_price", 0.5), ("export_price", 0.5)]
+    assert (compiled.price.gamma, compiled.price.events) == (0, ())

@@ -132,11 +132,8 @@ def test_self_consumption_is_in_the_published_range(shapes: Archetypes, sky: Sky
     dni, dhi, ghi = (weather[f"{name}_dw_per_m2"] / 10.0 for name in ("dni", "dhi", "ghi"))
     poa = dni * factors.beam[:, 0] + dhi * factors.sky[:, 0] + ghi * factors.ground[0]
     system = PvSystem()
-    cells = [
-        float(cell_temperature_c(light, int(row["temperature_mc"]), int(row["wind_mm_per_s"])))
-        for light, row in zip(poa, weather, strict=True)
-    ]
-    pv_wh = pvwatts_ac_w(pvwatts_dc_w(poa, np.array(cells), system) * (1 - system.losses), system) / 4
+    cells = cell_temperature_c(poa, weather["temperature_mc"], weather["wind_mm_per_s"])
+    pv_wh = pvwatts_ac_w(pvwatts_dc_w(poa, cells, system) * (1 - system.losses), system) / 4
     assert 850_000 < float(pv_wh.sum()) < 1_100_000  # German roofs yield 900 .. 1,050 kWh/kWp
     shares = [float(np.minimum(pv_wh, shapes.load_wh[:, n]).sum() / pv_wh.sum()) for n in range(48)]
     assert 0.25 < float(np.mean(shares)) < 0.40, shares

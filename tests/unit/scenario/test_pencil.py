@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
 import numpy as np
 import pytest
 
 from energymarket.core import exchange, pricing
+from energymarket.core.parameters import Rule
 from energymarket.core.records import CLAIM, SLOT_COLUMNS
 from energymarket.core.settlement import Batch, Prices, Readings, Settlement, no_orders, settle
+from energymarket.core.sharing.settling import restate
 from energymarket.scenario import toml
 from energymarket.scenario.homes_schema import Group, Home, Load, LoadKind, Scene
 from tests.unit.scenario import pencil_ledger
@@ -79,7 +81,13 @@ def _batches(homes: list[Played], scenario: toml.Scenario, k: int) -> list[Batch
             phantoms[index] = np.array([(claim.giver, index + 1, claim.energy_wh, 0, 0)], CLAIM)
             need[index] -= claim.energy_wh
     sharing = scenario.market.sharing
-    result = exchange.outcome(ids, surplus, need, policies, sharing, scenario.seed, slot)
+    if sharing.rule is Rule.QUEUE:
+        result = exchange.outcome(ids, surplus, need, policies, sharing, scenario.seed, slot)
+    else:  # nobody has taken anything: homes state what they have over and lack
+        result = exchange.outcome(ids, surplus, need * 0, policies, sharing, scenario.seed, slot)
+        result = replace(
+            result, bought_wh=need, returned_wh=need * 0, sold_wh=result.sold_wh - result.returned_wh
+        )
     batches = []
     for index, home in enumerate(homes):
         for name, flow in zip(
@@ -111,15 +119,20 @@ def _play(name: str) -> list[tuple[Prices, Settlement]]:
         temperatures = scenario.weather.temperature_c
         if k not in scenario.weather.silent_slots:
             temperature_c = temperatures[k % len(temperatures)]
-        price = pricing.terms(
-            scenario.market.price, price, round(temperature_c * 1000), consumed, produced, []
-        ).published_ueur_per_kwh
         tariff = scenario.market.tariff
         flat = (tariff.import_ueur_per_kwh, tariff.export_ueur_per_kwh)
+        price = pricing.terms(
+            scenario.market.price, price, round(temperature_c * 1000), consumed, produced, [], *flat
+        ).published_ueur_per_kwh
         prices = Prices(
             price, *((price, price) if tariff.follows_price else flat), tariff.gift_fee_ueur_per_kwh
         )
-        settled = settle(readings, _batches(homes, scenario, k), no_orders(), prices, len(homes))
+        batches, rule = _batches(homes, scenario, k), scenario.market.sharing.rule
+        if rule is not Rule.QUEUE:
+            weights = np.array([round(1000 * home.key_share) for home in scenario.homes])
+            everybody = np.ones(len(homes), np.bool_)
+            batches = restate(rule, batches, readings, everybody, no_orders(), weights)
+        settled = settle(readings, batches, no_orders(), prices, len(homes))
         readings, consumed, produced = (
             settled.readings,
             settled.totals.consumed_wh,

@@ -1,0 +1,384 @@
+"""What came to a slot from outside, as bytes: from this record alone the market settles the slot again.
+
+Layout, all little-endian: a head of fixed size; the weather sample, if there is one; as JSON what has
+changed since the slot before (book of events, coefficients); the batches in the order of their arrival,
+the refused ones, the ids of the single orders; one width (0, 1, 2, 4 or 8) per column; then the columns,
+each in the narrowest signed integers that hold it. Registers are packed as growth since the home's last
+committed reading, policies as change since its last batch, givers and takers of claims as differences
+to the claim before: so a record is read after those before it, from a `core.replay.Start` on.
+
+The outcome does not depend on the order of batches; that of claims is the order of their arrival.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from energymarket.core.admission import READING_COLUMNS, Batch
+from energymarket.core.events import EventBook, book_from_dict
+from energymarket.core.limits import CLAIMS_PER_HOME_MAX
+from energymarket.core.packed import CorruptError, Reader, narrow
+from energymarket.core.parameters import price_model_from
+from energymarket.core.records import BATCH_COLUMNS, CLAIM
+from energymarket.core.weather import WEATHER
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import numpy.typing as npt
+
+    from energymarket.core.packed import Signed
+    from energymarket.core.parameters import PriceModel
+    from energymarket.core.settlement import Readings
+    from energymarket.core.units import I64
+    from energymarket.core.weather import Sample
+
+_MAGIC: Final = b"EMIN"
+_VERSION: Final = 1
+_HEAD: Final = struct.Struct("<4sBBHqiqqIIIIIIII")
+_GAP: Final = 1
+_WEATHER_STALE: Final = 2
+_RAINING: Final = 4
+_SAMPLE: Final = 8
+_REOPENED: Final = 16
+_ANEW: Final = 32
+_BATCH: Final = struct.Struct("<IIIIH")
+_REFUSED: Final = struct.Struct("<IIqH")
+_TEXT: Final = struct.Struct("<H")
+_AGREED: Final = ("offered_wh", "returned_wh", "sold_wh", "bought_wh")
+_CLAIM_COLUMNS: Final = ("giver", "taker", "energy_wh", "index", "flags")
+_FOLLOWING: Final = frozenset({"giver", "taker"})  # packed as differences to the claim before
+_ORDER_COLUMNS: Final = ("home", "energy_wh")
+_COLUMNS: Final = (
+    *(("batch", name) for name in (*READING_COLUMNS, *_AGREED, "policy")),
+    *(("claim", name) for name in _CLAIM_COLUMNS),
+    *(("order", name) for name in _ORDER_COLUMNS),
+)
+
+
+class InputsCorrupt(CorruptError):
+    """A record that `pack` never made: what is wrong, and at which byte."""
+
+    thing = "record of inputs"
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A single order as it was asked for: above zero is a sale."""
+
+    home: int
+    energy_wh: int
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A batch that was refused whole: after the gate (GateClosed), or by a guard."""
+
+    first: int
+    count: int
+    slot: int  # that it was of
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """What was known when a slot opened, beside what the market itself had settled."""
+
+    slot: int
+    temperature_mc: int
+    raining: bool
+    weather_stale: bool
+    sample: Sample | None  # the whole weather, where the board had some
+    import_ueur_per_kwh: int  # 0 where the tariff follows the price
+    export_ueur_per_kwh: int
+    book: EventBook | None = None  # None: as the slot before has left it
+    model: PriceModel | None = None  # None: that of the slot before
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """Everything that came to a slot from outside, in the order of arrival."""
+
+    world: World
+    gap: bool = False  # closed late: nobody was here
+    reopened: bool = False  # opened before a restart, with orders, and taken up again as it was
+    anew: bool = False  # nothing is taken from the record before: book, coefficients, policies are whole
+    batches: tuple[Batch, ...] = ()
+    shed: tuple[int, ...] = ()  # offers that found no room in the queue, per batch
+    orders: tuple[Asked, ...] = ()
+    refused: tuple[Refused, ...] = ()  # the first of them
+    late_batches: int = 0  # all that came after the gate
+    shed_offers: int = 0  # all, those of batches that were handed in again included
+
+
+@dataclass(frozen=True, slots=True)
+class Before:
+    """What a record's columns are differences to, per home of the market."""
+
+    readings: Readings
+    policy: npt.NDArray[np.integer[Any]] = field(repr=False)  # of its last batch; 0 before the first
+
+    @property
+    def homes(self) -> int:
+        """Homes of the market."""
+        return len(self.policy)
+
+
+def _taken_from(before: Before, *, anew: bool) -> Before:
+    return Before(before.readings, np.zeros_like(before.policy)) if anew else before
+
+
+# pack
+
+
+def pack(inputs: Inputs, before: Before) -> bytes:
+    """The record of a slot. With `anew`, policies are packed as they stand."""
+    before = _taken_from(before, anew=inputs.anew)
+    news = _pack_news(inputs.world)
+    columns = [narrow(column) for column in _columns(inputs, before)]
+    parts: list[bytes | memoryview] = [_pack_head(inputs, len(news))]
+    if inputs.world.sample is not None:
+        parts.append(inputs.world.sample.tobytes())
+    parts.append(news)
+    for batch, shed in zip(inputs.batches, inputs.shed, strict=True):
+        name = batch.id.encode()
+        parts.append(_BATCH.pack(batch.first, batch.count, len(batch.claims), shed, len(name)) + name)
+    for each in inputs.refused:
+        reason = each.reason.encode()
+        parts.append(_REFUSED.pack(each.first, each.count, each.slot, len(reason)) + reason)
+    for order in inputs.orders:
+        name = order.id.encode()
+        parts.append(_TEXT.pack(len(name)) + name)
+    parts.append(bytes(0 if column is None else column.itemsize for column in columns))
+    parts.extend(column.data for column in columns if column is not None)
+    return b"".join(parts)
+
+
+def _pack_head(inputs: Inputs, news_bytes: int) -> bytes:
+    world = inputs.world
+    flags = _GAP * inputs.gap + _WEATHER_STALE * world.weather_stale + _RAINING * world.raining
+    flags += _SAMPLE * (world.sample is not None) + _REOPENED * inputs.reopened + _ANEW * inputs.anew
+    return _HEAD.pack(
+        _MAGIC,
+        _VERSION,
+        flags,
+        0,
+        world.slot,
+        world.temperature_mc,
+        world.import_ueur_per_kwh,
+        world.export_ueur_per_kwh,
+        news_bytes,
+        len(inputs.batches),
+        sum(batch.count for batch in inputs.batches),
+        sum(len(batch.claims) for batch in inputs.batches),
+        len(inputs.orders),
+        len(inputs.refused),
+        inputs.late_batches,
+        inputs.shed_offers,
+    )
+
+
+def _pack_news(world: World) -> bytes:
+    news: dict[str, Any] = {}
+    if world.book is not None:
+        news["book"] = world.book.to_dict()
+    if world.model is not None:
+        news["price"] = asdict(world.model)
+    return json.dumps(news, sort_keys=True).encode() if news else b""
+
+
+def _columns(inputs: Inputs, before: Before) -> list[Signed]:
+    """The columns in their order, as they are stored."""
+    batches = inputs.batches
+    found: list[Signed] = []
+    for name in READING_COLUMNS:
+        last: I64 = getattr(before.readings, name)
+        found.append(_joined([batch.columns[name] - last[_rows(batch)] for batch in batches]))
+    found += [_joined([batch.columns[name] for batch in batches]) for name in _AGREED]
+    policies = [batch.columns["policy"].astype(np.int16) - before.policy[_rows(batch)] for batch in batches]
+    found.append(_joined(policies))
+    claims = _joined_claims(batches)
+    for name in _CLAIM_COLUMNS:
+        column = claims[name].astype(np.int64)
+        if name in _FOLLOWING:
+            column[1:] -= column[:-1].copy()
+        found.append(column)
+    orders = np.array([(order.home, order.energy_wh) for order in inputs.orders], np.int64).reshape(-1, 2)
+    return [*found, *(np.ascontiguousarray(orders[:, at]) for at in range(len(_ORDER_COLUMNS)))]
+
+
+def _rows(batch: Batch) -> slice:
+    return slice(batch.first - 1, batch.first - 1 + batch.count)
+
+
+def _joined(parts: Sequence[npt.NDArray[Any]]) -> Signed:
+    if len(parts) == 1:
+        return parts[0]
+    return np.concatenate(parts) if parts else np.zeros(0, np.int64)
+
+
+def _joined_claims(batches: Sequence[Batch]) -> npt.NDArray[np.void]:
+    # as pairs of u8: NumPy joins records twenty times slower than numbers
+    parts = [np.ascontiguousarray(batch.claims).view("<u8") for batch in batches if len(batch.claims)]
+    return np.concatenate(parts).view(CLAIM) if parts else np.zeros(0, CLAIM)
+
+
+# unpack
+
+
+@dataclass(slots=True)
+class _Counts:
+    """How many of what a head announces."""
+
+    news_bytes: int
+    batches: int
+    homes: int
+    claims: int
+    orders: int
+    refused: int
+    late_batches: int
+    shed_offers: int
+
+
+def unpack(body: bytes | memoryview, before: Before) -> Inputs:
+    """The record of a slot, read after those before it. InputsCorrupt unless `pack` made it.
+
+    With `anew`, policies are read as they stand, whatever `before` says of them.
+    """
+    reader = Reader(memoryview(body), InputsCorrupt)
+    magic, version, flags, zero, slot, temperature, import_, export, *numbers = reader.fields(_HEAD, "head")
+    counts = _Counts(*numbers)
+    if magic != _MAGIC:
+        raise InputsCorrupt("not a record of a slot's inputs", 0)
+    if version != _VERSION:
+        raise InputsCorrupt(f"version {version} is not {_VERSION}", 4)
+    if flags & ~(_GAP | _WEATHER_STALE | _RAINING | _SAMPLE | _REOPENED | _ANEW) or zero:
+        raise InputsCorrupt("unknown flags", 5)
+    _check_counts(counts, before.homes)
+    sample = None
+    if flags & _SAMPLE:
+        sample = np.frombuffer(bytes(reader.take(WEATHER.itemsize, "weather")), WEATHER)[0]
+    book, model = _unpack_news(reader, counts.news_bytes)
+    heads = [_unpack_batch_head(reader, before.homes) for _ in range(counts.batches)]
+    refused = tuple(_unpack_refused(reader) for _ in range(counts.refused))
+    names = [reader.text(reader.fields(_TEXT, "id")[0], "id of an order") for _ in range(counts.orders)]
+    tables = _unpack_columns(reader, counts)
+    batches = _unpack_batches(heads, tables, _taken_from(before, anew=bool(flags & _ANEW)), counts)
+    orders = zip(tables["order"]["home"].tolist(), tables["order"]["energy_wh"].tolist(), names, strict=True)
+    return Inputs(
+        world=World(
+            slot=slot,
+            temperature_mc=temperature,
+            raining=bool(flags & _RAINING),
+            weather_stale=bool(flags & _WEATHER_STALE),
+            sample=sample,
+            import_ueur_per_kwh=import_,
+            export_ueur_per_kwh=export,
+            book=book,
+            model=model,
+        ),
+        gap=bool(flags & _GAP),
+        reopened=bool(flags & _REOPENED),
+        anew=bool(flags & _ANEW),
+        batches=batches,
+        shed=tuple(head[3] for head in heads),
+        orders=tuple(Asked(*order) for order in orders),
+        refused=refused,
+        late_batches=counts.late_batches,
+        shed_offers=counts.shed_offers,
+    )
+
+
+def _check_counts(counts: _Counts, homes: int) -> None:
+    if counts.homes > homes or counts.batches > counts.homes:
+        raise InputsCorrupt(f"{counts.batches} batches of {counts.homes} homes, of {homes}", _HEAD.size - 28)
+    # Every batch may have so many, and a hostile one has: see `core.admission.check`.
+    if counts.claims > CLAIMS_PER_HOME_MAX * homes * max(counts.batches, 1):
+        raise InputsCorrupt(f"{counts.claims} claims of {homes} homes", _HEAD.size - 20)
+
+
+def _unpack_news(reader: Reader, size: int) -> tuple[EventBook | None, PriceModel | None]:
+    at = reader.at
+    if not size:
+        return None, None
+    try:
+        news = json.loads(reader.text(size, "news"))
+        book = book_from_dict(news["book"]) if "book" in news else None
+        model = price_model_from(news["price"]) if "price" in news else None
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputsCorrupt(f"book of events or coefficients cannot be read: {error}", at) from error
+    return book, model
+
+
+def _unpack_batch_head(reader: Reader, homes: int) -> tuple[int, int, int, int, str]:
+    """First home, count, claims, shed offers, id."""
+    at = reader.at
+    first, count, claims, shed, size = reader.fields(_BATCH, "batch")
+    if first < 1 or count < 1 or first - 1 + count > homes:
+        raise InputsCorrupt(f"a batch of homes {first} to {first - 1 + count}, of {homes}", at)
+    return first, count, claims, shed, reader.text(size, "id of a batch")
+
+
+def _unpack_refused(reader: Reader) -> Refused:
+    first, count, slot, size = reader.fields(_REFUSED, "refused batch")
+    return Refused(first, count, slot, reader.text(size, "reason"))
+
+
+def _unpack_columns(reader: Reader, counts: _Counts) -> dict[str, dict[str, I64]]:
+    rows = {"batch": counts.homes, "claim": counts.claims, "order": counts.orders}
+    tables: dict[str, dict[str, I64]] = {kind: {} for kind in rows}
+    at_widths = reader.at
+    widths = bytes(reader.take(len(_COLUMNS), "widths"))
+    for number, (kind, name) in enumerate(_COLUMNS):
+        column = reader.column(widths[number], rows[kind], name, at_widths + number)
+        tables[kind][name] = np.cumsum(column) if kind == "claim" and name in _FOLLOWING else column
+    reader.end()
+    return tables
+
+
+def _unpack_batches(
+    heads: Sequence[tuple[int, int, int, int, str]],
+    tables: Mapping[str, Mapping[str, I64]],
+    before: Before,
+    counts: _Counts,
+) -> tuple[Batch, ...]:
+    if (sum(head[1] for head in heads), sum(head[2] for head in heads)) != (counts.homes, counts.claims):
+        raise InputsCorrupt("the batches have not as many homes and claims as the head says", 0)
+    claims = np.zeros(counts.claims, CLAIM)
+    for name in _CLAIM_COLUMNS:
+        claims[name] = _fitting(tables["claim"][name], CLAIM[name], name)
+    batches, row, claim = [], 0, 0
+    for first, count, its_claims, _, name in heads:
+        stated = {key: column[row : row + count] for key, column in tables["batch"].items()}
+        batches.append(
+            Batch(name, first, count, _stated(stated, first, before), claims[claim : claim + its_claims])
+        )
+        row, claim = row + count, claim + its_claims
+    return tuple(batches)
+
+
+def _stated(stored: Mapping[str, I64], first: int, before: Before) -> dict[str, npt.NDArray[Any]]:
+    """The columns of a batch as it was handed in."""
+    columns = {}
+    for name, kind in BATCH_COLUMNS:
+        column = stored[name]
+        rows = slice(first - 1, first - 1 + len(column))
+        if name in READING_COLUMNS:
+            column = column + getattr(before.readings, name)[rows]
+        elif name == "policy":
+            column = column + before.policy[rows]
+        columns[name] = _fitting(column, kind, name)
+    return columns
+
+
+def _fitting(column: I64, kind: np.dtype[Any], name: str) -> npt.NDArray[Any]:
+    bounds = np.iinfo(kind)
+    if len(column) and not (bounds.min <= int(column.min()) and int(column.max()) <= bounds.max):
+        raise InputsCorrupt(f"{name} is out of bounds", 0)
+    return column.astype(kind)

@@ -1,0 +1,188 @@
+"""The tally of a run: hears its slots in order, keeps a few dozen numbers per home, can be packed away.
+
+What it holds is whole numbers, so it is the same however the slots were cut into passages, and whether the
+run was interrupted or not.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from dataclasses import asdict, dataclass, fields
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from energymarket.core.kpi.community_sums import TOTALS, CommunitySums, SlotTotals
+from energymarket.core.kpi.home_sums import COUNTED, EMITTED, SUMMED, HomeSums
+from energymarket.core.kpi.price_moments import PriceMoments
+from energymarket.core.limits import HOMES_MAX
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from energymarket.core.passage import Passage
+    from energymarket.core.units import I64
+
+_MAGIC: Final = b"EMKP"
+_VERSION: Final = 1
+_HEAD: Final = struct.Struct("<4sII")  # magic, version, bytes of the JSON that follows
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """What does not change in a run and the tally needs to know."""
+
+    homes: int
+    slot_s: int
+    gift_fee_ueur_per_kwh: int = 0
+    floor_ueur_per_kwh: int | None = None
+    cap_ueur_per_kwh: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Carbon:
+    """The grid's carbon intensity per slot, (K,) in mg CO2 per kWh; None where it is not known."""
+
+    average_mg_per_kwh: I64 | None = None
+    marginal_mg_per_kwh: I64 | None = None
+
+    def given(self, slots: int) -> dict[str, I64]:
+        """By the names of EMITTED, what is known. Raises ValueError for another number of slots."""
+        found = dict(zip(EMITTED, (self.average_mg_per_kwh, self.marginal_mg_per_kwh), strict=True))
+        known = {name: each.astype(np.int64) for name, each in found.items() if each is not None}
+        if any(len(each) != slots for each in known.values()):
+            raise ValueError(f"carbon intensities are not those of {slots} slots")
+        return known
+
+
+UNKNOWN: Final = Carbon()
+
+
+class Tally:
+    """Sums over the slots of a run.
+
+    `detail` holds what needs every home's row of every slot, `compacted` what is left of slots whose rows
+    were added up (by home, names of SUMMED), `community` and `price` all slots.
+    """
+
+    def __init__(self, frame: Frame) -> None:
+        self.frame = frame
+        self.detail = HomeSums(frame.homes)
+        self.detail_slots = 0
+        self.detail_first_slot: int | None = None
+        self.compacted: dict[str, I64] | None = None
+        self.community = CommunitySums()
+        self.price = PriceMoments(frame.floor_ueur_per_kwh, frame.cap_ueur_per_kwh)
+
+    def add(self, passage: Passage, carbon: Carbon = UNKNOWN) -> None:
+        """Hear a passage.
+
+        Raises ValueError if it is none of these homes or not later than the last one: nothing has happened
+        then. Raises OverflowError where a sum would leave 63 bits, which no ledger of ours can reach: the
+        tally is then of no more use.
+        """
+        if not passage.slots:
+            return
+        self._follow(passage.first_slot)
+        intensities = carbon.given(passage.slots)
+        totals = {name: np.zeros(passage.slots, np.int64) for name in TOTALS}
+        self.detail.add(passage, intensities, totals)
+        self.detail_slots += passage.slots
+        if self.detail_first_slot is None:
+            self.detail_first_slot = passage.first_slot
+        prices = (passage.price_ueur_per_kwh, passage.import_ueur_per_kwh, passage.export_ueur_per_kwh)
+        self._add_totals(SlotTotals(passage.first_slot, *prices, totals), intensities)
+
+    def add_totals(self, totals: SlotTotals, carbon: Carbon = UNKNOWN) -> None:
+        """Hear slots of which only the sums over all homes are known.
+
+        What they were per home is told once, by `add_compacted`.
+        """
+        if not totals.slots:
+            return
+        self._follow(totals.first_slot)
+        self._add_totals(totals, carbon.given(totals.slots))
+
+    def add_compacted(self, sums: Mapping[str, I64]) -> None:
+        """What slots heard by `add_totals` add up to per home: (N,) by the names of SUMMED."""
+        if self.compacted is None:
+            self.compacted = {name: np.zeros(self.frame.homes, np.int64) for name in SUMMED}
+        for name, column in self.compacted.items():
+            np.add(column, sums[name], out=column)
+
+    def _follow(self, first_slot: int) -> None:
+        last = self.community.last_slot
+        if last is not None and first_slot <= last:
+            raise ValueError(f"slot {first_slot} comes after slot {last}")
+
+    def _add_totals(self, totals: SlotTotals, intensities: Mapping[str, I64]) -> None:
+        self.community.add(totals, intensities)
+        self.price.add(totals.first_slot, totals.price_ueur_per_kwh)
+
+    def of(self, name: str) -> I64:
+        """A column of SUMMED over all slots, with those of which only sums are known."""
+        detail = self.detail.columns[name]
+        return detail if self.compacted is None else detail + self.compacted[name]
+
+    @property
+    def is_whole(self) -> bool:
+        """Every slot had its detail."""
+        return self.detail_slots == self.community.slots
+
+    # packed
+
+    def pack(self) -> bytes:
+        """Everything, so that a run can be taken up again: a head, JSON, then the columns, int64 each."""
+        columns = self._columns()
+        head: dict[str, Any] = {
+            "frame": asdict(self.frame),
+            "detail": [self.detail_slots, self.detail_first_slot],
+            "community": self.community.plain(),
+            "price": self.price.plain(),
+            "columns": list(columns),
+        }
+        text = json.dumps(head, sort_keys=True, separators=(",", ":")).encode()
+        return b"".join(
+            (
+                _HEAD.pack(_MAGIC, _VERSION, len(text)),
+                text,
+                *(each.astype("<i8").tobytes() for each in columns.values()),
+            )
+        )
+
+    def _columns(self) -> dict[str, I64]:
+        compacted = self.compacted or {}
+        return self.detail.columns | {f"compacted {name}": each for name, each in compacted.items()}
+
+    @classmethod
+    def unpack(cls, data: bytes) -> Tally:
+        """The tally that was packed. Raises ValueError for what `pack` never made."""
+        magic, version, size = _HEAD.unpack_from(data) if len(data) >= _HEAD.size else (b"", 0, 0)
+        if magic != _MAGIC or version != _VERSION:
+            raise ValueError(f"no tally of version {_VERSION}")
+        try:
+            head = json.loads(data[_HEAD.size : _HEAD.size + size])
+            tally = cls(Frame(**head["frame"]))
+            tally.detail_slots, tally.detail_first_slot = head["detail"]
+            for mine, name in ((tally.community, "community"), (tally.price, "price")):
+                for field in fields(mine):
+                    setattr(mine, field.name, head[name][field.name])
+            tally._fill(head["columns"], data[_HEAD.size + size :])
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"a tally that lacks something: {error!r}") from error
+        return tally
+
+    def _fill(self, names: list[str], body: bytes) -> None:
+        homes = self.frame.homes
+        possible = {*COUNTED, *EMITTED, *(f"compacted {name}" for name in SUMMED)}
+        if not 0 <= homes <= HOMES_MAX or not set(COUNTED) <= set(names) <= possible:
+            raise ValueError("a tally of impossible columns")
+        if len(body) != 8 * homes * len(names):
+            raise ValueError(f"a tally of {len(body)} bytes for {len(names)} columns of {homes} homes")
+        for at, name in enumerate(names):
+            column = np.frombuffer(body, "<i8", homes, 8 * homes * at).astype(np.int64)
+            if name in self.detail.columns or name in EMITTED:
+                self.detail.columns[name] = column
+            else:
+                self.compacted = (self.compacted or {}) | {name.removeprefix("compacted "): column}

@@ -1,0 +1,260 @@
+"""Serving takers from offers, all at once: which offer each taker has how much of, by sharing model.
+
+Offers and needs lie end to end on two lines. Under every model one of the two lines is walked in strides
+whose lengths are the other's: exact and selfish merges both; exact and fair strides over the needs by
+offers, round by round; greedy and selfish strides over the offers by needs; greedy and fair pairs them.
+Every claim uses up its offer or its taker's need, so that rounds in which not everybody takes a whole
+offer are at most about the square root of twice the claims.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from energymarket.core.units import I64
+
+_SINGLES: Final = 12  # strides of one mark in a row, after which it pays to look for more of them at once
+_LOOK: Final = 48  # how far the first look goes
+_FEW: Final = 128  # so few takers of a round are served one by one,
+_CLAIMS: Final = 512  # for so many claims
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What takers take: a row per claim, in the order of taking; offers ascend."""
+
+    offer: I64  # its place in the list
+    taker: I64  # its place in the list
+    energy_wh: I64
+    used_up: int  # offers that are gone: the first ones
+    rest_wh: int  # what is left of the next one; 0 if nobody has touched it
+
+
+def parts(offer: I64) -> I64:
+    """The place of each claim among those of its offer: 0, 1, .. (offers ascend)."""
+    opens = np.empty(len(offer), np.int64)
+    opens[:1] = 0
+    place = np.arange(len(offer))
+    np.multiply(place[1:], offer[1:] != offer[:-1], out=opens[1:])
+    place -= np.maximum.accumulate(opens, out=opens)
+    return place
+
+
+def strides(marks: I64, lengths: I64) -> I64:
+    """Walk along marks (ascending, the first is the start): the place of each stride's end.
+
+    A stride ends at the first mark that is at least its length away from where it began; beyond the
+    last mark it ends at len(marks). The walk ends with the lengths or at the last mark.
+    """
+    gaps = marks[1:] - marks[:-1]
+    both = min(len(gaps), len(lengths))
+    singles = _leading(lengths[:both] <= gaps[:both]) if lengths[0] <= gaps[0] else 0
+    if singles == both:
+        return np.arange(1, singles + 1)
+    line, reach = marks.tolist(), lengths.tolist()
+    ends = list(range(1, singles + 1))
+    at, last, nth, count = singles, len(gaps), singles, len(reach)
+    row, look = 0, _LOOK
+    while nth < count and at < last:
+        end = bisect_left(line, line[at] + reach[nth], at + 1)
+        ends.append(end)
+        nth += 1
+        row = row + 1 if end == at + 1 else 0
+        at = end
+        if row < _SINGLES:
+            continue
+        both = max(0, min(look, last - at, count - nth))
+        singles = _leading(lengths[nth : nth + both] <= gaps[at : at + both])
+        ends.extend(range(at + 1, at + 1 + singles))
+        at += singles
+        nth += singles
+        look, row = (2 * look, row) if singles == both else (_LOOK, 0)
+    return np.asarray(ends, np.int64)
+
+
+def line_of(lengths: I64) -> I64:
+    """Marks of lengths that lie end to end: 0, and the end of each."""
+    marks = np.empty(len(lengths) + 1, np.int64)
+    marks[0] = 0
+    np.cumsum(lengths, out=marks[1:])
+    return marks
+
+
+def _leading(mask: npt.NDArray[np.bool_]) -> int:
+    """How many are true before the first that is not."""
+    return len(mask) if mask.all() else int(mask.argmin())
+
+
+def exact_selfish(energy_wh: I64, need_wh: I64) -> Taken:
+    """One taker after the other takes what it lacks: a claim is an overlap of the two lines."""
+    offer_end, need_end = np.cumsum(energy_wh), np.cumsum(need_wh)
+    total = min(int(offer_end[-1]), int(need_end[-1]))
+    used_up = int(np.searchsorted(offer_end, total, side="right"))
+    met = need_end[: int(np.searchsorted(need_end, total)) + 1]
+    ends = np.concatenate((offer_end[:used_up], np.minimum(met, total)))
+    ends.sort(kind="stable")  # two runs: a merge
+    energy = np.diff(ends, prepend=0)
+    ends, energy = ends[energy > 0], energy[energy > 0]
+    offer = np.searchsorted(offer_end, ends)
+    cut = used_up < len(offer_end) and int(offer[-1]) == used_up
+    rest = int(offer_end[used_up]) - total if cut else 0
+    return Taken(offer, np.searchsorted(need_end, ends), energy, used_up, rest)
+
+
+def exact_fair(energy_wh: I64, need_wh: I64, turns: int | None) -> Taken:
+    """Round by round, each taker that lacks anything has one offer or what it lacks of it.
+
+    In a round a taker takes the rest of the offer at most, so an offer is a stride over the takers'
+    needs: those within are met, the last one has what remains.
+    """
+    rounds = _Rounds(energy_wh, need_wh, turns)
+    while rounds.go_on():
+        if rounds.take_whole():
+            continue
+        if len(rounds.lack) <= _FEW:
+            rounds.take_singly()
+        else:
+            rounds.count += 1
+            _take_parts(rounds)
+    return rounds.taken()
+
+
+def _take_parts(rounds: _Rounds) -> None:
+    lack, energy = rounds.lack, rounds.energy[rounds.head :]
+    marks = line_of(lack)
+    ends = strides(marks, energy[: len(lack)])
+    stop = np.minimum(ends, len(lack))
+    opens = np.empty_like(stop)
+    opens[0] = 0
+    opens[1:] = stop[:-1]
+    final = stop - 1  # the last taker of each offer
+    taken = lack[: int(stop[-1])].copy()
+    remains = energy[: len(ends)] - (marks[final] - marks[opens])
+    taken[final] = np.minimum(taken[final], remains)
+    used = len(ends)
+    if int(ends[-1]) > len(lack):
+        used -= 1
+        rounds.energy[rounds.head + used] = remains[-1] - taken[-1]
+    rounds.book(np.repeat(np.arange(rounds.head, rounds.head + len(ends)), stop - opens), taken)
+    rounds.head += used
+
+
+class _Rounds:
+    """Takers and offers between two rounds."""
+
+    def __init__(self, energy_wh: I64, need_wh: I64, turns: int | None) -> None:
+        self.before = energy_wh
+        self.energy = energy_wh.copy()
+        self.lack = need_wh.copy()
+        self.who = np.arange(len(need_wh))
+        self.head = 0
+        self.count = 0
+        self.turns = turns
+        self.reach = 1
+        self.claims: list[tuple[I64, I64, I64]] = []
+
+    def go_on(self) -> bool:
+        """Whether somebody lacks something, something is left, and another round is allowed."""
+        more = self.turns is None or self.count < self.turns
+        return more and len(self.lack) > 0 and self.head < len(self.energy)
+
+    def book(self, offer: I64, taken: I64) -> None:
+        """The claims of a round, or of the first takers in it."""
+        served = len(taken)
+        self.claims.append((offer, self.who[:served], taken))
+        self.lack[:served] -= taken
+        wanting = (self.lack > 0).nonzero()[0]
+        self.who, self.lack = self.who[wanting], self.lack[wanting]
+
+    def take_singly(self) -> None:
+        """Rounds of few takers, one claim after the other, but not more claims than pay."""
+        offers: list[int] = []
+        takers: list[int] = []
+        taken: list[int] = []
+        head = self.head
+        energies = self.energy[head : head + _CLAIMS + _FEW].tolist()  # so many that a round never lacks one
+        lack, who = self.lack.tolist(), list(range(len(self.lack)))
+        nth = 0
+        while who and nth < len(energies) and len(offers) < _CLAIMS and self.go_on():
+            self.count += 1
+            for taker in who:
+                left, lacking = energies[nth], lack[taker]
+                part = min(lacking, left)
+                offers.append(head + nth)
+                takers.append(taker)
+                taken.append(part)
+                lack[taker] = lacking - part
+                energies[nth] = left - part
+                nth += part == left
+                if nth == len(energies):
+                    break
+            who = [taker for taker in who if lack[taker]]
+        whose = self.who[np.asarray(takers, np.int64)]
+        self.claims.append((np.asarray(offers, np.int64), whose, np.asarray(taken, np.int64)))
+        self.who, self.lack = self.who[who], np.asarray([lack[taker] for taker in who], np.int64)
+        self.head = head + nth
+        if nth < len(energies):
+            self.energy[self.head] = energies[nth]
+
+    def take_whole(self) -> bool:
+        """Rounds in which everybody takes a whole offer, `reach` of them at once; False if they are none."""
+        if self.energy[self.head] > self.lack[0]:
+            self.reach = 1
+            return False
+        takers, left = len(self.lack), len(self.energy) - self.head
+        most = left // takers if self.turns is None else min(left // takers, self.turns - self.count)
+        rounds = min(self.reach, most)
+        while rounds > 0 and (self._sums(rounds) > self.lack).any():
+            rounds //= 8
+        if rounds == 0:
+            self.reach = 1
+            return False
+        block, sums = self.energy[self.head : self.head + rounds * takers], self._sums(rounds)
+        offer = np.arange(self.head, self.head + rounds * takers)
+        self.claims.append((offer, self.who if rounds == 1 else np.tile(self.who, rounds), block.copy()))
+        self.head += rounds * takers
+        self.count += rounds
+        self.reach = 2 * rounds if rounds == self.reach else rounds
+        self.lack = self.lack - sums
+        wanting = (self.lack > 0).nonzero()[0]
+        self.who, self.lack = self.who[wanting], self.lack[wanting]
+        return True
+
+    def _sums(self, rounds: int) -> I64:
+        """What each taker has after so many rounds of whole offers."""
+        takers = len(self.lack)
+        block = self.energy[self.head : self.head + rounds * takers]
+        return block.reshape(rounds, takers).sum(axis=0) if rounds > 1 else block
+
+    def taken(self) -> Taken:
+        """Everything that was booked."""
+        offer, taker, energy = (np.concatenate(columns) for columns in zip(*self.claims, strict=True))
+        rest = int(self.energy[self.head]) if self.head < len(self.energy) else 0
+        touched = len(offer) > 0 and int(offer[-1]) == self.head
+        return Taken(offer, taker, energy, self.head, rest if touched else 0)
+
+
+def greedy_selfish(energy_wh: I64, need_wh: I64) -> Taken:
+    """One taker after the other takes whole offers until it has enough: a need is a stride over offers."""
+    ends = np.minimum(strides(line_of(energy_wh), need_wh), len(energy_wh))
+    used_up = int(ends[-1])
+    taker = np.repeat(np.arange(len(ends)), np.diff(ends, prepend=0))
+    return Taken(np.arange(used_up), taker, energy_wh[:used_up], used_up, 0)
+
+
+def greedy_fair(energy_wh: I64, need_wh: I64, turns: int | None) -> Taken:
+    """Round by round, each taker that lacks anything has one whole offer."""
+    rounds = _Rounds(energy_wh, need_wh, turns)
+    while rounds.go_on():
+        if rounds.take_whole():
+            continue
+        rounds.count += 1
+        whole = rounds.energy[rounds.head : rounds.head + len(rounds.lack)].copy()
+        rounds.book(np.arange(rounds.head, rounds.head + len(whole)), whole)
+        rounds.head += len(whole)
+    return rounds.taken()

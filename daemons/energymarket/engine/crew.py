@@ -1,0 +1,95 @@
+"""The worker processes of a run: forked before there are threads, told what to do over a pipe each.
+
+A worker that dies closes its pipe, and the run ends with an error (its last checkpoint stands). A run
+that dies closes all of them, and the workers end.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import traceback
+from multiprocessing.connection import Connection, Pipe
+from typing import TYPE_CHECKING, Any, Final
+
+from energymarket.exits import Exit, Failure
+from energymarket.runtime import memory
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from energymarket.engine.tasks import Desk
+
+END: Final = None
+"""What a worker is told at the end."""
+
+
+class Worker:
+    """One worker as the run sees it."""
+
+    def __init__(self, number: int, pid: int, pipe: Connection) -> None:
+        self.number = number
+        self.pid = pid
+        self.pipe = pipe
+
+    def tell(self, task: object) -> None:
+        """Give it a task. Failure if it has died."""
+        try:
+            self.pipe.send(task)
+        except OSError as error:
+            raise self._died() from error
+
+    def answer(self) -> Any:  # noqa: ANN401 - whatever the task answers
+        """Its answer, in order of the tasks. Failure if it has died or failed."""
+        try:
+            kind, value = self.pipe.recv()
+        except (EOFError, OSError) as error:
+            raise self._died() from error
+        if kind == "failed":
+            raise RuntimeError(f"worker {self.number}: {value}")
+        return value
+
+    def _died(self) -> Failure:
+        return Failure(f"worker {self.number} (process {self.pid}) has died", "--resume goes on", Exit.FAILED)
+
+
+def hire(desks: Sequence[Desk]) -> list[Worker]:
+    """Fork one worker for each desk. Call it before there are threads."""
+    workers: list[Worker] = []
+    for number, desk in enumerate(desks):
+        ours, theirs = Pipe()
+        pid = os.fork()
+        if pid == 0:
+            ours.close()
+            for other in workers:
+                other.pipe.close()  # else they would not hear that the run has died
+            _work(desk.serve, theirs)
+        theirs.close()
+        workers.append(Worker(number, pid, ours))
+    return workers
+
+
+def _work(serve: Callable[[Any], Any], pipe: Connection) -> None:
+    """The life of a worker; it never returns."""
+    code = Exit.OK
+    try:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the run says when to stop
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        memory.keep_freed_memory()
+        while (task := pipe.recv()) is not END:
+            pipe.send(("done", serve(task)))
+    except (EOFError, BrokenPipeError):
+        code = Exit.FAILED  # the run is gone
+    except BaseException:  # noqa: BLE001 the one broad except of a worker's life: the run tells
+        code = Exit.FAILED
+        pipe.send(("failed", traceback.format_exc()))
+    os._exit(code)
+
+
+def dismiss(workers: Sequence[Worker]) -> None:
+    """End all workers and wait for them."""
+    for worker in workers:
+        worker.pipe.close()
+    for worker in workers:
+        os.kill(worker.pid, signal.SIGKILL)  # its state is shared memory: nothing of it is to be saved
+        os.waitpid(worker.pid, 0)

@@ -1,0 +1,134 @@
+"""What a run comes to: one document for programs, arrays for Python."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sqlite3
+from contextlib import closing
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from energymarket.core import clock
+from energymarket.core.market import Accounts
+from energymarket.core.state import STATE_COLUMNS, State
+from energymarket.exits import Failure
+from energymarket.transport.generation import GenerationFile
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from energymarket.engine.run import Run
+    from energymarket.scenario.compiled import Compiled
+
+ENERGIES: Final = (
+    "produced", "consumed", "imported", "exported", "offered", "taken", "returned", "rest_sold", "expired",
+    "received", "sold", "bought", "short", "long",
+)  # fmt: skip
+MONEYS: Final = ("homes", "operator", "grid", "fees")
+_ROW: Final = ("slot", "price_ueur_per_kwh", "import_ueur_per_kwh", "export_ueur_per_kwh")
+
+
+def document_of(run: Run, *, engine: str, wall_s: float, cpu_s: float) -> dict[str, Any]:
+    """The result of a run, as `energyctl simulate --json` prints it."""
+    plan, totals = run.plan, run.sums.totals
+    compiled, slots = plan.compiled, run.sums.slots
+    period, found = compiled.period, run.indicators()
+    energy = {f"{name}_kwh": totals.get(f"{name}_wh", 0) / 1e3 for name in ENERGIES}
+    money = {f"{name}_eur": totals.get(f"{name}_money_ueur", 0) / 1e6 for name in MONEYS}
+    return {
+        "type": "simulation",
+        "scenario": compiled.name,
+        "title": compiled.title,
+        "scenario_hash": compiled.hash,
+        "seed": compiled.seed,
+        "complete": run.next_slot == run.end_slot,
+        "homes": compiled.homes_count,
+        "slots": slots,
+        "slots_planned": plan.slots,
+        "slot_s": period.slot_s,
+        "first_slot": period.first_slot,
+        "from": clock.begins(period.first_slot, period.slot_s, period.timezone).isoformat(),
+        "until": clock.begins(period.first_slot + slots, period.slot_s, period.timezone).isoformat(),
+        "ledger_hash": run.hash.hex(),
+        "engine": engine,
+        "shards": plan.shards,
+        "workers": plan.workers if engine == "local" else 0,
+        "wall_s": round(wall_s, 3),
+        "cpu_s": round(cpu_s, 3),
+        "energy": energy | found["energy"],
+        "money": money | found["money"],
+        **{name: part for name, part in found.items() if name not in {"energy", "money"}},
+    }
+
+
+@dataclass(frozen=True)
+class Result:
+    """A finished run: its document, its folder, and its figures as arrays.
+
+    >>> result.ledger_hash, result.slots["price_ueur_per_kwh"].mean(), result.homes["import_wh"].sum()
+    """
+
+    document: Mapping[str, Any]
+    folder: Path
+    compiled: Compiled
+
+    @property
+    def ledger_hash(self) -> str:
+        """The hash of the ledger's last slot: the same for every run of the same scenario."""
+        return str(self.document["ledger_hash"])
+
+    @cached_property
+    def slots(self) -> dict[str, npt.NDArray[np.int64]]:
+        """One value per slot: number, prices in µ€/kWh, and every total of the ledger (Wh and µ€)."""
+        path = self.folder / "market" / "ledger.db"
+        query = f"SELECT {', '.join(_ROW)}, totals FROM slots ORDER BY slot"  # noqa: S608 names of ours
+        try:
+            with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as db:
+                rows = db.execute(query).fetchall()
+        except sqlite3.DatabaseError as error:
+            raise Failure(f"{path}: {error}") from error
+        totals = [json.loads(row[-1]) for row in rows]
+        columns = {name: np.array([row[at] for row in rows], np.int64) for at, name in enumerate(_ROW)}
+        names = totals[0] if totals else {}
+        return columns | {name: np.array([each[name] for each in totals], np.int64) for name in names}
+
+    @cached_property
+    def homes(self) -> dict[str, npt.NDArray[np.int64]]:
+        """One value per home: id, registers and battery content at the end (Wh), money of all slots (µ€)."""
+        homes = self.compiled.homes_count
+        state = State(self._registers(homes), homes)
+        whole = {
+            name: state.column(name).astype(np.int64) for name, kind in STATE_COLUMNS if name.endswith("_wh")
+            and kind.kind == "i"
+        }  # fmt: skip
+        return {"home": np.arange(1, homes + 1), **whole, "money_ueur": self._balances(homes)}
+
+    def _registers(self, homes: int) -> memoryview:
+        path = self.folder / "homes" / f"shard-1-{homes}.state"
+        identity = bytes.fromhex(self.compiled.hash)
+        with GenerationFile(path, 1, homes, State.size_bytes(homes), identity) as file:
+            data, _ = file.load(self.document["first_slot"] + self.document["slots"] - 1)
+            return memoryview(bytes(data))
+
+    def _balances(self, homes: int) -> npt.NDArray[np.int64]:
+        path = self.folder / "market" / "ledger.db"
+        with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as db:
+            body = db.execute("SELECT body FROM checkpoints ORDER BY slot DESC LIMIT 1").fetchone()[0]
+        return Accounts.unpack(bytes(body), homes).balance_ueur
+
+    def frame(self, table: str = "slots") -> Any:  # noqa: ANN401 - a pandas.DataFrame, where there is one
+        """The table `slots` (by UTC time) or `homes` (by id) as a data frame. ImportError without pandas."""
+        pandas = importlib.import_module("pandas")
+        if table == "homes":
+            return pandas.DataFrame(self.homes).set_index("home")
+        if table != "slots":
+            raise ValueError(f"there is no table {table!r}: slots or homes")
+        frame = pandas.DataFrame(self.slots)
+        seconds = frame["slot"] * self.compiled.period.slot_s
+        return frame.set_index(pandas.to_datetime(seconds, unit="s", utc=True).rename("time"))

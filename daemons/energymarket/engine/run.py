@@ -1,0 +1,279 @@
+"""A run: from a compiled scenario to its ledger, its homes' registers and its figures, in legs.
+
+Between two legs everything is at rest and made durable: first a checkpoint of the homes, then the
+ledger's transaction, which decides. A run that is killed goes on from there, to the same ledger.
+"""
+
+from __future__ import annotations
+
+import json
+import mmap
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+import numpy as np
+
+from energymarket.core import ledger
+from energymarket.core.events import book_from_dict
+from energymarket.core.fleet import Fleet, initial_state
+from energymarket.core.market import Accounts
+from energymarket.core.settlement import Readings
+from energymarket.core.state import State
+from energymarket.core.totals import TOTALS
+from energymarket.engine import checkpoint as checkpoints
+from energymarket.engine import singly
+from energymarket.engine.books import Books
+from energymarket.engine.checkpoint import Checkpoint
+from energymarket.engine.digest import BODY_BYTES, BODY_BYTES_PER_HOME, detail_from
+from energymarket.engine.embedded import Embedded
+from energymarket.engine.local import Local
+from energymarket.engine.measures import Measures
+from energymarket.engine.settling import Settler
+from energymarket.engine.source import slots_at_once
+from energymarket.engine.track import Track, market_of
+from energymarket.exits import ConfigError, Exit, Failure
+from energymarket.market.retention import Retention
+from energymarket.runtime.clock import boottime_ns
+from energymarket.transport.bulk_store import BulkStore
+from energymarket.transport.generation import GenerationFile
+from energymarket.transport.store import ForeignLedgerError, StoreError
+
+if TYPE_CHECKING:
+    from energymarket.engine.settling import Settled
+    from energymarket.engine.source import Source
+    from energymarket.scenario.compiled import Compiled
+
+LEG_NS: Final = 2_000_000_000
+"""How much work a checkpoint may cost when a run dies: two seconds; more where checkpoints are dear."""
+
+CHECKPOINT_PART: Final = 20
+"""Of the time between two checkpoints, at most one part in so many is spent on the checkpoint itself."""
+
+LEG_PART: Final = 4
+"""Of the disk that the ledger may take, a leg's detail takes one part in so many: then room is made."""
+
+Told: TypeAlias = Callable[[int, int], None]
+"""Told how many slots are done, of how many."""
+
+
+def quiet(_done: int, _total: int) -> None:
+    """Nobody asked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to run, and how."""
+
+    compiled: Compiled
+    slots: int
+    directory: Path  # of the run's state: laid out like a live one's
+    engine: str = "embedded"
+    shards: int = 1
+    workers: int = 1
+    compares: bool = False  # what homes would pay under every sharing rule
+    disk_max_bytes: int = 2 << 30
+
+
+@dataclass(slots=True)
+class Sums:
+    """What a run has added up to."""
+
+    slots: int = 0
+    totals: dict[str, int] = field(default_factory=dict)
+
+    def add(self, settled: Settled) -> None:
+        """Settled slots."""
+        self.slots += len(settled.totals)
+        rows = [tuple(each.by_name().values()) for each in settled.totals]
+        for name, values in zip(TOTALS, zip(*rows, strict=True), strict=True):
+            self.totals[name] = self.totals.get(name, 0) + sum(values)
+
+
+class Run:
+    """A run that is open: homes in memory, ledger on the disk."""
+
+    def __init__(self, plan: Plan, *, resume: bool) -> None:
+        self.plan = plan
+        self.sums = Sums()
+        self.next_slot = plan.compiled.period.first_slot
+        self.end_slot = self.next_slot + plan.slots
+        homes = plan.compiled.homes_count
+        self._memory = mmap.mmap(-1, State.size_bytes(homes))  # anonymous: workers share it, a kill frees it
+        self.state = State(memoryview(self._memory), homes)
+        self._store = BulkStore(plan.directory / "market" / "ledger.db")
+        self._accounts = Accounts.fresh(homes)
+        self._measures = Measures(plan.compiled, compares=plan.compares)
+        self._market = market_of(plan.compiled, homes=0)
+        chain_hash = self._open(resume=resume)
+        retention = Retention(plan.disk_max_bytes, max(1, 86_400 // plan.compiled.period.slot_s))
+        first, last = plan.compiled.period.first_slot, self._store.last_slot()
+        row = None if last is None else self._store.slot(last)
+        begun = row is not None and row.body is not None  # detail that has begun goes on
+        self._books = Books(
+            self._store,
+            retention,
+            chain_hash,
+            self._market.contributions,
+            homes=homes,
+            rule=plan.compiled.sharing.rule,
+            detail_from=first if begun else detail_from(first, self.end_slot, homes, plan.disk_max_bytes),
+        )
+        self._settler: Settler | singly.SingleSettler = Settler(plan.compiled)
+        if singly.needed_by(plan.compiled):
+            registers = {name: self.state.column(name) for name in singly.METERS}
+            self._settler = singly.SingleSettler(plan.compiled, self._accounts, registers)
+
+    # opening
+
+    def _open(self, *, resume: bool) -> bytes:
+        """Open the ledger, and go on from its last slot if it has one; the chain's last hash."""
+        compiled, directory = self.plan.compiled, self.plan.directory
+        genesis = ledger.genesis(compiled.hash)
+        directory.mkdir(parents=True, exist_ok=True)
+        try:
+            self._store.open(scenario_hash=compiled.hash, genesis=genesis, homes=compiled.homes_count)
+            last = self._store.last_slot()
+            row = None if last is None else self._store.slot(last)
+        except (StoreError, ForeignLedgerError) as error:
+            raise _refused(error) from error
+        if row is None:
+            checkpoints.keep_only(directory, -1)
+            initial_state(Fleet(compiled, 1, compiled.homes_count), self.state)
+            return genesis
+        if not resume:
+            raise ConfigError(f"{directory} holds a run already", "--resume goes on with it")
+        self._take_up(checkpoints.read(directory, row.slot), row.hash)
+        return row.hash
+
+    def _take_up(self, found: Checkpoint, chain_hash: bytes) -> None:
+        facts, parts = found.facts, found.parts
+        self._memory[:] = bytes(parts["homes"])
+        self._take_up_accounts(found)
+        self._market.resume(facts["market"], chain_hash)
+        self._market.book = book_from_dict(json.loads(facts["events"]))
+        self.sums = Sums(**facts["sums"])
+        try:
+            self._measures = Measures(self.plan.compiled, parts, compares=self.plan.compares)
+        except (ValueError, KeyError) as error:
+            what = f"{self.plan.directory}: the checkpoint lacks what this run measures ({error})"
+            raise ConfigError(what, "without --resume the run begins anew") from error
+        self.next_slot = found.slot + 1
+
+    def _take_up_accounts(self, found: Checkpoint) -> None:
+        """What the ledger adds up to: where all homes hand in, meters are read from the homes' state."""
+        if "accounts" in found.parts:
+            self._accounts = Accounts.unpack(bytes(found.parts["accounts"]), self.plan.compiled.homes_count)
+        else:
+            self._accounts.balance_ueur[:] = np.frombuffer(found.parts["balances"], "<i8")
+
+    # running
+
+    def go(self, told: Told = quiet, stopping: Callable[[], bool] = lambda: False) -> None:
+        """Play until the end, or until asked to stop; what was played is durable then. Failure if not."""
+        source = self._source()
+        homes = self.plan.compiled.homes_count
+        leg_slots = 2 * slots_at_once(homes)
+        room = max(1, self.plan.disk_max_bytes // LEG_PART // (BODY_BYTES + BODY_BYTES_PER_HOME * homes))
+        try:
+            while self.next_slot < self.end_slot and not stopping():
+                began_ns = boottime_ns()
+                slots = range(self.next_slot, min(self.next_slot + leg_slots, self.end_slot))
+                for settled in source.leg(slots):
+                    self._enter(settled)
+                    told(self.sums.slots, self.plan.slots)
+                played_ns = boottime_ns() - began_ns
+                self._save(source)
+                saved_ns = boottime_ns() - began_ns - played_ns
+                wanted_ns = max(LEG_NS, CHECKPOINT_PART * saved_ns)
+                leg_slots = max(1, min(4 * leg_slots, len(slots) * wanted_ns // max(played_ns, 1), room))
+        except StoreError as error:
+            raise _refused(error) from error
+        finally:
+            source.close()
+
+    def _source(self) -> Source:
+        plan = self.plan
+        track = Track(plan.compiled, self._market)
+        if plan.engine == "local" and isinstance(self._settler, Settler):
+            return Local(
+                plan.compiled, self.state, track, self._settler, shards=plan.shards, workers=plan.workers
+            )
+        return Embedded(plan.compiled, self.state, track, self._settler, plan.shards)
+
+    def _enter(self, settled: Settled) -> None:
+        self._books.enter(settled)
+        self.sums.add(settled)
+        self._measures.add(settled.passage)
+        columns = settled.passage.columns
+        self.state.given_wh += columns["given_wh"].sum(axis=0, dtype=np.int64)
+        self.state.received_wh += columns["received_wh"].sum(axis=0, dtype=np.int64)
+        if isinstance(self._settler, Settler):
+            self._accounts.balance_ueur += columns["money_ueur"].sum(axis=0, dtype=np.int64)
+        self.next_slot = settled.openings[-1].slot + 1
+
+    def _save(self, source: Source) -> None:
+        """Make everything up to now durable: checkpoint, then ledger."""
+        last, rest = self.next_slot - 1, source.rest()
+        if isinstance(self._settler, Settler):
+            read = (self.state.column(name) for name in singly.METERS)
+            self._accounts.readings = Readings(*(column.copy() for column in read))
+            self._accounts.last_slot[:] = last
+        else:
+            self._accounts = self._settler.accounts
+        facts = {
+            "market": rest.state,
+            "events": rest.events,
+            "sums": {"slots": self.sums.slots, "totals": self.sums.totals},
+        }
+        parts: dict[str, bytes | memoryview] = {"homes": memoryview(self._memory), **self._measures.parts()}
+        if isinstance(self._settler, Settler):
+            parts["balances"] = self._accounts.balance_ueur.astype("<i8").tobytes()
+        else:
+            parts["accounts"] = self._accounts.pack()
+        try:
+            checkpoints.write(self.plan.directory, Checkpoint(last, facts, parts))
+        except OSError as error:
+            raise Failure(
+                f"{self.plan.directory} cannot be written: {error.strerror or error}",
+                "make room; --resume goes on from the last checkpoint",
+                Exit.IO_ERROR,
+            ) from error
+        self._books.commit(last, rest, self._accounts)
+        checkpoints.keep_only(self.plan.directory, last)
+
+    # the end
+
+    @property
+    def hash(self) -> bytes:
+        """The chain's hash after the last slot."""
+        return self._books.hash
+
+    def indicators(self) -> dict[str, Any]:
+        """`energy`, `money` and `kpi` of what was played."""
+        return self._measures.document(self.state)
+
+    def write_registers(self) -> None:
+        """Leave the homes' registers as a live pool leaves them: for the checker, or a market to go on."""
+        homes, compiled = self.plan.compiled.homes_count, self.plan.compiled
+        directory = self.plan.directory / "homes"
+        directory.mkdir(parents=True, exist_ok=True)
+        path = directory / f"shard-1-{homes}.state"
+        with GenerationFile(path, 1, homes, State.size_bytes(homes), bytes.fromhex(compiled.hash)) as file:
+            area = file.writable()
+            area[:] = memoryview(self._memory)
+            area.release()
+            file.commit(self.next_slot - 1, edition=1)
+
+    def close(self) -> None:
+        """Close the ledger."""
+        self._store.close()
+
+
+def _refused(error: Exception) -> Failure:
+    if isinstance(error, ForeignLedgerError):
+        return ConfigError(str(error), "another --out, or the scenario that the run was begun with")
+    return Failure(
+        f"the ledger cannot be written: {error}", "--resume goes on from the last checkpoint", Exit.IO_ERROR
+    )

@@ -1,0 +1,168 @@
+"""energy-fastforward: plays a scenario as fast as the machine goes, into a ledger like a live one's."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from energymarket.engine import api
+from energymarket.engine.folder import Folder
+from energymarket.exits import Exit
+from energymarket.runtime import service
+from energymarket.runtime.clock import boottime_ns
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from energymarket.engine.run import Plan, Told
+    from energymarket.runtime.service import StopFlag
+
+PROGRAM: Final = "energy-fastforward"
+
+
+def _count(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise ValueError(text)
+    return number
+
+
+_count.__name__ = "number above 0"
+
+
+def _words(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        PROGRAM,
+        description=__doc__,
+        epilog="exit: 0 played to the end, 130 interrupted (what there is, is kept; --resume goes on)",
+    )
+    parser.add_argument("scenario", nargs="?", default="default", metavar="SCENARIO", help="a name or a file")
+    parser.add_argument("--for", dest="duration", metavar="1y|7d|96", help="market time, or so many slots")
+    parser.add_argument("--homes", type=_count, metavar="N", help="so many homes in the scenario's groups")
+    parser.add_argument("--seed", type=int, metavar="S", help="another seed of all chance")
+    parser.add_argument("--shards", type=_count, metavar="N", help="ranges that the homes are cut into")
+    parser.add_argument("--engine", choices=api.ENGINES, help="one process, or the cores (default)")
+    parser.add_argument("--workers", type=_count, metavar="N", help="processes of the engine local")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="where the results go")
+    parser.add_argument("--compare", action="store_true", help="bills under every sharing rule, side by side")
+    parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint")
+    parser.add_argument("--json", action="store_true", help="answer as JSON")
+    return parser.parse_args(arguments)
+
+
+def simulate(given: argparse.Namespace, stop: StopFlag) -> int:
+    """Compile, play, answer."""
+    folder = Folder(given.out.absolute())
+    compiled = api.compiled_of(given.scenario, given.homes, given.seed)
+    plan = api.plan_of(
+        compiled,
+        folder,
+        duration=given.duration,
+        engine=given.engine,
+        shards=given.shards,
+        workers=given.workers,
+        compares=given.compare,
+    )
+    with folder.held():
+        if given.resume and folder.is_played():
+            folder.take_place()
+        found = folder.result() if given.resume and _is_empty(folder) else None
+        if found is not None and _is_of(found, plan):
+            return _answer(given, found, folder)  # it had come to its end
+        if not given.resume and folder.clear():
+            sys.stderr.write(f"{PROGRAM}: the unfinished run in {folder.path} is begun anew\n")
+        with ExitStack() as stack:
+            told = _bar(stack, compiled.name, quiet=given.json and not sys.stderr.isatty())
+            document = api.play(plan, folder, resume=given.resume, told=told, stopping=stop.is_set)
+    return _answer(given, document, folder)
+
+
+def _is_empty(folder: Folder) -> bool:
+    return not (folder.run / "market").exists()
+
+
+def _is_of(found: dict[str, Any], plan: Plan) -> bool:
+    same = (found.get("scenario_hash"), found.get("slots")) == (plan.compiled.hash, plan.slots)
+    return same and bool(found.get("complete"))
+
+
+def _bar(stack: ExitStack, name: str, *, quiet: bool) -> Told:
+    """A bar with rate and time left on standard error, if people look at it."""
+    console = Console(stderr=True)
+    if quiet or not console.is_terminal:
+        return lambda _done, _total: None
+    rate_column = TextColumn("{task.fields[rate]}")
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), rate_column)
+    progress = stack.enter_context(Progress(*columns, TimeRemainingColumn(), console=console, transient=True))
+    task = progress.add_task(name, total=None, rate="")
+    began: list[tuple[int, int]] = []
+
+    def told(done: int, total: int) -> None:
+        now_ns = boottime_ns()
+        if not began:
+            began.append((now_ns, done))
+        since_ns, first = began[0]
+        rate = (done - first) * 1e9 / max(now_ns - since_ns, 1)
+        progress.update(task, completed=done, total=total, rate=f"{rate:,.0f} slots/s" if rate else "")
+
+    return told
+
+
+def _answer(given: argparse.Namespace, document: dict[str, Any], folder: Folder) -> int:
+    done = bool(document["complete"])
+    place = folder.path if done else folder.run
+    if given.json:
+        sys.stdout.write(json.dumps({**document, "folder": str(place)}) + "\n")
+    else:
+        sys.stdout.write("\n".join(_lines(document, str(place))) + "\n")
+    return Exit.OK if done else Exit.INTERRUPTED
+
+
+def _lines(document: dict[str, Any], place: str) -> list[str]:
+    energy, money = document["energy"], document["money"]
+    slots, homes, wall_s = document["slots"], document["homes"], document["wall_s"]
+    of = "" if document["complete"] else f" of {document['slots_planned']:,} (interrupted; --resume goes on)"
+    rate = slots * homes / max(wall_s, 1e-9)
+    return [
+        f"{document['scenario']}: {document['title']}",
+        f"{homes:,} homes, {slots:,} slots{of}, {document['from']} to {document['until']}",
+        f"{wall_s:.1f} s ({rate / 1e6:.2f} million home-slots per second), engine {document['engine']}",
+        "",
+        f"consumed {energy['consumed_kwh']:14,.1f} kWh    produced {energy['produced_kwh']:14,.1f} kWh",
+        f"imported {energy['imported_kwh']:14,.1f} kWh    exported {energy['exported_kwh']:14,.1f} kWh",
+        f"given    {energy['taken_kwh']:14,.1f} kWh    sold     {energy['sold_kwh']:14,.1f} kWh",
+        f"homes    {money['homes_eur']:14,.2f} €      grid     {money['grid_eur']:14,.2f} €",
+        *_rules(document),
+        "",
+        f"ledger {document['ledger_hash']}",
+        f"in {place}",
+    ]
+
+
+def _rules(document: dict[str, Any]) -> list[str]:
+    """Bills under every sharing rule, if they were compared."""
+    found = document.get("sharing")
+    if found is None:
+        return []
+    rows = [
+        f"{rule:14} {each['bill_eur']:14,.2f} € {each['worse_off_homes']:10,}"
+        for rule, each in sorted(found["rules"].items(), key=lambda item: float(item[1]["bill_eur"]))
+    ]
+    return ["", f"{'sharing rule':14} {'all homes pay':>16} {'worse off':>10} than alone", *rows]
+
+
+def main() -> int:
+    """Play a scenario; the answer is an exit code."""
+    given = _words(None)
+    return service.run_once(PROGRAM, lambda stop: simulate(given, stop), as_json=given.json)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

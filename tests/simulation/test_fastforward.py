@@ -1,0 +1,314 @@
+"""Fast-forward: the same ledger to the bit, however it is played, and the one that a live market makes."""
+
+from __future__ import annotations
+
+import json
+import mmap
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from energymarket.core import ledger
+from energymarket.core.fleet import Fleet, State, initial_state
+from energymarket.core.parameters import Rule
+from energymarket.engine import api
+from energymarket.engine.folder import Folder
+from energymarket.engine.local import Local
+from energymarket.engine.run import Plan, Run
+from energymarket.engine.settling import Settler
+from energymarket.engine.track import Track, market_of
+from energymarket.exits import Exit
+from energymarket.runtime.clock import boottime_ns, sleep_until_boottime_ns
+from energymarket.scenario import toml
+from energymarket.scenario.compiled import Compiled
+from tests.simulation import slow_engine
+from tests.simulation.by_hand import wrong
+from tests.simulation.market_place import ROOT, read_ledger
+from tests.unit.scenario import pencil_ledger
+
+LIVE_ONLY = {"pencil-stale-weather"}  # the weather daemon is stopped in it
+PENCILS = [name for name in toml.shipped() if name.startswith("pencil-") and name not in LIVE_ONLY]
+HOMES = 40
+SLOTS = 150
+
+
+@pytest.fixture(scope="session")
+def neighbourhood() -> Compiled:
+    """Forty homes of the default scenario."""
+    return api.compiled_of("default", HOMES, None)
+
+
+def hash_of(compiled: Compiled, directory: Path, **how: Any) -> str:
+    """The ledger's hash after SLOTS slots."""
+    result = api.simulate(compiled, duration=SLOTS, out=directory / "out", **how)
+    return result.ledger_hash
+
+
+@pytest.mark.parametrize("shards", [1, 2, 5])
+@pytest.mark.parametrize(("engine", "workers"), [("embedded", None), ("local", 2), ("local", 3)])
+def test_the_ledger_is_that_of_a_live_market_of_honest_homes(
+    neighbourhood: Compiled, tmp_path: Path, engine: str, workers: int | None, shards: int
+) -> None:
+    """Slots looked at together, settled by whoever is free, are those of one market slot after slot."""
+    expected = slow_engine.played(neighbourhood, SLOTS).hash.hex()
+    assert hash_of(neighbourhood, tmp_path, engine=engine, workers=workers, shards=shards) == expected
+
+
+@pytest.mark.parametrize(("workers", "shards"), [(1, 1), (2, 2), (3, 5)])
+def test_homes_cut_among_all_workers_make_the_same_ledger(
+    neighbourhood: Compiled, workers: int, shards: int
+) -> None:
+    """The way of a million homes, walked by forty: bodies are the same, slot by slot."""
+    state = State(memoryview(mmap.mmap(-1, State.size_bytes(HOMES))), HOMES)
+    initial_state(Fleet(neighbourhood, 1, HOMES), state)
+    track = Track(neighbourhood, market_of(neighbourhood, homes=0))
+    local = Local(
+        neighbourhood, state, track, Settler(neighbourhood), shards=shards, workers=workers, split=True
+    )
+    first, found = neighbourhood.period.first_slot, ledger.genesis(neighbourhood.hash)
+    try:
+        for leg in (range(first, first + 7), range(first + 7, first + SLOTS)):
+            for settled in local.leg(leg):
+                for body in settled.bodies:
+                    found = ledger.chain(found, body)
+    finally:
+        local.close()
+    assert found == slow_engine.played(neighbourhood, SLOTS).hash
+
+
+@settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck))
+@given(
+    seed=st.integers(0, 2**40),
+    homes=st.integers(3, 60),
+    rule=st.sampled_from([str(rule) for rule in Rule]),
+    take=st.sampled_from(["exact", "greedy"]),
+    turn=st.sampled_from(["fair", "selfish"]),
+    excess=st.sampled_from(["mean", "neutral"]),
+    gift_fee=st.sampled_from([0.0, 0.03]),
+    slope=st.floats(-0.5, 0.0),
+    engine=st.sampled_from(["embedded", "local"]),
+)
+def test_scenarios_drawn_at_random_have_one_ledger(
+    tmp_path_factory: pytest.TempPathFactory,
+    seed: int,
+    homes: int,
+    engine: str,
+    slope: float,
+    **rest: Any,
+) -> None:
+    """Any rule, model, fee, elasticity, size and seed: fast-forward is the market slot after slot."""
+    place = tmp_path_factory.mktemp("drawn")
+    text = _with(toml.default_text(), "days", "3")  # compiled in a second
+    for name in ("rule", "take", "turn", "excess"):
+        text = _with(text, name, f'"{rest[name]}"')
+    text = _with(_with(text, "gift_fee", str(rest["gift_fee"])), "slope", f"{slope:.3f}")
+    file = place / "drawn.toml"
+    file.write_text(text, encoding="utf-8")
+    compiled = api.compiled_of(file, homes, seed)
+    expected = slow_engine.played(compiled, SLOTS).hash.hex()
+    assert hash_of(compiled, place, engine=engine, workers=2, shards=3) == expected
+
+
+def _with(text: str, key: str, value: str) -> str:
+    """The scenario with another value of the first key of this name."""
+    lines = text.splitlines()
+    at = next(n for n, line in enumerate(lines) if line.startswith(f"{key} ="))
+    lines[at] = f"{key} = {value}"
+    return "\n".join(lines) + "\n"
+
+
+def test_another_seed_or_parameter_is_another_ledger(neighbourhood: Compiled, tmp_path: Path) -> None:
+    """Seed, gift fee and one home more change the hash; the same again does not."""
+    fee = tmp_path / "fee.toml"
+    fee.write_text(_with(toml.default_text(), "gift_fee", "0.01"), encoding="utf-8")
+    hashes = [
+        hash_of(neighbourhood, tmp_path),
+        hash_of(api.compiled_of("default", HOMES, 43), tmp_path),
+        hash_of(api.compiled_of("default", HOMES + 1, None), tmp_path),
+        hash_of(api.compiled_of(fee, HOMES, None), tmp_path),
+    ]
+    assert len(set(hashes)) == 4
+    assert hash_of(neighbourhood, tmp_path) == hashes[0]
+
+
+@pytest.mark.parametrize("name", PENCILS)
+def test_a_pencil_scene_ends_as_computed_by_hand(name: str, tmp_path: Path) -> None:
+    """Every row, sum and price of the file's comment is in the ledger: late homes, phantoms and all."""
+    scenario, _ = toml.read(name)
+    assert scenario is not None
+    wanted, first = pencil_ledger.read(scenario.text), scenario.market.period.first_slot
+    api.simulate(scenario, out=tmp_path)
+    played = read_ledger(tmp_path / "market" / "ledger.db")
+    assert sorted(played) == [first + k for k in sorted(wanted)] != []
+    assert {k: wrong(played[first + k], slot) for k, slot in wanted.items()} == {k: [] for k in wanted}
+
+
+# ---------------------------------------------------------------- as a program
+
+
+def program(*words: str, **environ: str) -> list[Any]:
+    """The command and its environment."""
+    return [
+        [sys.executable, "-m", "energymarket.fastforward", *words],
+        {**os.environ, "PYTHONPATH": str(ROOT / "daemons"), **environ},
+    ]
+
+
+def played(*words: str, **environ: str) -> dict[str, Any]:
+    """What the program answers."""
+    command, environment = program(*words, "--json", **environ)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+def test_killed_and_resumed_again_and_again_it_is_the_same_ledger(tmp_path: Path) -> None:
+    """Kill -9 of the run at its checkpoints; workers die with it, and --resume ends as an unbroken run."""
+    words = ("default", "--homes", "60", "--for", "90d", "--engine", "local", "--workers", "2")
+    whole = played(*words, "--out", str(tmp_path / "whole"))
+    out = tmp_path / "broken"
+    kills, seen = 0, 0
+    while kills < 3:
+        command, environ = program(*words, "--out", str(out), "--resume")
+        run = subprocess.Popen(command, env=environ, stdout=subprocess.DEVNULL)
+        seen = _wait_for_a_checkpoint_after(run, out, seen)
+        if run.poll() is not None:
+            break
+        children = Path(f"/proc/{run.pid}/task/{run.pid}/children").read_text(encoding="ascii").split()
+        run.send_signal(signal.SIGKILL)
+        run.wait()
+        kills += 1
+        assert all(_ends(int(child)) for child in children), "a worker lives on"
+    assert kills > 0
+    resumed = played(*words, "--out", str(out), "--resume")
+    assert resumed["ledger_hash"] == whole["ledger_hash"]
+    assert (resumed["energy"], resumed["money"]) == (whole["energy"], whole["money"])
+
+
+def _wait_for_a_checkpoint_after(run: subprocess.Popen[Any], out: Path, slot: int) -> int:
+    """Wait until the run has a later checkpoint, or is over; the checkpoint's slot."""
+    while run.poll() is None:
+        found = [int(path.name.split("-")[1]) for path in (out / "unfinished").glob("checkpoint-*[0-9]")]
+        if found and max(found) > slot:
+            return max(found)
+        sleep_until_boottime_ns(boottime_ns() + 5_000_000)
+    return slot
+
+
+def _ends(pid: int) -> bool:
+    """Whether a process is gone within two seconds."""
+    deadline = boottime_ns() + 2_000_000_000
+    while boottime_ns() < deadline:
+        try:
+            state = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()[0]
+        except FileNotFoundError:
+            return True
+        if state == "Z":
+            return True
+        sleep_until_boottime_ns(boottime_ns() + 10_000_000)
+    return False
+
+
+def test_ctrl_c_ends_it_with_what_there_is(tmp_path: Path) -> None:
+    """SIGINT: exit 130, a result of the slots so far, earlier results untouched; --resume goes on."""
+    words = ("default", "--homes", "60", "--out", str(tmp_path))
+    earlier = played(*words, "--for", "10")
+    command, environ = program(*words, "--for", "1y", "--json")
+    run = subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, text=True)
+    _wait_for_a_checkpoint_after(run, tmp_path, 0)
+    run.send_signal(signal.SIGINT)
+    said, _ = run.communicate(timeout=60)
+    document = json.loads(said)
+    assert run.returncode == Exit.INTERRUPTED
+    assert document["complete"] is False
+    assert 0 < document["slots"] < document["slots_planned"]
+    assert Folder(tmp_path).result() == {k: v for k, v in earlier.items() if k != "folder"}
+    unbroken = played(*words[:-1], str(tmp_path / "other"), "--for", str(document["slots"]))
+    assert unbroken["ledger_hash"] == document["ledger_hash"]
+
+
+def test_fewer_simd_features_make_the_same_ledger(tmp_path: Path) -> None:
+    """NumPy without AVX2, FMA and AVX512 rounds every operation on the slot's path as with them."""
+    words = ("default", "--homes", "60", "--for", "7d", "--engine", "embedded")
+    fast = played(*words, "--out", str(tmp_path / "fast"))
+    names = "AVX2 FMA3 AVX512F AVX512CD AVX512_SKX AVX512_CLX AVX512_CNL AVX512_ICL"
+    simd = np.show_config(mode="dicts")["SIMD Extensions"]
+    there = [name for name in names.split() if name in simd["found"]]
+    if not there:
+        pytest.skip("this processor has none of the features that NumPy dispatches to")
+    slow = played(*words, "--out", str(tmp_path / "slow"), NPY_DISABLE_CPU_FEATURES=" ".join(there))
+    assert slow["ledger_hash"] == fast["ledger_hash"]
+
+
+def test_a_full_disk_is_one_clear_error_and_earlier_results_stay(tmp_path: Path) -> None:
+    """A limit on file sizes as a full disk: exit 74, one message, the earlier result as it was."""
+    words = ("default", "--homes", "60", "--out", str(tmp_path), "--engine", "embedded")
+    earlier = played(*words, "--for", "10")
+    before = {path: path.read_bytes() for path in (tmp_path / "market").iterdir()}
+    command, environ = program(*words, "--for", "60d", "--json")
+    limited = ["prlimit", "--fsize=1000000", *command]
+    done = subprocess.run(limited, env=environ, capture_output=True, text=True, check=False)
+    assert done.returncode == Exit.IO_ERROR, done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1, done.stderr
+    assert Folder(tmp_path).result() == {k: v for k, v in earlier.items() if k != "folder"}
+    assert {path: path.read_bytes() for path in (tmp_path / "market").iterdir()} == before
+    assert played(*words, "--for", "60d", "--resume")["complete"] is True
+
+
+def test_two_runs_in_one_place_do_not_meet(neighbourhood: Compiled, tmp_path: Path) -> None:
+    """The second is told, and the first goes on."""
+    folder = Folder(tmp_path)
+    with folder.held():
+        run = Run(Plan(neighbourhood, 10, folder.run), resume=False)
+        command, environ = program("default", "--for", "1", "--out", str(tmp_path))
+        done = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
+        assert done.returncode == Exit.SECOND_INSTANCE
+        assert "another run is at work" in done.stderr
+        run.go()
+        run.close()
+        assert run.sums.slots == 10
+
+
+def checked(state: Path, compiled: Compiled) -> subprocess.CompletedProcess[str]:
+    """What the independent checker says of a run."""
+    words = [sys.executable, "-m", "energymarket.checkd", "--state", str(state)]
+    environ = {**os.environ, "PYTHONPATH": str(ROOT / "daemons")}
+    words += ["--compiled", str(compiled.directory)]
+    return subprocess.run(words, env=environ, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("disk_max_bytes", [2 << 30, 16 << 20])
+def test_the_checker_finds_nothing_wrong_whatever_is_kept(tmp_path: Path, disk_max_bytes: int) -> None:
+    """Ledger, registers and physics agree, with all detail and with most of it summed up by day.
+
+    60 days of 200 homes are some 23 MB of detail and 7 MB of prices and totals: in 16 MiB the oldest
+    detail is sums.
+    """
+    neighbourhood = api.compiled_of("default", 200, None)
+    slots, sizes = 60 * 96, []
+    folder = Folder(tmp_path)
+    plan = Plan(neighbourhood, slots, folder.run, disk_max_bytes=disk_max_bytes)
+    with folder.held():
+        run = Run(plan, resume=False)
+        ledger_file = folder.run / "market" / "ledger.db"
+        run.go(lambda _done, _total: sizes.append(ledger_file.stat().st_size))
+        run.write_registers()
+        run.close()
+    assert max(sizes) < disk_max_bytes
+    with closing(sqlite3.connect(ledger_file)) as db:
+        kept = db.execute("SELECT count(*) FROM slots WHERE body IS NOT NULL").fetchone()[0]
+        assert db.execute("SELECT count(*) FROM slots").fetchone()[0] == slots
+    assert (kept < slots) == (disk_max_bytes < 1 << 30)
+    found = checked(folder.run, neighbourhood)
+    assert found.returncode == 0, found.stdout + found.stderr

@@ -1,0 +1,87 @@
+"""A fleet that lives several slots at a look is the fleet that steps through them one by one."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from energymarket.core import block
+from energymarket.core import fleet as fleets
+from energymarket.core.chance import Purpose, draw_u32, draw_u32_of_slots, draw_u64, draw_u64_of_slots
+from energymarket.core.fleet import Course, Fleet, Lived, State, initial_state, step
+from energymarket.core.state import STATE_COLUMNS
+from energymarket.core.weather import WEATHER
+from tests.unit.core.made_fleet import FIRST_SLOT, day_price_ueur_per_kwh, day_weather, mixed
+
+HOMES = 300
+SLOTS = 60
+
+
+def fresh(fleet: Fleet) -> State:
+    """The state at the beginning."""
+    state = State(bytearray(State.size_bytes(fleet.count)), fleet.count)
+    initial_state(fleet, state)
+    return state
+
+
+def stepped(fleet: Fleet) -> tuple[State, list[tuple[list[int], list[int]]]]:
+    """The state after all slots, and what was needed and left over in each."""
+    before, after = fresh(fleet), fresh(fleet)
+    nets = []
+    for slot in range(FIRST_SLOT, FIRST_SLOT + SLOTS):
+        net = step(fleet, before, after, slot, day_weather(slot), day_price_ueur_per_kwh(slot))
+        nets.append((net.need_wh.tolist(), net.surplus_wh.tolist()))
+        before, after = after, before
+    return before, nets
+
+
+def travelled(fleet: Fleet, looks: list[int]) -> tuple[State, list[tuple[list[int], list[int]]]]:
+    """The same by a course that looks at so many slots at a time."""
+    state = fresh(fleet)
+    course, nets, slot = Course(fleet, state, max(looks)), [], FIRST_SLOT
+    for slots in looks:
+        ahead = range(slot, slot + slots)
+        weather = np.array([day_weather(each) for each in ahead], WEATHER)
+        lived = Lived.room(slots, fleet.count)
+        course.turn_to(ahead, weather)
+        for at, each in enumerate(ahead):
+            sums = course.live(at, day_price_ueur_per_kwh(each), lived)
+            assert sums == (int(lived.consumption_wh[at].sum()), int(lived.production_wh[at].sum()))
+        course.book(lived)
+        nets += [(np.maximum(-net, 0).tolist(), np.maximum(net, 0).tolist()) for net in lived.net_wh]
+        slot += slots
+    return state, nets
+
+
+@pytest.mark.parametrize("block_homes", [64, 16_384])
+@settings(max_examples=6, deadline=None)
+@given(st.lists(st.integers(1, 25), min_size=1, max_size=8))
+def test_a_course_is_as_many_steps(block_homes: int, cut: list[int]) -> None:
+    """However many slots are looked at together, by night and day, in one block of homes or in five."""
+    looks, left = [], SLOTS
+    for each in [*cut, SLOTS]:
+        if left:
+            looks.append(min(each, left))
+            left -= looks[-1]
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (block, fleets):
+            patch.setattr(module, "BLOCK_HOMES", block_homes)
+        made = mixed(HOMES, 3, 0.5)
+        expected, nets = stepped(Fleet(made, 1, HOMES))
+        state, travelled_nets = travelled(Fleet(made, 1, HOMES), looks)
+    assert travelled_nets == nets
+    for name, _ in STATE_COLUMNS:
+        assert state.column(name).tobytes() == expected.column(name).tobytes(), name
+
+
+def test_draws_of_many_slots_are_those_of_each() -> None:
+    """Vectors over slots draw what the scalar counter draws, also where 64 bits wrap round."""
+    slots = [0, 1, FIRST_SLOT, 2**63, 2**64 - 1]
+    items = np.array([1, 7, 2**32 - 1], np.uint32)
+    drawn = draw_u32_of_slots(42, Purpose.LOAD_NOISE, slots, items)
+    numbers = draw_u64_of_slots(42, Purpose.RING, np.array(slots, np.uint64), 3)
+    for row, slot in enumerate(slots):
+        assert drawn[row].tolist() == draw_u32(42, Purpose.LOAD_NOISE, slot, items).tolist()
+        assert int(numbers[row]) == draw_u64(42, Purpose.RING, slot, 3)
