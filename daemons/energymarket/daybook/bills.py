@@ -110,7 +110,10 @@ def _says(bills: Bills) -> str:
         return "There is no rule to compare with."
     totals = bills.cost_eur.sum(axis=0)
     best = min(bills.compared, key=lambda at: float(totals[at]))
-    alone = float(totals[bills.alone])
+    told = (
+        f"Alone with the grid all homes together pay {amounts.money(float(totals[bills.alone]))}; "
+        f"least they pay under {bills.rules[best]}: {amounts.money(float(totals[best]))}."
+    )
     losers = {bills.rules[at]: bills.worse_off(at) for at in bills.compared if bills.worse_off(at)}
     if not losers:
         return f"{told} No home is worse off than alone under any rule."
