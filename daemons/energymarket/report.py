@@ -6,7 +6,7 @@ import argparse
 import json
 import sys
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -18,11 +18,11 @@ from energymarket.audit.reading import Check, believed
 from energymarket.audit.source import LedgerDamagedError
 from energymarket.daybook import local_days, picture, words
 from energymarket.daybook.balance import balance_of
-from energymarket.daybook.losses import losses_wh_of
+from energymarket.daybook.indicators import indicators_of
 from energymarket.daybook.page import Told, page
 from energymarket.exits import Exit, Failure, NoSuchObject
 from energymarket.runtime import service
-from energymarket.scenario import cache
+from energymarket.scenario.continued import compiled_with
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from energymarket.audit.live import LiveLedger
     from energymarket.audit.opened import Opened
     from energymarket.core.units import I64
+    from energymarket.daybook.indicators import Indicators
     from energymarket.scenario.compiled import Compiled
     from energymarket.transport.store import SlotRow
 
@@ -82,7 +83,8 @@ class _Read:
     homes: int
     result: Result | None  # None: it was believed
     compiled: Compiled | None
-    registers: Path | None
+    indicators: Indicators | None = None
+    unknown: str = ""  # why there are none
 
 
 def report(given: argparse.Namespace) -> int:
@@ -98,6 +100,8 @@ def report(given: argparse.Namespace) -> int:
         period = None if compiled is None else compiled.period
         by_slot = tables.SlotTables(stack, given.out, period) if given.csv_only else None
         read = _read(ledger, registers, compiled, by_slot, is_checked=not given.no_check)
+        if given.html and len(read.slots) and compiled is not None:
+            read = _measured(read, ledger, registers, compiled)
     day = _asked_for(given, read)
     written = _write_tables(given.out, read)
     if given.csv_only:
@@ -107,11 +111,11 @@ def report(given: argparse.Namespace) -> int:
 
 
 def _compiled(given: argparse.Namespace, ledger: LedgerFile | LiveLedger) -> Compiled | None:
-    """The scenario that is named, else the one among the compiled that the ledger is made for, if any."""
-    if given.compiled is None:
-        scenario_hash = ledger.facts().scenario_hash
-        given.compiled = None if scenario_hash is None else cache.located(scenario_hash)
-    return opening.open_compiled(given)
+    """The scenario that is named, else the one of the ledger's hash that lies here, if any."""
+    found = opening.open_compiled(given)
+    if found is None and (scenario_hash := ledger.facts().scenario_hash) is not None:
+        return compiled_with(scenario_hash)
+    return found
 
 
 def _read(
@@ -142,7 +146,25 @@ def _read(
                 result, accounts = None, believed(ledger, hear)
             except LedgerDamagedError as error:
                 raise Failure(str(error), "energyctl ledger check tells more", Exit.IO_ERROR) from error
-    return _Read(gathered.figures(), accounts.sums, accounts.homes, result, compiled, registers)
+    return _Read(gathered.figures(), accounts.sums, accounts.homes, result, compiled)
+
+
+def _measured(
+    read: _Read, ledger: LedgerFile | LiveLedger, registers: Path | None, compiled: Compiled
+) -> _Read:
+    """The same with indicators and bills under every rule, where the ledger can be believed."""
+    with progress.shown() as told:
+        try:
+            found = indicators_of(
+                ledger,
+                registers,
+                compiled,
+                compares=True,
+                told=lambda slots: told("comparing", slots, len(read.slots)),
+            )
+        except LedgerDamagedError as error:
+            return replace(read, unknown=str(error))
+    return replace(read, indicators=found)
 
 
 def _asked_for(given: argparse.Namespace, read: _Read) -> int | None:
@@ -191,10 +213,9 @@ def _write_report(given: argparse.Namespace, written: list[Path], read: _Read, d
 
 
 def _write_page(out: Path, read: _Read, day: int | None) -> Path:
-    slots = read.slots
-    last = int(slots.slot[-1]) if len(slots) else 0
-    losses = losses_wh_of(read.registers, last, balance_of(slots))
-    told = Told(slots, read.result, read.compiled, read.homes, losses_wh=losses, day=day)
+    told = Told(
+        read.slots, read.result, read.compiled, read.homes, read.indicators, unknown=read.unknown, day=day
+    )
     path = out / "report.html"
     path.write_text(page(told), encoding="utf-8")
     return path

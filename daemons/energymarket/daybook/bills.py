@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from energymarket.core.parameters import Rule
+from energymarket.core.sharing.comparison import ALONE
+from energymarket.core.units import UEUR_PER_EUR
 from energymarket.daybook import amounts, axes
 from energymarket.daybook.axes import Frame
 from energymarket.daybook.markup import Markup, joined, tag
@@ -16,14 +19,23 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from energymarket.audit.figures import F64
+    from energymarket.core.sharing.comparison import Comparison
 
 DOTS_MAX: Final = 200
 """More homes than this are counted in bars, a dot for each would be a cloud."""
 
 HOMES_LISTED_MAX: Final = 60
 BINS: Final = 60
-CENT: Final = 0.005
-"""In €: who loses less than half a cent is not worse off, it is rounding."""
+NAMES: Final = {
+    Rule.QUEUE: "gifts by queue",
+    Rule.PRO_RATA: "gifts pro rata",
+    Rule.NEED_FIRST: "gifts to the neediest first",
+    Rule.STATIC_KEY: "static key",
+    Rule.DYNAMIC_KEY: "dynamic key, pro rata",
+    Rule.MID_MARKET: "mid-market rate",
+    Rule.GRID_ONLY: "alone with the grid",
+}
+"""What people call the rules."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +45,8 @@ class Bills:
     rules: Sequence[str]
     cost_eur: F64  # (H, R)
     alone: int  # which of the rules is each home by itself with the grid
+    own: int | None = None  # which of them the run has had
+    rounding_eur: float = 0.0  # who has less by no more than this is not worse off
 
     @property
     def saved_eur(self) -> F64:
@@ -46,13 +60,39 @@ class Bills:
         return [at for at in range(len(self.rules)) if at != self.alone]
 
     def worse_off(self, rule: int) -> int:
-        """How many homes have less than alone, by a cent or more."""
-        return int(np.count_nonzero(self.saved_eur[:, rule] < -CENT))
+        """How many homes have less than alone, by more than rounding."""
+        return int(np.count_nonzero(self.saved_eur[:, rule] < -self.rounding_eur))
 
 
-def plate(bills: Bills) -> Plate:
-    """All rules side by side."""
+def of_comparison(comparison: Comparison) -> Bills:
+    """What has been added up for every home under every rule; a µ€ a slot is rounding."""
+    rules = list(comparison.money_ueur)
+    own = comparison.terms.sharing.rule
+    names = [f"{NAMES[rule]} (this run)" if rule is own else NAMES[rule] for rule in rules]
+    cost = np.stack([-money for money in comparison.money_ueur.values()], axis=1) / UEUR_PER_EUR
+    # a hundredth of a µ€ more, so that the quotients of whole µ€ fall on the right side
+    rounding = (comparison.slots + 0.01) / UEUR_PER_EUR
+    return Bills(names, cost, rules.index(ALONE), rules.index(own), rounding)
+
+
+def plate(bills: Bills, left_out: int = 0, operator_ueur: int = 0) -> Plate:
+    """All rules side by side. `left_out` slots have been compacted: nobody can tell their bills.
+
+    `operator_ueur` is what the run has left to the operator: what homes save, somebody may have paid.
+    """
     homes = len(bills.cost_eur)
+    note = (
+        f"A row is a rule, {'a dot a home' if homes <= DOTS_MAX else 'a bar a number of homes'}, placed by "
+        "what it saves in the whole run against being alone with the grid. The black stroke is the median. "
+        "The same meters and prices under every rule: nobody is made to behave otherwise."
+    )
+    if operator_ueur:
+        note += (
+            " Where homes trade at the local price with the operator, its gain or loss is no home's: in this "
+            f"run it came to {amounts.money(operator_ueur / UEUR_PER_EUR)}."
+        )
+    if left_out:
+        note += f" {left_out:,} old slots are compacted and not in these bills."
     return Plate(
         "bills",
         "Bills by sharing rule",
@@ -60,8 +100,7 @@ def plate(bills: Bills) -> Plate:
         lambda width: _draw(bills, width),
         _rows(bills),
         [("fill given", "better off than alone, or equal"), ("fill bad", "worse off than alone")],
-        f"A row is a rule, {'a dot a home' if homes <= DOTS_MAX else 'a bar a number of homes'}, placed by "
-        "what it saves in the whole run against being alone with the grid. The black stroke is the median.",
+        note,
         [_by_home(bills)] if homes <= HOMES_LISTED_MAX else [],
     )
 
@@ -71,17 +110,16 @@ def _says(bills: Bills) -> str:
         return "There is no rule to compare with."
     totals = bills.cost_eur.sum(axis=0)
     best = min(bills.compared, key=lambda at: float(totals[at]))
-    alone = float(totals[bills.alone])
-    losers = {bills.rules[at]: bills.worse_off(at) for at in bills.compared}
-    none = [rule for rule, count in losers.items() if not count]
     told = (
-        f"Alone with the grid all homes together pay {amounts.money(alone)}; "
+        f"Alone with the grid all homes together pay {amounts.money(float(totals[bills.alone]))}; "
         f"least they pay under {bills.rules[best]}: {amounts.money(float(totals[best]))}."
     )
-    if len(none) == len(losers):
+    losers = {bills.rules[at]: bills.worse_off(at) for at in bills.compared if bills.worse_off(at)}
+    if not losers:
         return f"{told} No home is worse off than alone under any rule."
-    worst = max(losers, key=lambda rule: losers[rule])
-    return f"{told} Under {worst}, {losers[worst]} of {len(bills.cost_eur):,} homes are worse off than alone."
+    counts = ", ".join(f"{count:,} under {rule}" for rule, count in losers.items())
+    others = "" if len(losers) == len(bills.compared) else ", none under the others"
+    return f"{told} Of {len(bills.cost_eur):,} homes, worse off than alone: {counts}{others}."
 
 
 def _rows(bills: Bills) -> Rows:
@@ -108,7 +146,7 @@ def _by_home(bills: Bills) -> Rows:
 
 
 def _mark(bills: Bills, home: int, rule: int) -> str:
-    return " ▼" if float(bills.saved_eur[home, rule]) < -CENT else ""
+    return " ▼" if float(bills.saved_eur[home, rule]) < -bills.rounding_eur else ""
 
 
 def _eur(value: float) -> str:
@@ -156,7 +194,7 @@ def _row(bills: Bills, rule: int, frame: Frame) -> Markup:
     parts = [
         tag("text", bills.rules[rule], class_="label", x=frame.left, y=frame.top - 8),
         tag("text", told, class_=kind, x=frame.right, y=frame.top - 8, text_anchor="end"),
-        _dots(saved, frame) if homes <= DOTS_MAX else _bars(saved, frame),
+        (_dots if homes <= DOTS_MAX else _bars)(saved, frame, bills.rounding_eur),
     ]
     if homes:
         x = frame.x(float(np.median(saved)))
@@ -165,7 +203,7 @@ def _row(bills: Bills, rule: int, frame: Frame) -> Markup:
     return joined(parts)
 
 
-def _dots(saved: F64, frame: Frame) -> Markup:
+def _dots(saved: F64, frame: Frame, rounding_eur: float) -> Markup:
     """A dot per home, upwards where several would lie on each other; who loses is a triangle."""
     size = 3.5
     stacks: dict[int, int] = {}
@@ -179,7 +217,7 @@ def _dots(saved: F64, frame: Frame) -> Markup:
         stacks[places[home]] = nth + 1
         x, y = frame.x(float(saved[home])), frame.bottom - size - nth * rise
         told = tag("title", f"home {home + 1}: {amounts.money(float(saved[home]))}")
-        if saved[home] < -CENT:
+        if saved[home] < -rounding_eur:
             path = f"M{x - 4:.1f} {y - 3.5:.1f}h8l-4 7z"
             dots.append(tag("path", [told], class_="fill bad", d=path))
         else:
@@ -187,10 +225,10 @@ def _dots(saved: F64, frame: Frame) -> Markup:
     return joined(dots)
 
 
-def _bars(saved: F64, frame: Frame) -> Markup:
+def _bars(saved: F64, frame: Frame, rounding_eur: float) -> Markup:
     """Homes counted in bins that have zero as an edge, so that no bar mixes who gains and who loses."""
     step = axes.nice_step(frame.x_to - frame.x_from, BINS)
-    places = np.floor(np.where(np.abs(saved) <= CENT, 0.0, saved) / step).astype(np.int64)
+    places = np.floor(np.where(np.abs(saved) <= rounding_eur, 0.0, saved) / step).astype(np.int64)
     first = int(places.min())
     counts = np.bincount(places - first)
     bars = []

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from energymarket.audit import telling
 from energymarket.audit.telling import eur, kwh
-from energymarket.core.parameters import Take
+from energymarket.core.parameters import Rule, Take
 from energymarket.daybook import (
     bills,
     day_plate,
@@ -27,14 +27,11 @@ from energymarket.daybook.markup import Markup, joined, tag
 from energymarket.daybook.plate import Rows
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from energymarket.audit.checker import Result
     from energymarket.audit.figures import Figures
     from energymarket.daybook.balance import Balance
-    from energymarket.daybook.bills import Bills
+    from energymarket.daybook.indicators import Indicators
     from energymarket.daybook.plate import Plate
-    from energymarket.daybook.tiles import Tile
     from energymarket.scenario.compiled import Compiled
 
 POLICY: Final = "default-src 'none'; style-src 'unsafe-inline'"
@@ -51,9 +48,8 @@ class Told:
     result: Result | None  # None: nothing was checked
     compiled: Compiled | None
     homes: int
-    losses_wh: int | None = None
-    key_figures: Sequence[Tile] | None = None
-    bills: Bills | None = None
+    indicators: Indicators | None = None
+    unknown: str = ""  # why there are no indicators, though the scenario is known
     day: int | None = None  # a day that was asked for
 
     @property
@@ -89,15 +85,9 @@ def _empty() -> Markup:
 def _sections(told: Told) -> tuple[list[Markup], int]:
     slots, calendar = told.slots, told.calendar
     balance = balance_of(slots)
-    figures = told.key_figures or tiles.tiles_of(slots, balance, calendar, told.homes)
     limits = None if told.compiled is None else _limits(told.compiled)
     found = [
-        tag(
-            "section",
-            [Markup("<h2>Key figures</h2>"), tiles.shown(figures)],
-            class_="keys",
-            aria_label="key figures",
-        ),
+        _key_figures(told, balance),
         plate.shown(price_plate.plate(slots, calendar, limits)),
     ]
     tabs = 0
@@ -106,15 +96,47 @@ def _sections(told: Told) -> tuple[list[Markup], int]:
     else:
         days, tabs = _days(slots, calendar, told.day)
         found.append(days)
-    found.append(plate.shown(sankey.plate(balance, _span(told), told.losses_wh)))
-    if told.bills is not None:
-        found.append(plate.shown(bills.plate(told.bills)))
+    found.append(plate.shown(sankey.plate(balance, _span(told), _losses_wh(told.indicators))))
+    found += _bills(told.indicators, balance)
     if calendar is not None:
         found.append(plate.shown(duration.plate(slots, calendar)))
         if heat.is_worth_it(slots, calendar):
             found.append(plate.shown(heat.plate(slots, calendar)))
     found += [plate.shown(spread.plate(slots)), _balance(balance), _happened(told)]
     return found, tabs
+
+
+def _key_figures(told: Told, balance: Balance) -> Markup:
+    parts = [Markup("<h2>Key figures</h2>")]
+    if told.indicators is None:
+        figures = tiles.of_totals(told.slots, balance, told.calendar, told.homes)
+        parts.append(tiles.shown(figures))
+        if told.unknown:
+            parts.append(
+                tag("p", f"Indicators and bills by rule are not known: {told.unknown}", class_="note")
+            )
+    else:
+        document = told.indicators.document(home_table=False)
+        parts.append(tiles.shown(tiles.of_document(document)))
+        parts += [tag("p", note, class_="note") for note in document["kpi"]["notes"]]
+        listed = [plate.table(rows) for rows in tiles.rows_of(document)]
+        parts.append(tag("details", [tag("summary", "All indicators and what they mean"), *listed]))
+    return tag("section", parts, class_="keys", aria_label="key figures")
+
+
+def _losses_wh(indicators: Indicators | None) -> int | None:
+    """What all batteries lost, where the registers of all homes are at hand."""
+    if indicators is None or not indicators.storage.known.all():
+        return None
+    return int(indicators.storage.losses_wh.sum())
+
+
+def _bills(indicators: Indicators | None, balance: Balance) -> list[Markup]:
+    if indicators is None or indicators.comparison is None or not indicators.comparison.slots:
+        return []
+    compared = bills.of_comparison(indicators.comparison)
+    left_out = indicators.tally.community.slots - indicators.comparison.slots
+    return [plate.shown(bills.plate(compared, left_out, balance.money_ueur["operator"]))]
 
 
 def _limits(compiled: Compiled) -> tuple[int, int]:
@@ -151,7 +173,7 @@ def _header(told: Told) -> Markup:
         zone = "" if told.calendar is None else f" ({told.calendar.timezone})"
         sub = f"{_span(told)}{zone} · {len(slots):,} slots{length} · {told.homes:,} homes"
         if told.compiled is not None:
-            sub += f" · gifts: {_sharing(told.compiled)}"
+            sub += f" · {_sharing(told.compiled)}"
         parts.append(tag("p", sub, class_="sub"))
     return tag("header", [*parts, _verdict(told.result)])
 
@@ -162,8 +184,10 @@ def _duration(slot_s: int) -> str:
 
 def _sharing(compiled: Compiled) -> str:
     sharing = compiled.sharing
+    if sharing.rule is not Rule.QUEUE:
+        return bills.NAMES[sharing.rule]
     greedy = "" if sharing.take is Take.EXACT else f", excess {sharing.excess}"
-    return f"{sharing.take}, {sharing.turn}{greedy}"
+    return f"gifts by queue: {sharing.take}, {sharing.turn}{greedy}"
 
 
 def _verdict(result: Result | None) -> Markup:

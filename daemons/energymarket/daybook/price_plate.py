@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from energymarket.core.units import I64
     from energymarket.daybook.local_days import Calendar
 
-POINTS_MAX: Final = 420
+POINTS_MAX: Final = 760
 """More points than this nobody can tell apart on a screen: hours or days are taken together."""
 
 MOVERS: Final = tuple(name for name in causes.CAUSES if name != causes.BASE)

@@ -78,16 +78,3 @@ def locate(scenario: Scenario) -> Path | None:
         if (root / name / "scenario.json").is_file():
             return root / name
     return None
-
-
-def located(scenario_hash: str) -> Path | None:
-    """The directory of a compiled scenario by the hash that a ledger is made for, or None."""
-    for root in (cache_directory(), precompiled_directory()):
-        for path in sorted(root.glob("*/scenario.json")):
-            try:
-                found = json.loads(path.read_bytes())
-            except (OSError, ValueError):
-                continue  # another's, or one that is being written: whoever means it hears of it
-            if isinstance(found, dict) and found.get("hash") == scenario_hash:
-                return path.parent
-    return None
