@@ -154,8 +154,6 @@ def hover(frame: Frame, edges: Sequence[float], titles: Sequence[str]) -> Markup
 
 # ---- time
 
-_HOUR: Final = timedelta(hours=1)
-
 
 def time_marks(calendar: Calendar | None, first: float, last: float, room: int) -> list[tuple[float, str]]:
     """Round moments between two slots as (slot, text), at most about `room` of them.
@@ -166,9 +164,9 @@ def time_marks(calendar: Calendar | None, first: float, last: float, room: int) 
         return [(at, f"{at:.0f}") for at in ticks(first, last, room) if at == round(at)]
     begin, end = calendar.begins(math.floor(first)), calendar.begins(math.ceil(last))
     hours = (last - first) * calendar.slot_s / 3600
-    for step in (1, 2, 3, 6, 12):
-        if hours / step <= room:
-            return [(_slot(at, calendar), _clock(at)) for at in _hours(begin, end, step)]
+    for step in (1, 5, 15, 30, 60, 120, 180, 360, 720):
+        if hours * 60 / step <= room:
+            return [(_slot(at, calendar), _clock(at)) for at in _minutes(begin, end, step)]
     for step in (1, 2, 7, 14):
         if hours / 24 / step <= room:
             return [(_slot(at, calendar), f"{at.day} {at:%b}") for at in _days(begin, end, step)]
@@ -187,15 +185,15 @@ def _clock(at: datetime) -> str:
     return f"{at.day} {at:%b}" if at.hour == 0 and at.minute == 0 else f"{at:%H:%M}"
 
 
-def _hours(begin: datetime, end: datetime, step: int) -> Iterable[datetime]:
-    """Whole hours of local clocks that the step divides; each exists, also where clocks are changed."""
+def _minutes(begin: datetime, end: datetime, step: int) -> Iterable[datetime]:
+    """Times of local clocks at whole steps since midnight; each exists, also where clocks are changed."""
     zone = begin.tzinfo
     stamp = begin.replace(minute=0, second=0, microsecond=0).timestamp()
     while stamp <= end.timestamp():
         at = datetime.fromtimestamp(stamp, tz=zone)
-        if at.hour % step == 0 and at >= begin:
+        if (at.hour * 60 + at.minute) % step == 0 and at >= begin:
             yield at
-        stamp += _HOUR.total_seconds()
+        stamp += min(step, 60) * 60
 
 
 def _days(begin: datetime, end: datetime, step: int) -> Iterable[datetime]:

@@ -1,7 +1,8 @@
 """The colours of the report by what they mean, for light and dark screens.
 
-Hues that keep their order of lightness and stay apart for people who see fewer colours; every mark stands
-out from the page with a contrast of 3 and every text with 4.5 (WCAG 2.2, 1.4.11 and 1.4.3).
+Neighbours in a picture differ in lightness as well as in hue, so that they stay apart for people who see
+fewer colours. Every mark stands out from its card with a contrast of 3, every text with 4.5 (WCAG 2.2,
+1.4.11 and 1.4.3).
 """
 
 from __future__ import annotations
@@ -25,18 +26,18 @@ LIGHT: Final = {
     GRID: "#e4e3de",
     LINE: "#c9c8c2",
     "good": "#0b7a4b",
-    "bad": "#b3361b",
-    "own": "#c08a00",  # own roof and battery
-    "given": "#0b8a5c",
-    "traded": "#b5488f",
-    "import": "#6b7178",
-    "sold": "#2b6cc4",
-    "unpaid": "#12879b",
+    "bad": "#b83a12",
+    "own": "#b98500",  # own roof and battery
+    "given": "#00704a",
+    "traded": "#96337c",
+    "import": "#868c94",
+    "sold": "#1f55ad",
+    "unpaid": "#2a9bae",
     "long": "#7a5ac8",
     "battery": "#7a5ac8",
     "temperature": "#c67a00",
-    "imbalance": "#2b6cc4",
-    "events": "#c43d1d",
+    "imbalance": "#1f55ad",
+    "events": "#a82a10",
     "limits": "#6b7178",
     "base": "#8a8f96",
 }
@@ -51,16 +52,16 @@ DARK: Final = {
     "good": "#3fc48d",
     "bad": "#f08a6c",
     "own": "#e0b038",
-    "given": "#35b883",
-    "traded": "#dc7cbb",
-    "import": "#8b9199",
-    "sold": "#5f9df0",
-    "unpaid": "#45bccf",
+    "given": "#1f9468",
+    "traded": "#d070b2",
+    "import": "#b4b9c0",
+    "sold": "#4a86e0",
+    "unpaid": "#7fdfec",
     "long": "#a58bf0",
     "battery": "#a58bf0",
-    "temperature": "#e0a030",
-    "imbalance": "#5f9df0",
-    "events": "#ee6f4a",
+    "temperature": "#e4ac3a",
+    "imbalance": "#4a86e0",
+    "events": "#d9502c",
     "limits": "#8b9199",
     "base": "#7d838a",
 }

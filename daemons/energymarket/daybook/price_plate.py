@@ -24,8 +24,18 @@ if TYPE_CHECKING:
 POINTS_MAX: Final = 760
 """More points than this nobody can tell apart on a screen: hours or days are taken together."""
 
+LANE_PX: Final = 16.0
+"""Between the frames: bars while events act."""
+
 MOVERS: Final = tuple(name for name in causes.CAUSES if name != causes.BASE)
 _THIN_UEUR_PER_KWH: Final = 50.0
+
+
+BELOW: Final = (
+    "Below: by how much each cause lifts or lowers the price against its base. Effects fade with the price's"
+    " half-life, and the part of a cause includes what is left of its past. Base and parts add up to the"
+    " price."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,14 +108,18 @@ def plate(slots: Figures, calendar: Calendar | None, limits: tuple[int, int] | N
         [
             ("line ink", f"local price{per}"),
             *([("band", f"lowest to highest within each {found.what}")] if found.what != "slot" else []),
-            ("line dashed", "import and export price"),
+            *([] if _follows(slots) else [("line dashed", "import and export price")]),
             *((f"fill {CAUSE[name]}", _named(name)) for name in shown),
         ],
-        "Below: by how much each cause lifts or lowers the price against its base. Effects fade with the"
-        " price's half-life, and the part of a cause includes what is left of its past. Base and parts"
-        " add up to the price."
+        (BELOW if shown else "")
         + ("" if slots.detailed.all() else " Old slots are compacted: their causes are gone, all is base."),
     )
+
+
+def _follows(slots: Figures) -> bool:
+    """Whether the tariff is the local price, as in the assignment's world."""
+    price = slots.price_ueur_per_kwh
+    return bool((slots.import_ueur_per_kwh == price).all() and (slots.export_ueur_per_kwh == price).all())
 
 
 def _named(cause: str) -> str:
@@ -151,43 +165,50 @@ def _draw(
     width: int,
 ) -> Drawing:
     narrow = axes.is_narrow(width)
-    above_px, below_px, lane_px = (190, 130, 14) if narrow else (230, 150, 16)
     edges = found.edges
-    tariff = [np.unique(getattr(slots, f"{name}_ueur_per_kwh")) for name in ("import", "export")]
-    held = [] if limits is None else [limit / 1e6 for limit in limits if _is_near(limit, slots)]
-    levels = [float(each) / 1e6 for pair in tariff for each in pair]
-    low, high = axes.bounds([found.low.min() / 1e6, found.high.max() / 1e6, *levels, *held])
-    left, right = 46.0, width - 8.0
-    above = Frame(left, right, 24, 24 + above_px, edges[0], edges[-1], low, high)
-    top = above.bottom + lane_px + 34
-    reach = [
-        sum(np.maximum(found.parts[name], 0) for name in shown),
-        sum(np.minimum(found.parts[name], 0) for name in shown),
-    ]
-    low, high = (
-        axes.bounds([float(np.max(reach[0])) / 1e6, float(np.min(reach[1])) / 1e6], zero=True)
-        if shown
-        else (-0.01, 0.01)
-    )
-    below = Frame(left, right, top, top + below_px, edges[0], edges[-1], low, high)
-    marks = axes.time_marks(calendar, edges[0], edges[-1], 5 if narrow else 12)
+    held = [] if limits is None else _held(limits, slots)
+    above = Frame(46, width - 8, 24, 214 if narrow else 254, edges[0], edges[-1], *_reach(slots, found, held))
+    below = _below(above, found, shown, 130 if narrow else 150)
+    whole = Frame(above.left, above.right, above.top, below.bottom, edges[0], edges[-1], 0, 1)
     parts = [
         axes.y_axis(above, "€/kWh"),
         _limits(above, held),
         _tariff(above, slots, found),
         _band(above, found),
         tag("path", class_="line ink", d=axes.step_line(above, edges, (found.mean / 1e6).tolist())),
-        _events(above, slots, calendar, lane_px),
-        axes.y_axis(below, "€/kWh away from the base", 4),
+        _events(above, slots, calendar),
         _movers(below, found, shown),
-        axes.x_axis(below, marks),
-        axes.hover(
-            Frame(left, right, above.top, below.bottom, edges[0], edges[-1], 0, 1),
-            edges,
-            _titles(found, shown, calendar),
-        ),
+        axes.x_axis(below, axes.time_marks(calendar, edges[0], edges[-1], 5 if narrow else 12)),
+        axes.hover(whole, edges, _titles(found, shown, calendar)),
     ]
     return Drawing(below.bottom + 26, joined(parts))
+
+
+def _held(limits: tuple[int, int], slots: Figures) -> list[tuple[str, float]]:
+    """Floor and cap in €/kWh, as far as they are near."""
+    named = zip(("floor", "cap"), limits, strict=True)
+    return [(name, limit / 1e6) for name, limit in named if _is_near(limit, slots)]
+
+
+def _reach(slots: Figures, found: Stretches, held: Sequence[tuple[str, float]]) -> tuple[float, float]:
+    """Lowest and highest of all that the upper frame shows."""
+    tariff = (slots.import_ueur_per_kwh, slots.export_ueur_per_kwh)
+    levels = [float(end) / 1e6 for column in tariff for end in (column.min(), column.max())]
+    levels += [level for _, level in held]
+    return axes.bounds([float(found.low.min()) / 1e6, float(found.high.max()) / 1e6, *levels])
+
+
+def _below(above: Frame, found: Stretches, shown: Sequence[str], height: float) -> Frame:
+    """The frame of what moved the price; of no height where nothing did."""
+    if not shown:
+        return Frame(
+            above.left, above.right, above.bottom, above.bottom + LANE_PX, above.x_from, above.x_to, 0, 1
+        )
+    up = np.sum([np.maximum(found.parts[name], 0) for name in shown], axis=0)
+    down = np.sum([np.minimum(found.parts[name], 0) for name in shown], axis=0)
+    low, high = axes.bounds([float(up.max()) / 1e6, float(down.min()) / 1e6], zero=True)
+    top = above.bottom + LANE_PX + 34
+    return Frame(above.left, above.right, top, top + height, above.x_from, above.x_to, low, high)
 
 
 def _is_near(limit: int, slots: Figures) -> bool:
@@ -197,23 +218,13 @@ def _is_near(limit: int, slots: Figures) -> bool:
     return int(price.min()) - span <= limit <= int(price.max()) + span
 
 
-def _limits(frame: Frame, held: Sequence[float]) -> Markup:
+def _limits(frame: Frame, held: Sequence[tuple[str, float]]) -> Markup:
     parts: list[str] = []
-    for level in held:
+    for name, level in held:
         y = frame.y(level)
         parts.append(tag("line", class_="limit", x1=frame.left, x2=frame.right, y1=y, y2=y))
-    names = ("floor", "cap") if len(held) == 2 else ("limit",)
-    for level, name in zip(held, names, strict=False):
-        parts.append(
-            tag(
-                "text",
-                name,
-                class_="tick",
-                x=frame.right - 2,
-                y=frame.y(level) + (-4 if name == "floor" else 13),
-                text_anchor="end",
-            )
-        )
+        inside = y + (-4 if name == "floor" else 13)
+        parts.append(tag("text", name, class_="tick", x=frame.right - 2, y=inside, text_anchor="end"))
     return joined(parts)
 
 
@@ -241,7 +252,9 @@ def _band(frame: Frame, found: Stretches) -> Markup:
 
 def _movers(frame: Frame, found: Stretches, shown: Sequence[str]) -> Markup:
     """What lifts stands on the base, what lowers hangs from it."""
-    parts: list[str] = []
+    if not shown:
+        return Markup()
+    parts: list[str] = [axes.y_axis(frame, "€/kWh away from the base", 4)]
     for sign in (1, -1):
         start = np.zeros(len(found.first))
         for name in shown:
@@ -255,7 +268,7 @@ def _movers(frame: Frame, found: Stretches, shown: Sequence[str]) -> Markup:
     return joined([*parts, tag("line", class_="zero", x1=frame.left, x2=frame.right, y1=y, y2=y)])
 
 
-def _events(above: Frame, slots: Figures, calendar: Calendar | None, lane_px: float) -> Markup:
+def _events(above: Frame, slots: Figures, calendar: Calendar | None) -> Markup:
     """A lane between the two frames: a bar for as long as an event acts."""
     bars: list[str] = []
     y = above.bottom + 6
@@ -270,12 +283,12 @@ def _events(above: Frame, slots: Figures, calendar: Calendar | None, lane_px: fl
                 x=x,
                 y=y,
                 width=max(end - x, 2),
-                height=lane_px - 4,
+                height=LANE_PX - 4,
             )
         )
     if not bars:
         return Markup()
-    label = tag("text", "events", class_="tick", x=above.left - 6, y=y + lane_px - 6, text_anchor="end")
+    label = tag("text", "events", class_="tick", x=above.left - 6, y=y + LANE_PX - 6, text_anchor="end")
     return joined([label, *bars])
 
 

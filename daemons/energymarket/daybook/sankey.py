@@ -176,6 +176,8 @@ def _layout(links: Sequence[Link], width: int) -> tuple[dict[str, _Place], float
         y = 26.0
         if at in _BEHIND_OWN and own:
             y += own * scale + GAP_PX
+        elif at == _BEHIND_OWN[-1]:
+            y += GAP_PX  # its name is long, and that of consumption reaches for it
         for name in column:
             size = max(through[name] * scale, _THIN_PX)
             places[name] = _Place(x, y, size, through[name])

@@ -16,12 +16,14 @@ if TYPE_CHECKING:
     from energymarket.core.units import I64
 
 BINS: Final = 40
+WIDTH_MIN_UEUR_PER_KWH: Final = 1_000.0
+"""A tenth of a cent: a price that hardly moves is one bar, not a spread of dust."""
 
 
 def bins_of(price_ueur_per_kwh: I64, bins: int = BINS) -> tuple[I64, F64]:
     """Slots per bin, shape (bins,), and the bins' edges in µ€/kWh, at round prices."""
     low, high = int(price_ueur_per_kwh.min()), int(price_ueur_per_kwh.max())
-    step = max(axes.nice_step(high - low, bins), 1.0)
+    step = max(axes.nice_step(high - low, bins), WIDTH_MIN_UEUR_PER_KWH)
     first = np.floor(low / step)
     count = int(np.floor(high / step) - first) + 1
     edges = (first + np.arange(count + 1)) * step

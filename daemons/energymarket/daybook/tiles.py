@@ -87,16 +87,16 @@ _CHOSEN: Final = (
     ("consumed", "energy.consumed_kwh"),
     ("self-sufficiency", "kpi.self_sufficiency.community"),
     ("self-consumption", "kpi.self_consumption.community"),
-    ("given to neighbours", "energy.given_kwh"),
+    ("given", "energy.given_kwh"),
     ("traded", "energy.traded_kwh"),
     ("mean price", "kpi.price.mean_eur_per_kwh"),
     ("all homes' bill", "money.bill_eur"),
     ("alone it would be", "money.alone_eur"),
     ("worse off than alone", "kpi.spread.worse_off_share"),
-    ("Jain's index of €/kWh", "kpi.spread.jain_eur_per_kwh"),
+    ("Jain's index", "kpi.spread.jain_eur_per_kwh"),
     ("largest draw", "kpi.peaks.line_import_kw"),
     ("largest feed-in", "kpi.peaks.line_export_kw"),
-    ("CO₂ of the line, average", "kpi.co2.line_import_average_kg"),
+    ("CO₂ of the line", "kpi.co2.line_import_average_kg"),
 )
 _OPTIONAL: Final = frozenset({"kpi.co2.line_import_average_kg"})
 """Left out where it is not known: most scenarios have no carbon intensity."""
