@@ -12,19 +12,32 @@ from __future__ import annotations
 
 import argparse
 import gc
+import json
 import statistics
+import subprocess
 import sys
+import tempfile
 import time
 import tracemalloc
 from math import log
+from pathlib import Path
 from random import Random  # noqa: TID251 - the twin is what one would write by hand
 from typing import Any, Final
 
+import numpy as np
+
+from energymarket.core.assets import Supply
+from energymarket.core.chance import Purpose, draw_u64
+from energymarket.core.demand import Demand
 from energymarket.core.fleet import Fleet, State, initial_state, step
-from tests.bench.pairs import head, load
+from tests.bench.pairs import agree, head, in_turn, load, met
 from tests.bench.twin_home import FLOWS, TwinHome, columns_as_homes, factor_of
 from tests.unit.core.made_fleet import FIRST_SLOT, Made, day_price_ueur_per_kwh, day_weather, mixed
 
+OWN: Final = (
+    "load_scale", "load_response", "heat_wh_per_k", "cool_wh_per_k", "elasticity_class", "pv_roof", "pv_kwp",
+    "wind_site", "wind_kw", "battery_capacity_wh", "battery_charge_w", "battery_discharge_w",
+)  # fmt: skip
 SHARE: Final = 0.5  # of the homes own each thing (half as many a battery, an eighth a turbine)
 SLOTS: Final = range(FIRST_SLOT + 32, FIRST_SLOT + 80)  # 8:00 to 20:00
 
@@ -128,6 +141,74 @@ def compare(homes: int, pairs: int, noise_permille: int, tolerance: float) -> fl
     return statistics.median(ratios)
 
 
+def write_made(made: Made, path: Path) -> None:
+    """Write homes and slots as `anchor_numba.py` reads them."""
+    weather = np.array([day_weather(slot) for slot in SLOTS])
+    rows = np.array([made.table_row(slot) for slot in SLOTS], np.int64)
+    demand = Demand(made.tables, made.settings, made.period.slot_s, made.seed)
+    homes = {name: np.asarray(column) for name, column in made.homes.items()}
+    profile = demand.key_profiles(homes)
+    wants = demand.of_slots(range(SLOTS.start, SLOTS.stop), rows, weather)
+    brings = Supply(made.tables, made.settings, made.period.slot_s).of_slots(rows, weather)
+    answers = [demand.answer(day_price_ueur_per_kwh(slot)) for slot in SLOTS]
+    keys = {
+        kind: [draw_u64(made.seed, purpose, at) for at in (wants.hours if kind == "hour" else SLOTS)]
+        for kind, purpose in (("hour", Purpose.APPLIANCE), ("slot", Purpose.LOAD_NOISE))
+    }
+    halves = {
+        kind: np.array([(k & 0xFFFFFFFF, k >> 32) for k in each], np.uint32) for kind, each in keys.items()
+    }
+    own = {
+        **{name: homes[name] for name in OWN},
+        "profile": profile.astype(np.int32),
+        "series": np.minimum(homes["series"], demand.series_count),
+        "noise": (homes["noise_permille"] / 1000).astype(np.float32),
+        **{
+            f"{w}_q": np.rint(homes[f"battery_{w}_efficiency"] * 10_000).astype(np.int64)
+            for w in ("charge", "discharge")
+        },
+    }
+    shared = {
+        "turn": np.array([slot % 3600 for slot in SLOTS]),
+        "profile_wh": wants.profile_wh,
+        "series_out": wants.series_wh,
+        "series_in": brings.series_wh,
+        "u_factor": wants.u_factor[:, 1],
+        "heating_k": wants.heating_k[:, 0],
+        "cooling_k": wants.cooling_k[:, 0],
+        "pv_wh": brings.pv_wh,
+        "wind_wh": brings.wind_wh,
+        "now": np.array([each.now for each in answers]),
+        "later": np.array([each.later for each in answers]),
+        "hour_keys": halves["hour"],
+        "slot_keys": halves["slot"],
+    }
+    arrays: dict[str, Any] = {f"home_{name}": column for name, column in own.items()}
+    arrays |= {f"slot_{name}": table for name, table in shared.items()}
+    np.savez(path, shift_slots=demand.shift_slots, initial_wh=homes["battery_initial_wh"], **arrays)
+
+
+def beside_numba(python: str, homes: int, pairs: int) -> None:
+    """The kernel and the same loop under Numba, in turn; the totals must agree."""
+    made = mixed(homes, 2, SHARE)
+    fleet = Fleet(made, 1, homes)
+    anchor = Path(__file__).with_name("anchor_numba.py")
+    work = homes * len(SLOTS)
+    with tempfile.TemporaryDirectory(prefix="em-bench-") as place:
+        path = Path(place) / "made.npz"
+        write_made(made, path)
+        worst = [0.0]
+
+        def theirs() -> float:
+            said = json.loads(subprocess.run([python, anchor, path], check=True, capture_output=True).stdout)
+            worst.append(agree(kernel_run(fleet)[1], said["totals"], FLOWS, 1e-4))
+            return work / float(said["cpu_s"])
+
+        ours, numba, ratio = in_turn(pairs, lambda: work / kernel_run(fleet, rounds=10)[0], theirs)
+    print(f"  kernel {ours:.3g} home-slots/CPU-s, Numba {numba:.3g}; kernel / Numba {ratio:.3f}")
+    print(f"  totals agree within {max(worst):.1e}; stretch >= 0.25: {met(ratio.median, 0.25)}")
+
+
 def growth(rounds: int) -> float:
     """Print how CPU time grows from 10,000 to a million homes; the exponent."""
     sizes = (10_000, 100_000, 1_000_000)
@@ -164,12 +245,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--pairs", type=int, default=5)
     parser.add_argument("--homes", type=int, default=10_000)
+    parser.add_argument("--numba", metavar="PYTHON", help="of an environment with Numba")
     given = parser.parse_args()
     print(head())
     print(f"{given.homes:,} homes, no draws (target: ratio >= 50)")
     compare(given.homes, given.pairs, 0, 1e-6)
     print(f"{given.homes:,} homes, two draws per noisy home and slot (target: ratio >= 25)")
     compare(given.homes, given.pairs, 300, 1e-2)
+    if given.numba:
+        print(f"{given.homes:,} homes beside Numba, with draws")
+        beside_numba(given.numba, given.homes, given.pairs)
     print("growth, with draws (target: exponent <= 1.05)")
     growth(given.pairs)
     print("memory (target: <= 160 B per home)")
