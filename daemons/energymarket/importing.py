@@ -128,6 +128,8 @@ def take_in(given: argparse.Namespace, stop: StopFlag) -> int:
     """Read, judge, write; the answer is an exit code."""
     if not given.file.exists():
         raise NoSuchObject(f"{given.file}: no such file", "name a CSV file or a directory of CityLearn")
+    if not (given.file.is_file() or given.file.is_dir()):
+        raise Failure(f"{given.file} is neither a file nor a directory", "write it into a file first")
     out = given.out or Path(_stem(given.file))
     if not given.strict:
         writing.check_place(out, force=given.force)

@@ -123,16 +123,17 @@ def export(given: argparse.Namespace) -> int:
                 by_slot.hear(row, slot)
 
         checker = Check(ledger, None, compiled, on_slot=hear).run()
-    tables.write_prices(given.csv / "prices.csv", gathered.slots, period)
+    slots = gathered.figures()
+    tables.write_prices(given.csv / "prices.csv", slots, period)
     tables.write_homes(given.csv / "homes.csv", checker.accounts.sums, compiled)
     count = len(checker.findings)
     answer = {
         "type": "exported",
         "directory": str(given.csv),
-        "slots": len(gathered.slots),
+        "slots": len(slots),
         "findings": count,
     }
-    text = f"{len(gathered.slots)} slots written to {given.csv}"
+    text = f"{len(slots)} slots written to {given.csv}"
     sys.stdout.write((json.dumps(answer) if given.json else text) + "\n")
     for finding in checker.findings.kept:
         sys.stderr.write(f"{finding.line()}\n")

@@ -110,7 +110,8 @@ def test_scenarios_drawn_at_random_have_one_ledger(
     place = tmp_path_factory.mktemp("drawn")
     text = _with(toml.default_text(), "days", "3")  # compiled in a second
     for name in ("rule", "take", "turn", "excess"):
-        text = _with(text, name, f'"{rest[name]}"')
+        alone = name != "rule" and rest["rule"] != "queue"  # these have no effect then, and are refused
+        text = _with(text, name, f'"{rest[name]}"', key="# " if alone else "")
     text = _with(_with(text, "gift_fee", str(rest["gift_fee"])), "slope", f"{slope:.3f}")
     file = place / "drawn.toml"
     file.write_text(text, encoding="utf-8")
@@ -119,11 +120,11 @@ def test_scenarios_drawn_at_random_have_one_ledger(
     assert hash_of(compiled, place, engine=engine, workers=2, shards=3) == expected
 
 
-def _with(text: str, key: str, value: str) -> str:
-    """The scenario with another value of the first key of this name."""
+def _with(text: str, name: str, value: str, key: str = "") -> str:
+    """The scenario with another value of the first key of this name; `key` may make it a comment."""
     lines = text.splitlines()
-    at = next(n for n, line in enumerate(lines) if line.startswith(f"{key} ="))
-    lines[at] = f"{key} = {value}"
+    at = next(n for n, line in enumerate(lines) if line.startswith(f"{name} ="))
+    lines[at] = f"{key}{name} = {value}"
     return "\n".join(lines) + "\n"
 
 
@@ -236,6 +237,27 @@ def test_ctrl_c_ends_it_with_what_there_is(tmp_path: Path) -> None:
     assert Folder(tmp_path).result() == {k: v for k, v in earlier.items() if k != "folder"}
     unbroken = played(*words[:-1], str(tmp_path / "other"), "--for", str(document["slots"]))
     assert unbroken["ledger_hash"] == document["ledger_hash"]
+
+
+@pytest.mark.parametrize("reaches_both", [True, False])
+def test_energyctl_waits_for_what_it_has_interrupted(tmp_path: Path, reaches_both: bool) -> None:
+    """Ctrl-C in a terminal reaches the whole group, `kill -INT` one process: the result is saved."""
+    words = ["simulate", "--homes", "60", "--for", "1y", "--out", str(tmp_path), "--json"]
+    command = [sys.executable, "-m", "energyctl", *words]
+    environ = {**os.environ, "PYTHONPATH": f"{ROOT / 'daemons'}:{ROOT / 'ctl'}"}
+    run = subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, text=True, start_new_session=True)
+    _wait_for_a_checkpoint_after(run, tmp_path, 0)
+    if reaches_both:
+        os.killpg(run.pid, signal.SIGINT)
+    else:
+        run.send_signal(signal.SIGINT)
+    said, _ = run.communicate(timeout=60)
+    assert run.returncode == Exit.INTERRUPTED
+    assert (
+        0
+        < json.loads(said)["slots"]
+        == json.loads((tmp_path / "unfinished/result.json").read_text())["slots"]
+    )
 
 
 def test_fewer_simd_features_make_the_same_ledger(tmp_path: Path) -> None:

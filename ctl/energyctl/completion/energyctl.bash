@@ -23,6 +23,7 @@ _energyctl_is() {
     'ledger export') echo 'yes' ;;
     'ledger backup') echo 'yes' ;;
     'ledger restore') echo 'yes' ;;
+    'report') echo 'yes' ;;
     'stop') echo 'yes' ;;
     'restart') echo 'yes' ;;
     'reload') echo 'yes' ;;
@@ -78,6 +79,7 @@ _energyctl_options() {
     'ledger export') echo '--state --compiled --json --run --help' ;;
     'ledger backup') echo '-o --out --state --compiled --json --run --help' ;;
     'ledger restore') echo '--state --force --json --run --help' ;;
+    'report') echo '--state --html --out --day --no-check --compiled --json --run --help' ;;
     'stop') echo '--user --json --run --help' ;;
     'restart') echo '--user --json --run --help' ;;
     'reload') echo '--wait --timeout --user --json --run --help' ;;
@@ -139,6 +141,10 @@ _energyctl_takes() {
     'ledger backup --state') echo 'directories' ;;
     'ledger backup --compiled') echo 'directories' ;;
     'ledger restore --state') echo 'directories' ;;
+    'report --state') echo 'directories' ;;
+    'report --out') echo 'directories' ;;
+    'report --day') echo 'nothing' ;;
+    'report --compiled') echo 'directories' ;;
     'reload --timeout') echo 'nothing' ;;
     'logs -u') echo 'units' ;;
     'logs --unit') echo 'units' ;;
@@ -203,7 +209,7 @@ _energyctl_takes() {
 # What comes as an argument of a verb, counted from 0.
 _energyctl_argument() {
     case "$1 $2" in
-    ' 0') echo 'words up simulate start status price watch wait homes weather event ledger stop restart reload reset home logs doctor check metrics explain replay kpi bug-report install-units uninstall-units config import scenario ipc call completion version' ;;
+    ' 0') echo 'words up simulate start status price watch wait homes weather event ledger report stop restart reload reset home logs doctor check metrics explain replay kpi bug-report install-units uninstall-units config import scenario ipc call completion version' ;;
     'up 0') echo 'paths classic default pencil-classic pencil-full-queue pencil-gift pencil-imbalance pencil-late pencil-phantom-claim pencil-policy3-alone pencil-policy3-part pencil-rule-mid-market pencil-rule-need-first pencil-rule-static-key pencil-sharing-exact-fair pencil-sharing-exact-selfish pencil-sharing-greedy-mean-fair pencil-sharing-greedy-mean-selfish pencil-sharing-greedy-neutral-fair pencil-sharing-greedy-neutral-selfish pencil-stale-weather pencil-trade' ;;
     'simulate 0') echo 'paths classic default pencil-classic pencil-full-queue pencil-gift pencil-imbalance pencil-late pencil-phantom-claim pencil-policy3-alone pencil-policy3-part pencil-rule-mid-market pencil-rule-need-first pencil-rule-static-key pencil-sharing-exact-fair pencil-sharing-exact-selfish pencil-sharing-greedy-mean-fair pencil-sharing-greedy-mean-selfish pencil-sharing-greedy-neutral-fair pencil-sharing-greedy-neutral-selfish pencil-stale-weather pencil-trade' ;;
     'wait '*) echo 'nothing' ;;

@@ -22,6 +22,7 @@ function __energyctl_is
         'ledger export' \
         'ledger backup' \
         'ledger restore' \
+        'report' \
         'stop' \
         'restart' \
         'reload' \
@@ -96,6 +97,10 @@ function __energyctl_takes
         'ledger backup --state' \
         'ledger backup --compiled' \
         'ledger restore --state' \
+        'report --state' \
+        'report --out' \
+        'report --day' \
+        'report --compiled' \
         'reload --timeout' \
         'logs -u' \
         'logs --unit' \
@@ -229,6 +234,7 @@ complete -c energyctl -n '__energyctl_argument \'\' 0' -a homes -d 'Show homes'
 complete -c energyctl -n '__energyctl_argument \'\' 0' -a weather -d 'Show the weather of the open slot'
 complete -c energyctl -n '__energyctl_argument \'\' 0' -a event -d 'List, raise and clear external events'
 complete -c energyctl -n '__energyctl_argument \'\' 0' -a ledger -d 'Show, verify, check, export, back up and restore the ledger'
+complete -c energyctl -n '__energyctl_argument \'\' 0' -a report -d 'Report on a run'
 complete -c energyctl -n '__energyctl_argument \'\' 0' -a stop -d 'Stop the market'
 complete -c energyctl -n '__energyctl_argument \'\' 0' -a restart -d 'Stop all of it, check the configuration again, and start'
 complete -c energyctl -n '__energyctl_argument \'\' 0' -a reload -d 'Let the market read its coefficients again'
@@ -328,6 +334,13 @@ complete -c energyctl -n '__energyctl_at \'ledger backup\'' -l compiled -x -a '(
 complete -c energyctl -n '__energyctl_at \'ledger restore\'' -l state -x -a '(__fish_complete_directories (__energyctl_value))' -d 'Of this state directory, not of the suite or the run'
 complete -c energyctl -n '__energyctl_at \'ledger restore\'' -l force -d 'Also back in time, or to another version'
 complete -c energyctl -n '__energyctl_argument \'ledger restore\' 0' -F
+
+complete -c energyctl -n '__energyctl_at \'report\'' -l state -x -a '(__fish_complete_directories (__energyctl_value))' -d 'A state directory, or what a simulation has written'
+complete -c energyctl -n '__energyctl_at \'report\'' -l html -d 'Pictures of the whole run on one page, report.html'
+complete -c energyctl -n '__energyctl_at \'report\'' -l out -x -a '(__fish_complete_directories (__energyctl_value))' -d 'Where the files go'
+complete -c energyctl -n '__energyctl_at \'report\'' -l day -x -d 'A day whose flows the page shows first'
+complete -c energyctl -n '__energyctl_at \'report\'' -l no-check -d 'Believe the ledger'
+complete -c energyctl -n '__energyctl_at \'report\'' -l compiled -x -a '(__fish_complete_directories (__energyctl_value))' -d 'The compiled scenario'
 
 complete -c energyctl -n '__energyctl_at \'stop\'' -l user -d 'The units of your own service manager, not the system\'s'
 

@@ -18,6 +18,7 @@ MODULES: Final[dict[str, str]] = {
     "weather": "weather",
     "event": "event",
     "ledger": "ledger",
+    "report": "report",
     "stop": "stop",
     "restart": "restart",
     "reload": "reload",

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
+import numpy as np
+
+from energymarket.audit.accounts import Accounts
 from energymarket.audit.checker import Checker
 from energymarket.audit.findings import Findings, Kind
+from energymarket.audit.opened import notes_of, opened
 from energymarket.audit.register_files import read_all
 from energymarket.audit.source import Facts, LedgerDamagedError, LedgerMovedError
+from energymarket.core import ledger
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,6 +23,9 @@ if TYPE_CHECKING:
     from energymarket.audit.source import Source
     from energymarket.scenario.compiled import Compiled
     from energymarket.transport.store import SlotRow
+
+OnSlot: TypeAlias = "Callable[[SlotRow, Opened | None], None]"
+"""Hears each sealed slot, with its detail where it has one."""
 
 PASSES_MAX: Final = 4
 """A market that compacts while it is read is read again so often."""
@@ -37,7 +45,7 @@ class Check:
         *,
         chain_only: bool = False,
         watching: bool = False,
-        on_slot: Callable[[SlotRow, Opened | None], None] | None = None,
+        on_slot: OnSlot | None = None,
     ) -> None:
         self._source = source
         self._homes = homes
@@ -96,3 +104,35 @@ class Check:
         scenario_hash = None if self._compiled is None else self._compiled.hash
         findings: Findings = self.checker.findings
         return read_all(self._homes, findings, scenario_hash)
+
+
+def believed(source: Source, on_slot: OnSlot) -> Accounts:
+    """Read everything without a check; the answer is what each home's rows add up to.
+
+    What cannot be unpacked is left out. Raises LedgerDamagedError, and LedgerMovedError where a market
+    compacts faster than it can be read.
+    """
+    for _ in range(PASSES_MAX - 1):
+        try:
+            return _believed(source, on_slot)
+        except LedgerMovedError:
+            continue
+    return _believed(source, on_slot)
+
+
+def _believed(source: Source, on_slot: OnSlot) -> Accounts:
+    accounts, unheard = Accounts(source.facts().homes or 0), Findings()
+    nobody = np.zeros(0, np.bool_)
+    for stretch in source.stretches():
+        try:
+            _, columns, _, _ = ledger.unpack(stretch.body)
+        except ledger.LedgerCorrupt:
+            continue
+        accounts.add(stretch.last, columns, nobody, stretch=True)
+    for row in source.rows(0):
+        notes = None if row.body is None else notes_of(row, unheard)
+        slot = None if row.body is None or notes is None else opened(row, row.body, notes, unheard)
+        if slot is not None:
+            accounts.add(slot.slot, slot.columns, nobody)
+        on_slot(row, slot)
+    return accounts

@@ -8,15 +8,18 @@ from __future__ import annotations
 import csv
 from typing import TYPE_CHECKING, Any, Final
 
-from energymarket.audit.figures import Figures
+from energymarket.audit.figures import ABSENT
 from energymarket.core import clock
 from energymarket.core.records import SLOT_COLUMNS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from contextlib import ExitStack
     from pathlib import Path
 
+    import numpy as np
+
+    from energymarket.audit.figures import Figures
     from energymarket.audit.opened import Opened
     from energymarket.core.parameters import Period
     from energymarket.core.units import I64
@@ -62,29 +65,35 @@ def times(slot: int, period: Period | None) -> dict[str, str]:
     return {"time_utc": utc.strftime("%Y-%m-%dT%H:%M:%SZ"), "time_local": local.isoformat()}
 
 
-def write_prices(path: Path, slots: Sequence[Figures], period: Period | None) -> None:
+def write_prices(path: Path, slots: Figures, period: Period | None) -> None:
     """A line per slot: price, its terms, tariff, flows, money per account."""
-    names = list(dict.fromkeys(name for each in slots for name, _ in each.terms))
-    lines = [_price_line(each, names, period) for each in slots]
-    _write(path, list(lines[0]) if lines else ["slot"], lines)
+    if not len(slots):
+        _write(path, ["slot"], [])
+        return
+    lines = (_price_line(slots, at, period) for at in range(len(slots)))
+    _write(path, list(_price_line(slots, 0, period)), lines)
 
 
-def _price_line(each: Figures, terms: Sequence[str], period: Period | None) -> dict[str, Any]:
-    line: dict[str, Any] = {"slot": each.slot} | times(each.slot, period)
+def _price_line(slots: Figures, at: int, period: Period | None) -> dict[str, Any]:
+    slot = int(slots.slot[at])
+    line: dict[str, Any] = {"slot": slot} | times(slot, period)
     for name in ("price", "previous", "unclipped", "import", "export", "gift_fee"):
-        value = getattr(each, f"{name}_ueur_per_kwh")
-        line[f"{name}_eur_per_kwh"] = "" if value is None else decimal(value, 6)
-    found = dict(each.terms)
-    for name in terms:
-        line[f"term_{name}_eur_per_kwh"] = decimal(found[name], 6) if name in found else ""
-    line["events"] = " ".join(f"{name}×{permille / 1000:g}" for name, permille in each.events)
-    line |= {"gap": int(each.gap), "weather_stale": int(each.weather_stale)}
+        line[f"{name}_eur_per_kwh"] = _known(getattr(slots, f"{name}_ueur_per_kwh")[at])
+    for name, column in slots.terms.items():
+        line[f"term_{name}_eur_per_kwh"] = _known(column[at])
+    acting = ((name, int(column[at])) for name, column in slots.events.items())
+    line["events"] = " ".join(f"{name}×{permille / 1000:g}" for name, permille in acting if permille)
+    line |= {"gap": int(slots.gap[at]), "weather_stale": int(slots.weather_stale[at])}
     for name in _FLOWS:
-        label, number = shown(name, each.of(name))
+        label, number = shown(name, int(slots.of(name)[at]))
         line[label.replace("taken_", "given_")] = number
     for name in ("late_batches", "shed_offers"):
-        line[name] = each.meta.get(name, 0)
-    return line | {"void_claims": each.of("void_claims"), "hash": each.hash}
+        line[name] = int(getattr(slots, name)[at])
+    return line | {"void_claims": int(slots.of("void_claims")[at]), "hash": slots.hash_at(at)}
+
+
+def _known(value: np.int64) -> str:
+    return "" if value == ABSENT else decimal(int(value), 6)
 
 
 def write_homes(path: Path, sums: Mapping[str, I64], compiled: Compiled | None) -> None:
@@ -131,7 +140,7 @@ def _open(stack: ExitStack, path: Path, names: Sequence[str]) -> Any:  # noqa: A
     return writer
 
 
-def _write(path: Path, names: Sequence[str], lines: Sequence[Mapping[str, Any]]) -> None:
+def _write(path: Path, names: Sequence[str], lines: Iterable[Mapping[str, Any]]) -> None:
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, names, lineterminator="\n")
         writer.writeheader()

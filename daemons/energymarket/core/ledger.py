@@ -115,37 +115,58 @@ def pack_slots(
     `gifts` those of all slots one after the other, `gift_counts` how many are of each.
     """
     stored = [_rows_as_stored(columns[name]) for name in SLOT_COLUMNS[1:]]
-    rows = columns[SLOT_COLUMNS[1]].shape[1]
-    bodies, at = [], 0
+    taken = _parts_as_stored(gifts, gift_counts)
+    rows, none = columns[SLOT_COLUMNS[1]].shape[1], bytes(len(ORDER_COLUMNS))
+    bodies = []
     for place, head in enumerate(heads):
-        count = gift_counts[place]
-        packed = [
-            narrow(_as_stored("gift", name, gifts[name][at : at + count])) if count else None
-            for name in GIFT_COLUMNS
-        ]
-        at += count
-        slot = [each[place] for each in stored]
-        widths = bytes(
-            [0, *(width for width, _ in slot), *(0 if c is None else c.itemsize for c in packed)]
-            + [0] * len(ORDER_COLUMNS)
+        parts = [*(each[place] for each in stored), *(each[place] for each in taken)]
+        widths = bytes([0, *(width for width, _ in parts)]) + none
+        counts = (rows, gift_counts[place], 0)
+        bodies.append(
+            b"".join((_pack_head(head, counts), _pack_names(head), widths, *(data for _, data in parts)))
         )
-        parts: list[bytes | memoryview] = [_pack_head(head, (rows, count, 0)), _pack_names(head), widths]
-        parts.extend(data for _, data in slot)
-        parts.extend(column.data for column in packed if column is not None)
-        bodies.append(b"".join(parts))
     return bodies
+
+
+def _parts_as_stored(
+    gifts: Mapping[str, I64], counts: Sequence[int]
+) -> list[list[tuple[int, bytes | memoryview]]]:
+    """Of each column of gifts, width and bytes of each slot's part."""
+    ends = np.cumsum(counts, dtype=np.int64)
+    filled = np.flatnonzero(counts)
+    starts = (ends - counts)[filled].astype(np.intp)
+    found = []
+    for name in GIFT_COLUMNS:
+        column = gifts[name]
+        if name == "giver" and len(column):
+            column = np.diff(column, prepend=0)
+            column[starts] = gifts[name][starts]
+        parts: list[tuple[int, bytes | memoryview]] = [(0, b"")] * len(counts)
+        if len(column):
+            low, high = np.minimum.reduceat(column, starts), np.maximum.reduceat(column, starts)
+            widths = _widths(low, high)
+            narrowed = {width: column.astype(f"<i{width}") for width in set(widths) if width}
+            for slot, start, width in zip(filled.tolist(), starts.tolist(), widths, strict=True):
+                if width:
+                    parts[slot] = (width, narrowed[width][start : start + counts[slot]].data)
+        found.append(parts)
+    return found
 
 
 def _rows_as_stored(column: Signed) -> list[tuple[int, bytes | memoryview]]:
     """Width and bytes of each row of a column (K, N)."""
-    low, high = column.min(axis=1), column.max(axis=1)
+    widths = _widths(column.min(axis=1), column.max(axis=1))
+    narrowed = {width: column.astype(f"<i{width}") for width in set(widths) if width}
+    return [(width, narrowed[width][row].data if width else b"") for row, width in enumerate(widths)]
+
+
+def _widths(low: Signed, high: Signed) -> list[int]:
+    """The width of each column, of which these are the smallest and the largest values."""
     bits = np.maximum(high.astype(np.int64), ~low.astype(np.int64))
-    widths = [
+    return [
         0 if not most and not least else next(w for w in WIDTHS if most.bit_length() + 1 <= 8 * w)
         for most, least in zip(bits.tolist(), low.tolist(), strict=True)
     ]
-    narrow = {width: column.astype(f"<i{width}") for width in set(widths) if width}
-    return [(width, narrow[width][row].data if width else b"") for row, width in enumerate(widths)]
 
 
 def _pack_head(head: SlotHead, rows: Sequence[int]) -> bytes:

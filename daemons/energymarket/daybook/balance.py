@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from energymarket.audit.figures import Figures
 
 ACCOUNTS = ("homes", "operator", "grid", "fees")
@@ -57,11 +55,11 @@ class Balance:
         return meters - contracts
 
 
-def balance_of(slots: Sequence[Figures]) -> Balance:
+def balance_of(slots: Figures) -> Balance:
     """Add up the slots."""
 
     def total(name: str) -> int:
-        return sum(each.of(name) for each in slots)
+        return int(slots.of(name).sum())
 
     return Balance(
         produced_wh=total("produced_wh"),
@@ -69,9 +67,9 @@ def balance_of(slots: Sequence[Figures]) -> Balance:
         imported_wh=total("imported_wh"),
         exported_wh=total("exported_wh"),
         given_wh=total("taken_wh"),
-        traded_wh=sum(each.traded_wh for each in slots),
-        bought_from_grid_wh=sum(each.bought_from_grid_wh for each in slots),
-        sold_to_grid_wh=sum(each.sold_to_grid_wh for each in slots),
+        traded_wh=int(slots.traded_wh.sum()),
+        bought_from_grid_wh=int(slots.bought_from_grid_wh.sum()),
+        sold_to_grid_wh=int(slots.sold_to_grid_wh.sum()),
         expired_wh=total("expired_wh"),
         short_wh=total("short_wh"),
         long_wh=total("long_wh"),

@@ -9,11 +9,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
-import numpy.typing as npt
+
+from energymarket.audit.figures import ABSENT, F64
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from energymarket.audit.figures import Figures
 
 BASE: Final = "base"
@@ -23,40 +22,45 @@ EVENTS: Final = "events"
 LIMITS: Final = "floor and cap"
 CAUSES: Final = (BASE, TEMPERATURE, IMBALANCE, EVENTS, LIMITS)
 
+_INERTIA: Final = "inertia"
 _TEMPERATURE: Final = frozenset({"heating_degrees", "cooling_degrees", "inverse_temperature"})
 
 
-def causes_of(slots: Sequence[Figures]) -> dict[str, npt.NDArray[np.float64]]:
-    """Per cause its part of each slot's price in µ€/kWh; they add up to the price.
+def causes_of(slots: Figures) -> dict[str, F64]:
+    """Per cause its part of each slot's price in µ€/kWh, shape (S,); they add up to the price.
 
     What was before the first slot, or before a stretch without detail, counts as base.
     """
+    terms = _terms_by_cause(slots)
+    prices = slots.price_ueur_per_kwh.astype(np.float64)
+    found = {name: np.zeros(len(slots)) for name in CAUSES}
     parts = dict.fromkeys(CAUSES, 0.0)
-    found: dict[str, list[float]] = {name: [] for name in CAUSES}
-    first = True
-    for each in slots:
-        if not each.terms:  # compacted: only the price is known
-            parts = dict.fromkeys(CAUSES, 0.0) | {BASE: float(each.price_ueur_per_kwh)}
-        else:
-            if first:
-                parts[BASE] = float(each.previous_ueur_per_kwh or 0)
-            parts = _follow(parts, each)
-        first = False
+    if len(slots) and slots.detailed[0]:
+        parts[BASE] = float(slots.previous_ueur_per_kwh[0])
+    columns = zip(slots.detailed.tolist(), slots.gamma.tolist(), prices.tolist(), strict=True)
+    added = zip(*(terms[name].tolist() for name in CAUSES), strict=True)
+    for at, ((detailed, gamma, price), values) in enumerate(zip(columns, added, strict=True)):
+        if detailed:
+            parts = {
+                name: gamma * part + value for (name, part), value in zip(parts.items(), values, strict=True)
+            }
+            # Each term was rounded to a whole µ€/kWh; what that leaves is the base's.
+            parts[BASE] += price - sum(parts.values())
+        else:  # compacted: only the price is known
+            parts = dict.fromkeys(CAUSES, 0.0) | {BASE: price}
         for name, part in parts.items():
-            found[name].append(part)
-    return {name: np.array(values) for name, values in found.items()}
+            found[name][at] = part
+    return found
 
 
-def _follow(parts: dict[str, float], each: Figures) -> dict[str, float]:
-    gamma = float(each.meta.get("gamma", 0.0))
-    after = {name: gamma * part for name, part in parts.items()}
-    for name, value in each.terms[1:]:
-        after[_cause_of(name)] += value
-    if each.unclipped_ueur_per_kwh is not None:
-        after[LIMITS] += each.price_ueur_per_kwh - each.unclipped_ueur_per_kwh
-    # Each term was rounded to a whole µ€/kWh; what that leaves is the base's.
-    after[BASE] += each.price_ueur_per_kwh - sum(after.values())
-    return after
+def _terms_by_cause(slots: Figures) -> dict[str, F64]:
+    found = {name: np.zeros(len(slots)) for name in CAUSES}
+    for name, column in slots.terms.items():
+        if name != _INERTIA:
+            found[_cause_of(name)] += np.where(column == ABSENT, 0, column)
+    held = slots.clipped
+    found[LIMITS][held] += (slots.price_ueur_per_kwh - slots.unclipped_ueur_per_kwh)[held]
+    return found
 
 
 def _cause_of(term: str) -> str:

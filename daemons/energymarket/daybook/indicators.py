@@ -15,10 +15,12 @@ from energymarket.core.kpi.document import by_home, document
 from energymarket.core.kpi.storage import Storage, taken_in_wh
 from energymarket.core.kpi.tally import Tally
 from energymarket.core.passage import Passage
+from energymarket.core.sharing.comparison import Comparison
 from energymarket.daybook.passages import Passages
-from energymarket.scenario.indicators import carbon_of, expectation_of, frame_of
+from energymarket.scenario.indicators import carbon_of, expectation_of, frame_of, terms_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from energymarket.audit.source import Source
@@ -36,6 +38,7 @@ class Indicators:
     storage: Storage
     carried: int  # readings that hold the energy of slots before
     compiled: Compiled
+    comparison: Comparison | None = None  # of the sharing rules, over the slots with detail
 
     def document(self, *, home_table: bool = True) -> dict[str, Any]:
         """As `core/kpi/document.py`, with a note where readings came late."""
@@ -53,29 +56,50 @@ class Indicators:
         return {name: values[0] for name, values in by_home(self.tally, self.storage, only=home).items()}
 
 
-def indicators_of(source: Source, homes_dir: Path | None, compiled: Compiled) -> Indicators:
-    """Read a ledger once, and the registers where there are some. Raises LedgerDamagedError."""
+def indicators_of(
+    source: Source,
+    homes_dir: Path | None,
+    compiled: Compiled,
+    *,
+    compares: bool = False,
+    told: Callable[[int], None] | None = None,
+) -> Indicators:
+    """Read a ledger once, and the registers where there are some. Raises LedgerDamagedError.
+
+    With `compares` every home's bill under every sharing rule is added up on the way. `told` hears how many
+    slots have been read.
+    """
     for _ in range(READINGS_MAX):
         try:
             passages = Passages(source, compiled.homes_count)
-            tally = _heard(passages, compiled)
+            comparison = Comparison(terms_of(compiled)) if compares else None
+            tally = _heard(passages, compiled, comparison, told)
         except LedgerMovedError:
             continue
         storage = storage_of(homes_dir, tally, compiled)
-        return Indicators(tally, storage, passages.carried, compiled)
+        return Indicators(tally, storage, passages.carried, compiled, comparison)
     raise LedgerDamagedError("the market compacts faster than its ledger is read")
 
 
-def _heard(passages: Passages, compiled: Compiled) -> Tally:
+def _heard(
+    passages: Passages,
+    compiled: Compiled,
+    comparison: Comparison | None,
+    told: Callable[[int], None] | None,
+) -> Tally:
     tally = Tally(frame_of(compiled))
     for piece in passages.read():
         match piece:
             case Passage():
                 tally.add(piece, carbon_of(compiled, piece.first_slot, piece.slots))
+                if comparison is not None:
+                    comparison.add(piece)
             case SlotTotals():
                 tally.add_totals(piece, carbon_of(compiled, piece.first_slot, piece.slots))
             case _:
                 tally.add_compacted(piece.columns)
+        if told is not None:
+            told(tally.community.slots)
     return tally
 
 

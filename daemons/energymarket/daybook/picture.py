@@ -13,7 +13,6 @@ from energymarket.daybook.words import spells_of
 from energymarket.exits import Exit, Failure
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from pathlib import Path
 
     from energymarket.audit.figures import Figures
@@ -44,7 +43,7 @@ _THIN_EUR_PER_KWH: Final = 5e-5  # less than the width of a line
 Axes = Any
 
 
-def draw(directory: Path, slots: Sequence[Figures], balance: Balance, compiled: Compiled) -> list[Path]:
+def draw(directory: Path, slots: Figures, balance: Balance, compiled: Compiled) -> list[Path]:
     """Write day.png and day.svg; the answer is their paths. Raises Failure where matplotlib is missing."""
     try:
         import matplotlib as mpl  # noqa: PLC0415 only who wants a picture needs it
@@ -82,9 +81,9 @@ def draw(directory: Path, slots: Sequence[Figures], balance: Balance, compiled: 
     return paths
 
 
-def _edges(slots: Sequence[Figures], compiled: Compiled) -> list[Any]:
+def _edges(slots: Figures, compiled: Compiled) -> list[Any]:
     """When each slot begins, and when the last one ends."""
-    return [_time(each.slot, compiled) for each in slots] + [_time(slots[-1].slot + 1, compiled)]
+    return [_time(slot, compiled) for slot in (*slots.slot.tolist(), int(slots.slot[-1]) + 1)]
 
 
 def _time(slot: int, compiled: Compiled) -> Any:  # noqa: ANN401 matplotlib takes datetimes
@@ -96,7 +95,7 @@ def _steps(values: Any) -> Any:  # noqa: ANN401 an array
     return np.append(values, values[-1:])
 
 
-def _draw_price(axes: Axes, edges: list[Any], slots: Sequence[Figures]) -> None:
+def _draw_price(axes: Axes, edges: list[Any], slots: Figures) -> None:
     """Causes that raise the price stand on each other; those that lower it hang, hatched, from their top."""
     parts = {name: part / 1e6 for name, part in causes.causes_of(slots).items()}
     shown = [name for name in causes.CAUSES if np.abs(parts[name]).max() > _THIN_EUR_PER_KWH]
@@ -121,10 +120,10 @@ def _draw_price(axes: Axes, edges: list[Any], slots: Sequence[Figures]) -> None:
                 linewidth=0,
             )
         top = end
-    prices = np.array([each.price_ueur_per_kwh for each in slots]) / 1e6
+    prices = slots.price_ueur_per_kwh / 1e6
     axes.step(edges, _steps(prices), where="post", color=_INK, linewidth=2, label="local price")
     for name, text in (("import_ueur_per_kwh", "import price"), ("export_ueur_per_kwh", "export price")):
-        level = np.array([getattr(each, name) for each in slots]) / 1e6
+        level = getattr(slots, name) / 1e6
         axes.step(edges, _steps(level), where="post", color="#777777", linewidth=1, linestyle=(0, (4, 3)))
         axes.annotate(
             text, (edges[0], level[0]), xytext=(4, 3), textcoords="offset points", color="#555555", fontsize=9
@@ -135,23 +134,22 @@ def _draw_price(axes: Axes, edges: list[Any], slots: Sequence[Figures]) -> None:
     _legend(axes, "price and its causes\n(hatched: lowers it)")
 
 
-def _draw_flows(axes: Axes, edges: list[Any], slots: Sequence[Figures], slot_s: int) -> None:
+def _draw_flows(axes: Axes, edges: list[Any], slots: Figures, slot_s: int) -> None:
     """Average power in the slot: above zero where consumption came from, below what the grid took."""
 
-    def power(values: Sequence[int]) -> Any:  # noqa: ANN401 an array
-        energy_wh: I64 = np.array(values, np.int64)
+    def power(energy_wh: I64) -> Any:  # noqa: ANN401 an array
         return energy_wh * 3.6 / slot_s
 
-    own = power([each.of("consumed_wh") - each.of("imported_wh") for each in slots])
+    own = power(slots.of("consumed_wh") - slots.of("imported_wh"))
     came = (
         ("own roof and battery", _OWN, np.maximum(own, 0)),
-        ("gifts", _GIVEN, power([each.of("taken_wh") for each in slots])),
-        ("bought from neighbours", _TRADED, power([each.traded_wh for each in slots])),
-        ("from the grid", _GRID, power([each.bought_from_grid_wh + each.of("short_wh") for each in slots])),
+        ("gifts", _GIVEN, power(slots.of("taken_wh"))),
+        ("bought from neighbours", _TRADED, power(slots.traded_wh)),
+        ("from the grid", _GRID, power(slots.bought_from_grid_wh + slots.of("short_wh"))),
     )
     went = (
-        ("sold to the grid", _SOLD, power([each.sold_to_grid_wh + each.of("long_wh") for each in slots])),
-        ("gifts nobody took", _UNPAID, power([each.of("expired_wh") for each in slots])),
+        ("sold to the grid", _SOLD, power(slots.sold_to_grid_wh + slots.of("long_wh"))),
+        ("gifts nobody took", _UNPAID, power(slots.of("expired_wh"))),
     )
     for parts, sign in ((came, 1), (went, -1)):
         start = np.zeros(len(slots))
@@ -162,7 +160,7 @@ def _draw_flows(axes: Axes, edges: list[Any], slots: Sequence[Figures], slot_s: 
                     edges, _steps(start), _steps(end), step="post", color=colour, label=label, linewidth=0
                 )
                 start = end
-    produced = power([each.of("produced_wh") for each in slots])
+    produced = power(slots.of("produced_wh"))
     if produced.any():
         axes.step(
             edges,
@@ -191,7 +189,7 @@ def _legend(axes: Axes, title: str) -> None:
     legend.get_title().set_fontweight("bold")
 
 
-def _draw_events(axes: Axes, slots: Sequence[Figures], compiled: Compiled, *, named: bool) -> None:
+def _draw_events(axes: Axes, slots: Figures, compiled: Compiled, *, named: bool) -> None:
     for number, (name, first, last) in enumerate(spells_of(slots)):
         begin, end = _time(first, compiled), _time(last + 1, compiled)
         axes.axvspan(begin, end, color=_EVENT, alpha=0.14, linewidth=0, zorder=0)
@@ -227,14 +225,14 @@ def _finish(figure: Any, both: tuple[Axes, Axes], edges: list[Any], compiled: Co
     figure.align_ylabels()
 
 
-def _title(slots: Sequence[Figures], compiled: Compiled) -> str:
-    begin = clock.begins(slots[0].slot, compiled.period.slot_s, compiled.period.timezone)
+def _title(slots: Figures, compiled: Compiled) -> str:
+    begin = clock.begins(int(slots.slot[0]), compiled.period.slot_s, compiled.period.timezone)
     return f"{compiled.title} · {begin:%A} {begin.day} {begin:%B %Y}"
 
 
-def _figures(slots: Sequence[Figures], balance: Balance) -> str:
-    homes = max(each.of("homes") for each in slots)
-    mean = sum(each.price_ueur_per_kwh for each in slots) / len(slots) / 1e6
+def _figures(slots: Figures, balance: Balance) -> str:
+    homes = int(slots.of("homes").max())
+    mean = slots.price_ueur_per_kwh.mean() / 1e6
     return (
         f"{homes:,} homes produced {balance.produced_wh / 1e3:,.0f} kWh, "
         f"consumed {balance.consumed_wh / 1e3:,.0f} kWh, "

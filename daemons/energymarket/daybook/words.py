@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from itertools import groupby
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from energymarket.audit import telling
 from energymarket.audit.telling import eur, kwh
@@ -11,7 +12,7 @@ from energymarket.core import clock
 from energymarket.daybook.balance import ACCOUNTS, Balance
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     from energymarket.audit.checker import Result
     from energymarket.audit.figures import Figures
@@ -21,17 +22,17 @@ WIDTH = 44  # of a label
 
 
 def lines_of(
-    slots: Sequence[Figures], balance: Balance, result: Result, compiled: Compiled | None
+    slots: Figures, balance: Balance, homes: int, result: Result | None, compiled: Compiled | None
 ) -> list[str]:
-    """The whole report."""
-    if not slots:
+    """The whole report. Without a result nothing was checked, and the report says so."""
+    if not len(slots):
         return ["The ledger is empty: no slot was settled."]
     parts = [
-        _head(slots, result, compiled),
+        _head(slots, homes, compiled),
         _energy(balance),
         _money(balance),
         _price(slots, compiled),
-        _happened(slots, result, compiled),
+        _happened(slots, homes, compiled),
         _checks(result),
     ]
     return [line for part in parts for line in (*part, "")][:-1]
@@ -48,8 +49,8 @@ def _line(label: str, value: str, note: str = "") -> str:
     return f"  {label:<{WIDTH}}{value:>20}{'  ' + note if note else ''}"
 
 
-def _head(slots: Sequence[Figures], result: Result, compiled: Compiled | None) -> list[str]:
-    first, last = slots[0].slot, slots[-1].slot
+def _head(slots: Figures, homes: int, compiled: Compiled | None) -> list[str]:
+    first, last = int(slots.slot[0]), int(slots.slot[-1])
     span = f"{when(first, compiled)} to {when(last + 1, compiled)}"
     title = "energy-market" if compiled is None else compiled.title
     zone = "" if compiled is None else f" ({compiled.period.timezone})"
@@ -57,7 +58,7 @@ def _head(slots: Sequence[Figures], result: Result, compiled: Compiled | None) -
     return [
         title,
         "=" * len(title),
-        f"{span}{zone}: {len(slots)} slots{length}, {result.homes} homes",
+        f"{span}{zone}: {len(slots)} slots{length}, {homes} homes",
     ]
 
 
@@ -94,32 +95,34 @@ def _money(balance: Balance) -> list[str]:
     return [*lines, _line("all accounts together", eur(total), "must be 0")]
 
 
-def _price(slots: Sequence[Figures], compiled: Compiled | None) -> list[str]:
-    low = min(slots, key=lambda each: each.price_ueur_per_kwh)
-    high = max(slots, key=lambda each: each.price_ueur_per_kwh)
-    mean = round(sum(each.price_ueur_per_kwh for each in slots) / len(slots))
-    clipped = sum(each.unclipped_ueur_per_kwh not in {None, each.price_ueur_per_kwh} for each in slots)
+def _price(slots: Figures, compiled: Compiled | None) -> list[str]:
+    price = slots.price_ueur_per_kwh
+    low, high = int(price.argmin()), int(price.argmax())
+    mean = round(int(price.sum()) / len(slots))
     return [
         "Local price, per kWh",
         _line("mean of the slots", eur(mean)),
-        _line("lowest", eur(low.price_ueur_per_kwh), when(low.slot, compiled)),
-        _line("highest", eur(high.price_ueur_per_kwh), when(high.slot, compiled)),
-        _line("slots at floor or cap", str(clipped)),
+        _line("lowest", eur(int(price[low])), when(int(slots.slot[low]), compiled)),
+        _line("highest", eur(int(price[high])), when(int(slots.slot[high]), compiled)),
+        _line("slots at floor or cap", str(int(slots.clipped.sum()))),
     ]
 
 
-def _happened(slots: Sequence[Figures], result: Result, compiled: Compiled | None) -> list[str]:
-    counts = {
-        "batches after the gate": sum(int(each.meta.get("late_batches", 0)) for each in slots),
-        "offers shed at a full queue": sum(int(each.meta.get("shed_offers", 0)) for each in slots),
-        "readings that came with a later slot": sum(
-            max(0, result.homes - each.of("homes")) for each in slots
-        ),
-        "void claims": sum(each.of("void_claims") for each in slots),
-        "refusals": sum(len(each.meta.get("refusals", ())) for each in slots),
-        "slots closed late (gaps)": sum(each.gap for each in slots),
-        "slots with stale weather": sum(each.weather_stale for each in slots),
+def counts_of(slots: Figures, homes: int) -> dict[str, int]:
+    """What went otherwise than planned, and how often."""
+    return {
+        "batches after the gate": int(slots.late_batches.sum()),
+        "offers shed at a full queue": int(slots.shed_offers.sum()),
+        "readings that came with a later slot": int(np.maximum(homes - slots.of("homes"), 0).sum()),
+        "void claims": int(slots.of("void_claims").sum()),
+        "refusals": int(slots.refusals.sum()),
+        "slots closed late (gaps)": int(slots.gap.sum()),
+        "slots with stale weather": int(slots.weather_stale.sum()),
     }
+
+
+def _happened(slots: Figures, homes: int, compiled: Compiled | None) -> list[str]:
+    counts = counts_of(slots, homes)
     lines = ["What happened", *(_line(name, str(count)) for name, count in counts.items())]
     events = list(spells_of(slots))
     if not events:
@@ -130,16 +133,18 @@ def _happened(slots: Sequence[Figures], result: Result, compiled: Compiled | Non
     return lines
 
 
-def spells_of(slots: Sequence[Figures]) -> Iterator[tuple[str, int, int]]:
+def spells_of(slots: Figures) -> Iterator[tuple[str, int, int]]:
     """Each kind of event with the first and last slot of every time it acted without a break."""
-    for name in dict.fromkeys(name for each in slots for name, _ in each.events):
-        acting = [each.slot for each in slots if name in dict(each.events)]
-        for _, spell in groupby(enumerate(acting), key=lambda pair: pair[1] - pair[0]):
-            run = [slot for _, slot in spell]
-            yield name, run[0], run[-1]
+    for name, intensity in slots.events.items():
+        acting = slots.slot[intensity != 0]
+        for run in np.split(acting, np.flatnonzero(np.diff(acting) != 1) + 1):
+            if len(run):
+                yield name, int(run[0]), int(run[-1])
 
 
-def _checks(result: Result) -> list[str]:
+def _checks(result: Result | None) -> list[str]:
+    if result is None:
+        return ["Nothing was checked: the ledger is believed (--no-check)"]
     lines = ["The checker, which shares no code with the settlement, says"]
     held = f"{result.homes_compared} of {result.homes}"
     lines += [

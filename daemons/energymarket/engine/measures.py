@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-import numpy as np
-
 from energymarket.core.fleet import Fleet, initial_state
 from energymarket.core.kpi.document import document
 from energymarket.core.kpi.storage import Storage
 from energymarket.core.kpi.tally import Tally
-from energymarket.core.sharing.comparison import Comparison, Terms
+from energymarket.core.sharing.comparison import Comparison
 from energymarket.core.state import State
 from energymarket.core.units import UEUR_PER_EUR
 from energymarket.scenario import indicators
@@ -41,7 +39,7 @@ class Measures:
         if parts is None:
             self._tally = Tally(indicators.frame_of(compiled))
             if compares:
-                self._comparison = Comparison(terms_of(compiled))
+                self._comparison = Comparison(indicators.terms_of(compiled))
             return
         self._tally = Tally.unpack(bytes(parts["tally"]))
         if compares:
@@ -70,18 +68,6 @@ class Measures:
         if self._comparison is not None:
             found["sharing"] = rules_of(self._comparison, home_table=homes <= HOME_TABLE_MAX)
         return found
-
-
-def terms_of(compiled: Compiled) -> Terms:
-    """What a comparison of sharing rules knows of a scenario."""
-    homes, weights = compiled.homes_count, compiled.key_weights()
-    return Terms(
-        sharing=compiled.sharing,
-        policies=np.asarray(compiled.homes["policy"], np.int64),
-        weights=np.ones(homes, np.int64) if weights is None else weights,
-        seed=compiled.seed,
-        gift_fee_ueur_per_kwh=compiled.tariff.gift_fee_ueur_per_kwh,
-    )
 
 
 def rules_of(comparison: Comparison, *, home_table: bool) -> dict[str, Any]:

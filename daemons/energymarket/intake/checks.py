@@ -14,6 +14,7 @@ from energymarket.intake.limits import (
     FOLLOWS_CORRELATION,
     FOLLOWS_NIGHT_SHARE,
     MEAN_W_RANGE,
+    PLAUSIBLE,
     SCALE_RATIO,
     SILENT_S,
     STUCK_S,
@@ -29,6 +30,7 @@ _DARK_SHARE: Final = 0.01  # of the brightest interval: less is night
 
 def check_values(courses: list[Course], frame: Frame, quality: Quality, power_max_w: float) -> None:
     """All checks of single columns, in an order in which none hides another."""
+    check_place(courses, quality)
     measured = [course for course in courses if course.role in HOME_ROLES]
     for course in measured:
         check_sign(course, frame, quality)
@@ -38,6 +40,17 @@ def check_values(courses: list[Course], frame: Frame, quality: Quality, power_ma
     check_scale(measured, frame, quality, power_max_w)
     for course in measured:
         check_spikes(course, frame, quality, power_max_w)
+
+
+def check_place(courses: list[Course], quality: Quality) -> None:
+    """Prices and carbon intensities that look like another unit. Told, not changed."""
+    for course in courses:
+        bounds, known = PLAUSIBLE.get(course.role), np.abs(course.values[~np.isnan(course.values)])
+        middle = float(np.median(known)) if known.size else 0.0
+        if bounds is None or middle == 0 or bounds[0] <= middle <= bounds[1]:
+            continue
+        text = f"half of column {course.column} is above {middle:,.4g}, taken as {bounds[2]}: nothing changed"
+        quality.found(Finding(Fault.SCALE, "", str(course.role), len(course.values), (), text))
 
 
 def check_sign(course: Course, frame: Frame, quality: Quality) -> None:
@@ -94,12 +107,15 @@ def _how(standby: int, all_of_them: int) -> str:
 
 def check_stuck(course: Course, frame: Frame, quality: Quality) -> None:
     """The same value for a day, or nothing at all for a fortnight. Told, not changed: it may be true."""
+    if course.role in {Role.PV, Role.EXPORT} and not np.any(np.nan_to_num(course.values)):
+        quality.note(f"column {course.column} is zero throughout: there is no {course.role}")
+        return
     values = np.nan_to_num(course.values, nan=-1.0)
     same = np.concatenate([[False], values[1:] == values[:-1]]) & ~np.isnan(course.values)
     stuck = np.zeros(frame.count, bool)
     for first, length in stretches(same):
         limit_s = SILENT_S if values[first] == 0 else STUCK_S
-        if (length + 1) * frame.step_s >= limit_s and (values[first] != 0 or course.role is not Role.EXPORT):
+        if (length + 1) * frame.step_s >= limit_s:
             stuck[first - 1 : first + length] = True
     if np.any(stuck):
         first = int(np.argmax(stuck))
@@ -127,7 +143,7 @@ def check_scale(courses: list[Course], frame: Frame, quality: Quality, power_max
     if means_w.size == 0:
         return
     middle_w = float(np.median(means_w))
-    low_w, high_w = MEAN_W_RANGE[0], max(MEAN_W_RANGE[1], 2 * power_max_w)
+    low_w, high_w = MEAN_W_RANGE[0], max(MEAN_W_RANGE[1], power_max_w)
     for course, mean_w in zip(loads, means_w.tolist(), strict=True):
         if mean_w == 0:
             continue

@@ -189,6 +189,11 @@ def _wished(
 
 def _role_of(name: str) -> tuple[Role, str] | None:
     """Role and home that a name without unit says: pv7, home 7 load, DE_KN_residential1_grid_import."""
+    code = vocabulary.OBIS.search(name)
+    if code is not None:
+        before = [word for word in _PARTS.findall(name[: code.start()]) if not word.isdigit()]
+        home = "_".join(word for word in before if word.lower() not in vocabulary.FILL)
+        return (Role.IMPORT if code[1] == "1" else Role.EXPORT), home
     words = _PARTS.findall(name)
     for role, known in vocabulary.QUANTITIES.items():
         marks = [word for word in words if word.lower() in known]

@@ -62,7 +62,6 @@ def _without_glitches(course: Course, at: I64, frame: Frame, quality: Quality) -
             tuple((int(second), 1) for second in times[:SPANS_MAX]), f"{first}: taken as not read",
         )
     )  # fmt: skip
-    course.values[out] = np.nan
     kept: I64 = at[np.concatenate([[True], ~alone, [True]])]
     return kept
 

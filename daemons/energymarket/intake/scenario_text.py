@@ -6,15 +6,19 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
+import numpy as np
+
 from energymarket.intake.faults import Fault
 from energymarket.intake.households import Households
 from energymarket.intake.quantities import Role
 from energymarket.intake.survey import Survey
+from energymarket.scenario import kinds
 
 FILE: Final = "homes.csv"
 IMPORT_EUR: Final = (0.14, 0.11, 0.08)  # energy, grid fee, tax: a household in Germany, 2025, rounded
 EXPORT_EUR: Final = 0.08  # feed-in of small roofs in Germany, 2025, rounded
 MARGIN_EUR: Final = 0.01  # floor and cap lie this far inside export and import price
+CHEAP_SHARE: Final = 0.05  # of the slots, in which a changing import price may be below the local one
 MANNHEIM: Final = (49.49, 8.47)
 PRICE_DECIMALS: Final = 4
 
@@ -65,13 +69,13 @@ def _time(survey: Survey) -> list[str]:
     zone = survey.zone.key
     if local.fold:  # the repeated hour of autumn: a local time would mean the earlier one
         local, zone = local.astimezone(UTC), "UTC"
-    slot = f"{frame.step_s // 60}min" if frame.step_s % 60 == 0 else f"{frame.step_s}s"
+    slot = kinds.span().write(frame.step_s)
     return [
         "# The period of the data; beyond their end they repeat. Another slot keeps their energy.",
         "[time]",
         f"start = {local:%Y-%m-%dT%H:%M:%S}",
         f"timezone = {_quoted(zone)}",
-        f'slot = "{slot}"',
+        f"slot = {slot}",
         f"slots = {frame.count}",
         f"speed = {frame.step_s} # market seconds per second of a live run: a slot in a second",
         "",
@@ -98,53 +102,50 @@ def _place(placing: Placing) -> list[str]:
 
 
 def _tariff(homes: Households) -> list[str]:
-    energy, fee, tax = IMPORT_EUR
+    """[tariff]: what the file says is in homes.csv; the rest is a default."""
+    lines = ["[tariff]"]
     if Role.TARIFF in homes.place:
         price = homes.place[Role.TARIFF]
-        lines = [
-            f"# The import price is the file's: {price.min():.4f} to {price.max():.4f} per kWh (use_tariff).",
-            "# Its currency is taken as it is, and written as €. What the grid pays is a default.",
-            "[tariff]",
-        ]
+        lines.append(
+            f"# Import price: the file's, {price.min():.4f} to {price.max():.4f} per kWh (use_tariff);"
+        )
+        lines.append("# its currency is taken as it is, and written as €.")
     else:
-        lines = [
-            "# No price was in the file. A German household of 2025, rounded: 0.33 €/kWh; edit to yours.",
-            "[tariff]",
-            f"energy = {energy}",
-            f"grid_fee = {fee}",
-            f"tax = {tax}",
-        ]
-    if Role.TARIFF in homes.place and Role.FEED_IN in homes.place:
-        return [*lines, "# The export price is the file's own, too.", ""]
-    return [*lines, f"export = {_export(homes)} # feed-in of small roofs", ""]
+        energy, fee, tax = IMPORT_EUR
+        lines.append("# No import price was in the file. A household in Germany, 2025, rounded: 0.33 €/kWh.")
+        lines += [f"energy = {energy}", f"grid_fee = {fee}", f"tax = {tax}"]
+    if Role.FEED_IN in homes.place:
+        lines.append("# Export price: the file's (data.use_tariff).")
+    else:
+        lines.append("# No export price was in the file. Feed-in of small roofs in Germany, 2025, rounded:")
+        lines.append(f"export = {_export_eur(homes)}")
+    return [*lines, ""]
 
 
-def _import_range(homes: Households) -> tuple[float, float]:
+def _import_eur(homes: Households) -> float:
+    """What the grid asks in all but the cheapest twentieth of the slots."""
     if Role.TARIFF not in homes.place:
-        return sum(IMPORT_EUR), sum(IMPORT_EUR)
-    price = homes.place[Role.TARIFF]
-    return float(price.min()), float(price.max())
+        return sum(IMPORT_EUR)
+    return float(np.quantile(homes.place[Role.TARIFF], CHEAP_SHARE))
 
 
-def _export(homes: Households) -> float:
-    """The default, or a quarter of a lower import price: the grid never pays more than it asks."""
-    least = _import_range(homes)[0]
+def _export_eur(homes: Households) -> float:
+    """What the grid pays: the most in the file; else the default, or a quarter of a low import price."""
+    if Role.FEED_IN in homes.place:
+        return float(homes.place[Role.FEED_IN].max())
+    least = _import_eur(homes)
     return EXPORT_EUR if least > EXPORT_EUR + 4 * MARGIN_EUR else round(max(0.0, least / 4), PRICE_DECIMALS)
 
 
 def _price(homes: Households) -> list[str]:
-    export = _export(homes)
-    if Role.TARIFF in homes.place and Role.FEED_IN in homes.place:
-        export = float(homes.place[Role.FEED_IN].max())
-    low, _ = _import_range(homes)
-    floor = round(max(0.0, export + MARGIN_EUR), PRICE_DECIMALS)
-    cap = round(max(low - MARGIN_EUR, floor + MARGIN_EUR), PRICE_DECIMALS)
+    floor = round(max(0.0, _export_eur(homes) + MARGIN_EUR), PRICE_DECIMALS)
+    cap = round(max(_import_eur(homes) - MARGIN_EUR, floor + MARGIN_EUR), PRICE_DECIMALS)
     base = round((floor + cap) / 2, PRICE_DECIMALS)
     swing = round((cap - floor) / 4, PRICE_DECIMALS)
     return [
-        "# The local price lies between what the grid pays and the least that it asks, so that trading among",
-        "# neighbours pays both sides: floor and cap are a cent inside. Base is their middle; the imbalance",
-        "# of the community swings the price by a quarter of the room to either side.",
+        "# The local price lies between what the grid pays and what it asks in all but its cheapest hours,",
+        "# so that trade among neighbours pays both sides: floor and cap are a cent inside. Base is their",
+        "# middle; the imbalance of the community swings the price by a quarter of the room to either side.",
         "[price]",
         'form = "scaled"',
         f"initial = {base}",
@@ -177,7 +178,7 @@ def _data(survey: Survey) -> list[str]:
         f'file = "{FILE}"',
         'layout = "meters"',
         f"homes = {len(homes.names)}",
-        f"use_tariff = {'true' if Role.TARIFF in homes.place else 'false'}",
+        f"use_tariff = {'true' if {Role.TARIFF, Role.FEED_IN} & set(homes.place) else 'false'}",
     ]
     if suspects:
         lines.append("# The quality report doubts these; without the # they are left out: see quality.md")

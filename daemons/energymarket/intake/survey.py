@@ -62,6 +62,8 @@ def survey(path: Path, choice: Choice, told: Told) -> Survey:
     zone = clock.zone_of(choice.zone) if choice.zone is not None else None
     citylearn = path.is_dir() or path.name == "schema.json"
     taken = (_citylearn if citylearn else _table)(path, choice, zone, quality, told)
+    if choice.exclude:
+        quality.note(f"left out: {_listed(list(choice.exclude))} (--exclude)")
     sheets, zone = _without(taken.sheets, choice.exclude, path), taken.zone
     told("judging", 0, 4)
     frame, placed = frame_of(path, sheets, zone, quality, ends=taken.ends)

@@ -60,7 +60,10 @@ def _head(survey: Survey) -> str:
 
 
 def _span(seconds: int) -> str:
-    return f"{seconds // 60} min" if seconds % 60 == 0 else f"{seconds} s"
+    for length, unit in ((3600, "h"), (60, "min")):
+        if seconds % length == 0:
+            return f"{seconds // length} {unit}"
+    return f"{seconds} s"
 
 
 def _found(survey: Survey, indent: str) -> list[str]:

@@ -18,10 +18,14 @@ QUANTITIES: Final[dict[Role, frozenset[str]]] = {
     Role.NET: _words("net netload netto residual saldo"),
     Role.PV: _words("pv solar generation production photovoltaic erzeugung produced gen"),
     Role.LOAD: _words(
-        "load consumption consumed demand usage verbrauch last lastgang strom energy electricity"
+        "load consumption consumed demand usage verbrauch last lastgang strom energy electricity arbeit "
+        "wirkarbeit leistung wirkleistung"
     ),
 }
 """Of a home; the first that a name has a word of counts, so that "solar energy" is PV."""
+
+OBIS: Final = re.compile(r"(?:^|[^\d.])([12])\.(?:6|7|8|9|29)\.\d")
+"""Codes of meters (IEC 62056-61): 1 is active energy or power from the grid, 2 into it; 1.8.0, 1-1:2.29.0."""
 
 FILL: Final = _words(
     "grid in of power energy total active home house household haus haushalt building non shiftable"
@@ -37,7 +41,7 @@ PLACE: Final[dict[Role, re.Pattern[str]]] = {
 
 TIMES: Final = _words(
     "time timestamp datetime date_time zeit zeitstempel time_utc utc_timestamp tstp zeitpunkt begin start "
-    "time_begin interval_start ts"
+    "time_begin interval_start ts zeit_von"
 )
 DATES: Final = _words("date datum tag day")
 TIMES_OF_DAY: Final = _words("time uhrzeit zeit von clock time_of_day")
@@ -48,6 +52,7 @@ HOMES: Final = _words(
 """The column of homes, where each line is one home's."""
 
 IGNORED: Final = re.compile(
+    r"bis|until|end|zeit_bis|time_end|interval_end|"
     r"i|index|month|monat|hour|stunde|day_type|daylight_savings_status|weekday|wochentag|day|unnamed.*|"
     r"cet_cest_timestamp|interpolated|quality|status|.*predicted.*|"
     r"temp|temperature|temp_c|temperature_c|rh_pct|.*humidity.*|[dg][hn]i|[dg][hn]i_w_m2|.*irradiance.*|"

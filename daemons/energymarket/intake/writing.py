@@ -25,6 +25,7 @@ _PLACE: Final = {
     Role.FEED_IN: "export_eur_per_kwh",
     Role.CARBON: "co2_g_per_kwh",
 }
+_UNITS: Final = {str(Role.TARIFF): "€/kWh", str(Role.FEED_IN): "€/kWh", str(Role.CARBON): "g/kWh"}
 _DECIMALS: Final = 6  # of prices: a millionth of a euro
 
 
@@ -110,7 +111,7 @@ def _write_homes(path: Path, survey: Survey, told: Told) -> None:
                 columns.append(list(map(str, table[:, index].tolist())))
         told("writing", index + 1, 2 * table.shape[1])
     for role, name in _PLACE.items():
-        if role in survey.homes.place and (role is not Role.FEED_IN or Role.TARIFF in survey.homes.place):
+        if role in survey.homes.place:
             names.append(name)
             columns.append([f"{value:.{_DECIMALS}f}" for value in survey.homes.place[role].tolist()])
     with path.open("w", newline="", encoding="utf-8") as file:
@@ -122,17 +123,27 @@ def _write_repairs(path: Path, survey: Survey) -> None:
     texts = survey.quality.texts
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(("home", "quantity", "time", "was_wh", "now_wh", "why", "estimated"))
+        writer.writerow(("home", "quantity", "time", "was", "now", "unit", "why", "estimated"))
         for change in survey.quality.changes:
             estimated = "yes" if change.cause.estimated else "no"
+            unit = _UNITS.get(change.quantity, "Wh")
             for second, was, now in zip(
                 change.time_s.tolist(), change.was_wh.tolist(), change.now_wh.tolist(), strict=True
             ):
-                there = texts.get((change.home, change.quantity, second), "") if was != was else _wh(was)  # noqa: PLR0124
+                there = texts.get((change.home, change.quantity, second), "") if was != was else _number(was)  # noqa: PLR0124
                 writer.writerow(
-                    (change.home, change.quantity, utc_text(second), there, _wh(now), change.cause, estimated)
+                    (
+                        change.home,
+                        change.quantity,
+                        utc_text(second),
+                        there,
+                        _number(now),
+                        unit,
+                        change.cause,
+                        estimated,
+                    )
                 )
 
 
-def _wh(value: float) -> str:
-    return "" if value != value else f"{value:.3f}".rstrip("0").rstrip(".")  # noqa: PLR0124
+def _number(value: float) -> str:
+    return "" if value != value else f"{value:.{_DECIMALS}f}".rstrip("0").rstrip(".")  # noqa: PLR0124

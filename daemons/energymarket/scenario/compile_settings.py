@@ -134,11 +134,14 @@ def tariff_tables(scenario: Scenario, community: Community | None) -> dict[str, 
             eur = read_column(Path(scenario.path).parent / tariff.file, column)
             tables[name] = _ueur(per_slot(eur, period))
     if scenario.data is not None and scenario.data.use_tariff:
-        if community is None or community.price_eur_per_kwh is None:
+        prices = {} if community is None else {
+            "import_ueur_per_kwh": community.price_eur_per_kwh,
+            "export_ueur_per_kwh": community.export_eur_per_kwh,
+        }  # fmt: skip
+        if community is None or all(eur is None for eur in prices.values()):
             raise CompileError(f"{scenario.data.file} carries no price: data.use_tariff cannot be true")
-        tables["import_ueur_per_kwh"] = _ueur(community.price_eur_per_kwh[community.rows(period)])
-        if community.export_eur_per_kwh is not None:
-            tables["export_ueur_per_kwh"] = _ueur(community.export_eur_per_kwh[community.rows(period)])
+        rows = community.rows(period)
+        tables |= {name: _ueur(eur[rows]) for name, eur in prices.items() if eur is not None}
     return tables
 
 

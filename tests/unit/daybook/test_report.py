@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from energymarket.audit import tables
-from energymarket.audit.figures import Gathered
+from energymarket.audit.figures import Figures, Gathered
 from energymarket.audit.ledger_file import LedgerFile
 from energymarket.audit.reading import Check
 from energymarket.daybook import causes, words
@@ -31,18 +31,18 @@ def market(tmp_path: Path) -> SmallMarket:
     return made
 
 
-def gathered(market: SmallMarket) -> Gathered:
+def gathered(market: SmallMarket) -> Figures:
     file = LedgerFile(market.ledger_path, market.ledger_path)
     file.open()
     found = Gathered()
     assert len(Check(file, market.homes, market.compiled, on_slot=found.hear).run().findings) == 0
     file.close()
-    return found
+    return found.figures()
 
 
 def test_the_balance_adds_up(market: SmallMarket) -> None:
     """8000 Wh produced, 7500 consumed, 500 out of the battery; meters and contracts agree."""
-    balance = balance_of(gathered(market).slots)
+    balance = balance_of(gathered(market))
     assert (balance.produced_wh, balance.consumed_wh) == (8000, 7500)
     assert balance.in_batteries_wh == -500
     assert balance.grid_difference_wh == 0
@@ -55,15 +55,15 @@ def test_the_share_of_gifts_is_of_all_energy_that_changed_hands(tmp_path: Path) 
     market = SmallMarket(tmp_path)
     market.play(1)
     market.close()
-    balance = balance_of(gathered(market).slots)
+    balance = balance_of(gathered(market))
     assert (balance.given_wh, balance.exchanged_wh, balance.gifts_share) == (450, 600, 0.75)
 
 
 def test_the_price_is_the_sum_of_its_causes(market: SmallMarket) -> None:
     """The strike's part is 0.03 €/kWh in its first slot, 0.045 in the second, half of the last after it."""
-    slots = gathered(market).slots
+    slots = gathered(market)
     parts = causes.causes_of(slots)
-    prices = [each.price_ueur_per_kwh for each in slots]
+    prices = slots.price_ueur_per_kwh
     np.testing.assert_allclose(sum(parts.values()), prices, atol=1e-6)
     strike = parts[causes.EVENTS]
     assert strike[2:7].tolist() == [0, 30_000, 45_000, 52_500, 26_250]
@@ -72,7 +72,7 @@ def test_the_price_is_the_sum_of_its_causes(market: SmallMarket) -> None:
 def test_an_event_is_one_spell(market: SmallMarket) -> None:
     """Three slots in a row, from the fourth on."""
     first = market.first_slot
-    assert list(words.spells_of(gathered(market).slots)) == [("strike", first + 3, first + 5)]
+    assert list(words.spells_of(gathered(market))) == [("strike", first + 3, first + 5)]
 
 
 @pytest.mark.parametrize(

@@ -91,6 +91,36 @@ def test_energy_in_the_missing_spring_hour_means_another_clock(
     assert len(table(out)["time"]) == 288
 
 
+def test_the_end_of_the_last_winter_interval_may_be_called_two_o_clock(tmp_path: Path) -> None:
+    """Ends of hours on 30 March: 01:00, 02:00, 04:00: the second is 01:00Z, as 03:00 would be."""
+    rows = local_rows("2025-03-29T23:00+00:00", 1, minutes=60, end=60)
+    place = next(index for index, row in enumerate(rows) if row[0] == "30.03.2025 03:00")
+    rows[place][0] = "30.03.2025 02:00"
+    file = write_csv(tmp_path / "homes.csv", HEADER, rows, ";")
+    code, report, out = run(file, "--tz", "Europe/Berlin", "--stamp", "end")
+    assert code == 0
+    assert report["findings"] == []
+    assert table(out)["time"] == [
+        f"{when:%Y-%m-%dT%H:%MZ}" for when in moments("2025-03-29T23:00+00:00", 24, 60)
+    ]
+
+
+def test_a_gap_after_the_change_takes_the_same_hour_of_the_clock(tmp_path: Path) -> None:
+    """Noon of 1 April, 10:00Z, is filled from noon of 25 March, 11:00Z: the household lives by its clock."""
+    rows = local_rows("2025-03-23T23:00+00:00", 14, minutes=60)
+    for row in rows:
+        row[1] = "5.5" if row[0].endswith(" 12:00") else row[1]
+    for row in rows:
+        if row[0] >= "01.04.2025 11:00" and row[0] <= "01.04.2025 13:00" and ".04." in row[0]:
+            row[1] = ""
+    file = write_csv(tmp_path / "homes.csv", HEADER, rows, ";")
+    code, _, out = run(file, "--tz", "Europe/Berlin")
+    assert code == 0
+    filled = {row["time"]: row["now"] for row in repairs(out)}
+    assert len(filled) == 3
+    assert filled["2025-04-01T10:00Z"] == "5500"
+
+
 @pytest.mark.parametrize(
     ("form", "style"),
     [

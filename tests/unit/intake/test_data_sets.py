@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import json
+import os
 import resource
 import signal
 import subprocess
@@ -150,6 +151,22 @@ def test_another_slot_of_the_scenario_keeps_the_energy(tmp_path: Path, slot: str
     for index, home in enumerate(report["homes"]):
         column = consumption[:, int(compiled.homes["series"][index])]
         assert column.sum() == pytest.approx(home["load_wh"], abs=0.01)
+        in_first_slot = max(1, round(1 / slots))
+        whole_wh = sum(float(row[index + 1]) * 1000 for row in rows[:in_first_slot])
+        first = whole_wh / max(1, slots)
+        assert column[0] == pytest.approx(first, abs=1e-3)
+
+
+def test_prices_that_change_reach_the_market(tmp_path: Path) -> None:
+    """An export price alone, below zero at times: import stays the default, the local price between."""
+    rows = [[*row, f"{0.05 - 0.06 * (n % 2):.2f}"] for n, row in enumerate(sound_rows(count=96))]
+    header = ("time", "load_a_kwh", "load_b_kwh", "feed_in_tariff")
+    _, _, out = run(write_csv(tmp_path / "homes.csv", header, rows))
+    compiled = compiled_of(out, tmp_path / "compiled")
+    assert compiled.tables["export_ueur_per_kwh"].tolist() == [50_000, -10_000] * 48
+    assert "import_ueur_per_kwh" not in compiled.tables
+    assert compiled.tariff.import_ueur_per_kwh == 330_000
+    assert (compiled.price.floor_ueur_per_kwh, compiled.price.cap_ueur_per_kwh) == (60_000, 320_000)
 
 
 def test_beyond_its_end_the_data_repeat(tmp_path: Path) -> None:
@@ -222,3 +239,30 @@ def test_a_gap_is_reported_at_its_place_in_a_set_without_dates(tmp_path: Path) -
     _, report, _ = run(directory, "--tz", "UTC", "--year", "2023")
     assert at(found(report, "blank", "Building_1")) == [("2023-01-02T06:00Z", 1)]
     assert report["changed"] == {"interpolated": 1}
+
+
+def test_the_verb_leads_from_the_file_to_a_compiled_scenario(tmp_path: Path) -> None:
+    """`energyctl import` with its options, then `energyctl scenario compile`: homes and slots of the file."""
+    rows = [[when.replace("T", " ").rstrip("Z"), *cells] for when, *cells in sound_rows(count=96)]
+    write_csv(tmp_path / "homes.csv", ("time", "x1_load", "x2_load"), rows, ";")
+
+    def energyctl(*words: str) -> dict[str, object]:
+        done = subprocess.run(
+            [sys.executable, "-m", "energyctl", "--json", *words], cwd=tmp_path, capture_output=True,
+            text=True, check=False, env={**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache")},
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        answer: dict[str, object] = json.loads(done.stdout)
+        return answer
+
+    imported = energyctl(
+        "import", "homes.csv", "--tz", "-05:00", "--unit", "kWh", "--latitude", "40.7",
+        "--longitude", "-74.0", "--load", "x{home}_load", "--exclude", "1", "--slot", "30min", "-o", "mine",
+    )  # fmt: skip
+    assert (imported["begin"], imported["slots"]) == ("2025-06-02T05:00Z", 48)
+    compiled = energyctl("scenario", "compile", "mine/scenario.toml")
+    assert (compiled["homes"], compiled["slots"], compiled["slot_s"]) == (1, 48, 1800)
+    assert compiled["first_slot"] == moments("2025-06-02T05:00+00:00", 1)[0].timestamp() / 1800
+    text = (tmp_path / "mine" / "scenario.toml").read_text(encoding="utf-8")
+    assert "longitude = -74.0" in text
+    assert 'timezone = "Etc/GMT+5"' in text

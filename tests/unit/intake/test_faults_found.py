@@ -48,8 +48,8 @@ def test_a_short_gap_is_bridged_by_a_line(tmp_path: Path) -> None:
         assert at(found(report, "gap", home)) == [("2025-06-16T12:00Z", 2)]
     assert report["changed"] == {"interpolated": 4}
     assert [list(row.values()) for row in repairs(out)[:2]] == [
-        ["a", "load", "2025-06-16T12:00Z", "", "200", "interpolated", "yes"],
-        ["a", "load", "2025-06-16T12:15Z", "", "300", "interpolated", "yes"],
+        ["a", "load", "2025-06-16T12:00Z", "", "200", "Wh", "interpolated", "yes"],
+        ["a", "load", "2025-06-16T12:15Z", "", "300", "Wh", "interpolated", "yes"],
     ]
     homes = table(out)
     assert homes["load2_wh"][NOON : NOON + 2] == ["200", "300"]
@@ -68,7 +68,7 @@ def test_a_long_gap_is_filled_by_the_weeks_around(tmp_path: Path) -> None:
     assert at(found(report, "blank")) == [("2025-06-16T12:00Z", 12)]
     assert report["changed"] == {"neighbour_weeks": 12}
     assert {row["home"] for row in repairs(out)} == {"a"}
-    assert [row["now_wh"] for row in repairs(out)] == [str(400 + 5 * number) for number in range(12)]
+    assert [row["now"] for row in repairs(out)] == [str(400 + 5 * number) for number in range(12)]
 
 
 def test_how_long_a_short_gap_is_can_be_said(tmp_path: Path) -> None:
@@ -102,7 +102,7 @@ def test_of_two_values_the_later_one_wins_and_both_are_told(tmp_path: Path) -> N
     assert faults(report) == {"contradiction", "duplicate"}
     assert table(out)["load1_wh"][NOON] == "700"
     (change,) = (row for row in repairs(out) if row["why"] == "last_wins")
-    assert (change["was_wh"], change["now_wh"], change["estimated"]) == ("500", "700", "no")
+    assert (change["was"], change["now"], change["estimated"]) == ("500", "700", "no")
 
 
 def test_a_cell_that_is_no_number_is_told_with_its_text(tmp_path: Path) -> None:
@@ -113,7 +113,7 @@ def test_a_cell_that_is_no_number_is_told_with_its_text(tmp_path: Path) -> None:
     finding = found(report, "unreadable")
     assert finding["line"] == NOON + 2
     assert 'load_a_kwh holds "defekt"' in finding["text"]
-    assert [(row["was_wh"], row["why"]) for row in repairs(out)] == [("defekt", "interpolated")]
+    assert [(row["was"], row["why"]) for row in repairs(out)] == [("defekt", "interpolated")]
     assert faults(report) == {"unreadable"}
 
 
@@ -123,7 +123,7 @@ def test_a_negative_value_of_a_load_is_replaced(tmp_path: Path) -> None:
     rows[NOON - 1][1], rows[NOON][1], rows[NOON + 1][1] = "0.2", "-0.3", "0.4"
     _, report, out = run(write_csv(tmp_path / "homes.csv", HEADER, rows), *OPTIONS)
     assert at(found(report, "negative")) == [("2025-06-16T12:00Z", 1)]
-    assert [(row["was_wh"], row["now_wh"]) for row in repairs(out)] == [("-300", "300")]
+    assert [(row["was"], row["now"]) for row in repairs(out)] == [("-300", "300")]
 
 
 def test_a_plant_s_standby_by_night_is_set_to_zero(tmp_path: Path) -> None:
@@ -134,7 +134,7 @@ def test_a_plant_s_standby_by_night_is_set_to_zero(tmp_path: Path) -> None:
         write_csv(tmp_path / "homes.csv", ("time", "load_a_kwh", "pv_a_kwh"), rows), *OPTIONS
     )
     assert at(found(report, "negative")) == [("2025-06-02T01:15Z", 1)]
-    assert [(row["quantity"], row["was_wh"], row["now_wh"], row["why"]) for row in repairs(out)] == [
+    assert [(row["quantity"], row["was"], row["now"], row["why"]) for row in repairs(out)] == [
         ("pv", "-2", "0", "negative_to_zero")
     ]
 
@@ -159,7 +159,7 @@ def test_a_spike_beyond_the_house_connection_is_replaced(tmp_path: Path) -> None
     finding = found(report, "spike")
     assert at(finding) == [("2025-06-16T12:00Z", 1)]
     assert "up to 48.0 kW, above 43.5 kW" in finding["text"]
-    assert [(row["was_wh"], row["now_wh"]) for row in repairs(out)] == [("12000", "300")]
+    assert [(row["was"], row["now"]) for row in repairs(out)] == [("12000", "300")]
 
 
 def test_what_the_bound_allows_is_no_spike(tmp_path: Path) -> None:
@@ -181,6 +181,15 @@ def test_a_value_that_stays_for_a_day_is_told_and_kept(tmp_path: Path) -> None:
     assert repairs(out) == []
 
 
+def test_a_home_without_a_plant_may_have_a_column_of_zeros(tmp_path: Path) -> None:
+    """PV of zero over four weeks is no stuck meter: nothing is found, also with --strict."""
+    rows = [[*row[:2], "0"] for row in sound_rows()]
+    file = write_csv(tmp_path / "homes.csv", ("time", "load_a_kwh", "pv_a_kwh"), rows)
+    code, report, _ = run(file, *OPTIONS, "--strict")
+    assert code == 0
+    assert "column pv_a_kwh is zero throughout: there is no pv" in report["notes"]
+
+
 def test_a_home_in_another_unit_is_told_and_kept(tmp_path: Path) -> None:
     """One home of four in Wh under a kWh heading: 1,000 times the others; named, not guessed at."""
     rows = [[*row, row[1], f"{float(row[2]) * 1000:.0f}"] for row in sound_rows()]
@@ -189,6 +198,17 @@ def test_a_home_in_another_unit_is_told_and_kept(tmp_path: Path) -> None:
     assert found(report, "scale", "d")["quantity"] == "load"
     assert {each["home"] for each in report["findings"]} == {"d"}
     assert table(out)["load4_wh"][0] == str(round(float(rows[0][4]) * 1000))
+
+
+def test_a_price_in_cents_is_told(tmp_path: Path) -> None:
+    """33 per kWh is no price in €; a column whose name says ct is read as 0.33, and nothing is found."""
+    rows = [[*row[:2], f"{33 + n % 3}"] for n, row in enumerate(sound_rows())]
+    _, report, _ = run(write_csv(tmp_path / "homes.csv", ("time", "load_a_kwh", "price"), rows), *OPTIONS)
+    assert found(report, "scale", "")["quantity"] == "tariff"
+    file = write_csv(tmp_path / "homes.csv", ("time", "load_a_kwh", "price_ct_kwh"), rows)
+    _, report, out = run(file, *OPTIONS, "--force")
+    assert report["findings"] == []
+    assert table(out)["import_eur_per_kwh"][:2] == ["0.330000", "0.340000"]
 
 
 def test_times_beside_the_grid_are_moved_or_left_out(tmp_path: Path) -> None:

@@ -162,6 +162,20 @@ def test_load_follows_from_import_export_and_pv(tmp_path: Path) -> None:
     assert (report["homes"][0]["load_wh"], report["homes"][0]["pv_wh"]) == (4000, 1200)
 
 
+def test_codes_of_meters_are_known(tmp_path: Path) -> None:
+    """1.8.0 counts what comes from the grid, 2.8.0 what goes into it; intervals have begin and end."""
+    rows = [
+        ["16.06.2025", f"{h:02}:00", f"{h + 1:02}:00", f"{1000 + 2 * h + h % 3}", f"{500 + h}"]
+        for h in range(24)
+    ]
+    header = ("Datum", "von", "bis", "1-0:1.8.0 [kWh]", "1-0:2.8.0 [kWh]")
+    _, report, _ = run(
+        write_csv(tmp_path / "homes.csv", header, rows, ";"), "--tz", "Europe/Berlin", "--registers"
+    )
+    assert report["findings"] == []
+    assert (report["homes"][0]["load_wh"], report["homes"][0]["pv_wh"]) == (48_000, 23_000)
+
+
 def test_net_load_is_split_by_its_sign(tmp_path: Path) -> None:
     """A column of load minus generation, named by --net: above zero import, below zero export."""
     rows = [[time, "100" if number % 2 else "-40"] for number, time in enumerate(DAY[:40])]
@@ -219,6 +233,7 @@ def test_homes_can_be_left_out_by_name(tmp_path: Path) -> None:
         ("time,load_kwh\n2025-01-01T00:00Z,-1\n2025-01-01T01:00Z,2\n", (), 78, "--net 'load_kwh'"),
         (f"time,load_kwh\n1970-01-01T00:00Z,1\n{SOUND}", (), 1, "homes.csv:2: the times reach from 1970"),
         (f'time,load_kwh\n2024-12-31T23:00Z,"1\n{SOUND}', (), 1, "homes.csv:2: a cell goes on"),
+        ("time,load_kwh,price\n2025-01-01T00:00Z,1,x\n2025-01-01T01:00Z,2,x\n", (), 1, "not one usable"),
         ("time,load1_kwh,load_1_kwh\n2025-01-01T00:00Z,1,1\n", (), 1, "are both the load"),
     ],
 )  # fmt: skip

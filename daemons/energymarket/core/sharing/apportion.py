@@ -73,7 +73,7 @@ def fill(total_wh: Energy, needs_wh: Energy) -> Energy:
     level = np.maximum(-(-short // (homes - first)), 0)
     parts: Energy = np.maximum(needs_wh - level, 0)
     rest = np.minimum(total_wh, behind[..., :1]) - parts.sum(axis=-1, keepdims=True)
-    level_ones = (needs_wh >= level) & (level > 0)
+    level_ones = needs_wh >= level
     parts += level_ones & (np.cumsum(level_ones, axis=-1) <= rest)
     return parts
 

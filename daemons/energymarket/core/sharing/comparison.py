@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import struct
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 _HALF: Final = WH_PER_KWH // 2
 ALONE: Final = Rule.GRID_ONLY
 _SIZE: Final = struct.Struct("<I")
-_BLOCK: Final = 1 << 14  # numbers of an array that stay in the cache
+_BLOCK: Final = 12_000  # numbers of an array that stay in the cache, several of them
 _GIVE: Final = int(Policy.GIVE)
 
 
@@ -53,29 +53,34 @@ class Terms:
 class _Block:
     """Some slots: net energy and flows of shape (K, N), prices of shape (K, 1), all int64 or all doubles."""
 
-    def __init__(
-        self,
-        net_wh: Energy,
-        weights: Energy,
-        policies: I64,
-        local: Energy,
-        import_: Energy,
-        export: Energy,
-        mid: Energy,
-    ) -> None:
+    def __init__(self, flows: Flows, net_wh: Energy, prices: Energy) -> None:
+        """`prices` has four columns of shape (K, 1): p, r, e, and the mid-market rate."""
+        self.flows = flows
         self.net_wh = net_wh
-        surplus = np.maximum(net_wh, 0)
-        self.flows = Flows(surplus, surplus - net_wh, policies, weights)
-        self.local, self.import_, self.export, self.mid = local, import_, export, mid
+        self.prices = prices
+        self.local, import_, export, self.mid = prices
         buys = net_wh < 0
         self.grid = np.where(buys, import_, export)
-        self._half = np.where(buys, _HALF - 1, _HALF).astype(net_wh.dtype)
-        self.alone = self.money(net_wh, self.grid)
+        self._half = np.where(buys, net_wh.dtype.type(_HALF - 1), net_wh.dtype.type(_HALF))
 
-    def part(self, rows: npt.NDArray[Any]) -> _Block:
-        """Some of the slots."""
-        prices = (price[rows] for price in (self.local, self.import_, self.export, self.mid))
-        return _Block(self.net_wh[rows], self.flows.weights, self.flows.policies, *prices)
+    def part(self, rows: npt.NDArray[np.intp]) -> _Block:
+        """Some of the slots, by ascending row; without a copy where they follow each other."""
+        if len(rows) == len(self.net_wh):
+            return self
+        if len(rows) and rows[-1] - rows[0] + 1 == len(rows):
+            return self._part(slice(int(rows[0]), int(rows[-1]) + 1))
+        return self._part(rows)
+
+    def _part(self, rows: slice | npt.NDArray[np.intp]) -> _Block:
+        part = _Block.__new__(_Block)
+        flows = self.flows
+        part.flows = Flows(flows.surplus_wh[rows], flows.need_wh[rows], flows.policies, flows.weights)
+        part.net_wh = self.net_wh[rows]
+        part.prices = self.prices[:, rows]
+        part.local, _, _, part.mid = part.prices
+        part.grid = self.grid[rows]
+        part._half = self._half[rows]  # noqa: SLF001 - one of us
+        return part
 
     def money(self, energy_wh: Energy, price: Energy) -> Energy:
         """`money_ueur` of a part of the net energy, which has its sign."""
@@ -90,8 +95,11 @@ class _Block:
 
 
 def _is_exact(net: Energy, prices: Energy, weights: Energy) -> bool:
-    """Whether doubles hold every product of energies, and of energies and prices, exactly."""
-    energy = int(np.abs(net).sum(axis=1).max(initial=0))
+    """Whether doubles hold every product of energies, and of energies and prices, exactly.
+
+    The sum itself need not be exact: a sum that is not is far beyond what is allowed.
+    """
+    energy = float(np.abs(net).sum(axis=1).max(initial=0))
     most = max(energy, int(weights.sum()), int(np.abs(prices).max(initial=0)) + WH_PER_KWH)
     return max(energy, 1) * most < EXACT
 
@@ -113,18 +121,21 @@ class Comparison:
 
     def _add_block(self, passage: Passage, part: slice) -> None:
         columns = passage.columns
-        net: Energy = columns["exported_wh"][part].astype(np.int64)
-        net -= columns["imported_wh"][part]
         asked, paid = passage.import_ueur_per_kwh[part], passage.export_ueur_per_kwh[part]
         mid = list(map(mid_ueur_per_kwh, asked.tolist(), paid.tolist()))
-        local = passage.price_ueur_per_kwh[part]
-        rows = np.array((local, asked, paid, mid), np.int64)
+        prices = np.array((passage.price_ueur_per_kwh[part], asked, paid, mid), np.int64)[:, :, np.newaxis]
+        exported, imported = columns["exported_wh"][part], columns["imported_wh"][part]
+        net: Energy = np.subtract(exported, imported, dtype=np.float64)
         weights: Energy = self.terms.weights
-        if _is_exact(net, rows, weights):
-            net, rows, weights = net.astype(np.float64), rows.astype(np.float64), weights.astype(np.float64)
-        block = _Block(net, weights, self.terms.policies, *rows[:, :, np.newaxis])
-        self._book(Rule.GRID_ONLY, block.alone)
-        self._allocations(block)
+        if _is_exact(net, prices, weights):
+            prices, weights = prices.astype(np.float64), weights.astype(np.float64)
+        else:
+            net = np.subtract(exported, imported, dtype=np.int64)
+        surplus = np.maximum(net, 0)
+        block = _Block(Flows(surplus, surplus - net, self.terms.policies, weights), net, prices)
+        alone = block.money(net, block.grid)
+        self._book(Rule.GRID_ONLY, alone)
+        self._allocations(block, alone)
         self._gifts(block, passage.first_slot + part.start)
         own = self.terms.sharing.rule
         self.money_ueur[own] += columns["money_ueur"][part].sum(axis=0, dtype=np.int64)
@@ -134,15 +145,16 @@ class Comparison:
             for money in monies:
                 self.money_ueur[rule] += money.sum(axis=0).astype(np.int64)
 
-    def _allocations(self, block: _Block) -> None:
+    def _allocations(self, block: _Block, alone: Energy) -> None:
         """The keys and the mid-market rate; where nothing is generated everybody is alone."""
         lit = np.asarray(block.flows.surplus_wh.any(axis=1))
-        dark = block.alone[~lit]
-        for rule in (Rule.STATIC_KEY, Rule.DYNAMIC_KEY, Rule.MID_MARKET):
-            self._book(rule, dark)
+        if not lit.all():
+            dark = alone[~lit]
+            for rule in (Rule.STATIC_KEY, Rule.DYNAMIC_KEY, Rule.MID_MARKET):
+                self._book(rule, dark)
         if not lit.any():
             return
-        block = block if lit.all() else block.part(lit)
+        block = block.part(np.flatnonzero(lit))
         shares = dynamic_key.share(block.flows)
         moved = shares.sold_wh - shares.bought_wh
         rest = block.money(block.net_wh - moved, block.grid)
@@ -170,7 +182,7 @@ class Comparison:
                 self._book(rule, money)
         if not len(moves):
             return
-        busy = block if len(moves) == len(block.net_wh) else block.part(moves)
+        busy = block.part(moves)
         to_sell = busy.flows.surplus_wh * sells
         for rule in rules:
             if rule is Rule.QUEUE:
@@ -236,13 +248,6 @@ def _words(sharing: Sharing) -> Iterable[str]:
     return (sharing.take, sharing.turn, sharing.excess, sharing.rule)
 
 
-def money_ueur(energy_wh: Energy, price_ueur_per_kwh: Energy) -> Energy:
-    """Money of what is sold (above zero) or bought, rounded as a leg of the settlement is.
-
-    A purchase is the negative of its price rounded half up: at a tie it is rounded down.
-    """
-    product: Energy = energy_wh * price_ueur_per_kwh
-    product += _HALF
-    product += energy_wh >> 63
-    product //= WH_PER_KWH
-    return product
+def money_ueur(energy_wh: I64, price_ueur_per_kwh: I64) -> I64:
+    """Money of energies that are not negative, of any shape, by prices: half up, as in `core.units`."""
+    return (energy_wh * price_ueur_per_kwh + _HALF) // WH_PER_KWH

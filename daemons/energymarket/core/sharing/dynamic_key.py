@@ -1,9 +1,10 @@
 """The dynamic key: the community's generation of a slot goes to its members by what they draw in it.
 
-Austria: "dynamische" Aufteilung, section 16e ElWOG 2010 with the communities of section 16c and section 79
-EAG: energy of a quarter-hour is allocated by each member's consumption in it, never more than that.
-France: "clé de répartition dynamique par défaut", autoconsommation collective, articles L315-2 and D315-6
-Code de l'énergie. Germany: "Aufteilungsschlüssel" of common supply in a building, section 42b (5) EnWG.
+Austria: "dynamische Aufteilung" (sections 16a and 16e ElWOG 2010, section 79 EAG; the Koordinationsstelle
+für Energiegemeinschaften, "Energiezuteilung in Energiegemeinschaften": in relation to the consumption
+measured in the quarter-hour). France: article D315-6 Code de l'énergie, the default of collective
+self-consumption: in proportion to consumption, at most what is consumed. Germany: a key that the
+contract of section 42b EnWG (gemeinschaftliche Gebäudeversorgung) may set, by the quarter-hour.
 What is allocated is traded at the price between members; the grid buys and sells the rest.
 """
 

@@ -1,7 +1,7 @@
 """The mid-market rate: members trade half way between what the grid asks and what it pays.
 
 C. Long, J. Wu, C. Zhang, L. Thomas, M. Cheng, N. Jenkins: Peer-to-peer energy trading in a community
-microgrid, IEEE Power & Energy Society General Meeting 2017, section III-B. With mid = (r + e) / 2, all
+microgrid, IEEE Power & Energy Society General Meeting 2017. With mid = (r + e) / 2, all
 generation G and all demand D of a slot:
 
     G = D:  everybody pays and is paid mid

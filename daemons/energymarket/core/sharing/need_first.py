@@ -3,7 +3,7 @@
 "First" is meant of every watt-hour: the next one goes to the home that at this moment lacks most. Serving
 the whole greatest need before the second one would leave a home that lacks a little less with nothing.
 So the greatest remaining lack becomes as small as it can (the maximin, or water-filling, allocation of
-the literature: Bertsekas and Gallager, Data Networks, 2nd ed. 1992, section 6.5.2, turned round).
+the literature: Bertsekas and Gallager, Data Networks, 2nd ed. 1992, chapter 6, turned round).
 """
 
 from __future__ import annotations

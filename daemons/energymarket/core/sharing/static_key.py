@@ -1,9 +1,10 @@
 """The static key: every member has a fixed part of the community's generation in every slot.
 
-Austria: "statische" Aufteilung, section 16e ElWOG 2010: a fixed ideal share of the plant for each member;
-what it does not use in the quarter-hour is fed into the grid and is nobody else's. France: "clé de
-répartition statique", articles L315-2 and D315-6 Code de l'énergie. Germany: fixed "Aufteilungsschlüssel"
-of section 42b (5) EnWG, equal parts where nothing was agreed.
+Austria: "statische Aufteilung" (sections 16a and 16e ElWOG 2010, section 79 EAG; the Koordinationsstelle
+für Energiegemeinschaften, "Energiezuteilung in Energiegemeinschaften": what a member does not use of its
+part in the quarter-hour is surplus fed into the grid). France: coefficients announced beforehand,
+articles D315-4 and D315-6 Code de l'énergie, at most what is consumed. Germany: a fixed key in the
+contract of section 42b EnWG (gemeinschaftliche Gebäudeversorgung).
 What is allocated is traded at the price between members; the grid buys and sells the rest.
 """
 

@@ -17,13 +17,17 @@ from energymarket.core.sharing.comparison import Comparison, Terms
 from tests.unit.core.sharing.made_community import SEED, Community, E, P, R, whole
 from tests.unit.core.sharing.test_rules import BY_HAND, NET, POLICIES
 
-FEE = 7_000
+FEE = 7_500
+TIES = (180_500, 300_500, 100_500)
+"""Prices p, r, e at which every odd number of Wh costs half a µ€ too much or too little to be whole."""
 WEIGHTS = whole(1, 4, 2, 1, 3)
 FIVE = whole(3, 1, 3, 2, 1)
 slots_of_five = st.lists(st.tuples(*[st.integers(-700, 700)] * 5), min_size=1, max_size=6)
 
 
-def passage_of(nets: Sequence[tuple[int, ...]], mid: int = P, first_slot: int = 100) -> Passage:
+def passage_of(
+    nets: Sequence[tuple[int, ...]], prices: tuple[int, int, int] = (P, R, E), first_slot: int = 100
+) -> Passage:
     """Flows alone; the ledger's money is of another rule and is zero."""
     net = np.array(nets, np.int64)
     count = len(nets)
@@ -32,7 +36,8 @@ def passage_of(nets: Sequence[tuple[int, ...]], mid: int = P, first_slot: int = 
         "imported_wh": np.maximum(-net, 0).astype(np.int16),
         "money_ueur": np.zeros_like(net),
     }
-    return Passage(first_slot, np.full(count, mid), np.full(count, R), np.full(count, E), columns)
+    price, asked, paid = (np.full(count, each) for each in prices)
+    return Passage(first_slot, price, asked, paid, columns)
 
 
 @pytest.mark.parametrize("rule", BY_HAND)
@@ -51,7 +56,7 @@ def test_it_is_what_a_market_with_the_rule_books(
     rule: Rule, doubles: bool, nets: list[tuple[int, ...]]
 ) -> None:
     """To the µ€, whether computed in doubles or in whole numbers, and for the own rule from its ledger."""
-    made = Community(rule, FIVE, weights=WEIGHTS, fee=FEE)
+    made = Community(rule, FIVE, weights=WEIGHTS, fee=FEE, prices=TIES)
     for net in nets:
         made.play(*net)
     expected = made.passage().columns["money_ueur"].sum(axis=0).tolist()
@@ -60,7 +65,7 @@ def test_it_is_what_a_market_with_the_rule_books(
     with pytest.MonkeyPatch.context() as patch:
         if not doubles:
             patch.setattr(comparison, "EXACT", 0)
-        for terms, passage in ((own, made.passage()), (other, passage_of(nets))):
+        for terms, passage in ((own, made.passage()), (other, passage_of(nets, TIES))):
             found = Comparison(terms)
             found.add(passage)
             assert found.money_ueur[rule].tolist() == expected
