@@ -108,7 +108,7 @@ CARRIES = ("load_carry", "pv_carry", "wind_carry", "deferred_carry")
 
 def named(kind: str, values: dict[str, Any]) -> Any:
     """A named tuple: Numba takes its fields as they are."""
-    return namedtuple(kind, values)(**values)  # type: ignore[misc] # noqa: PYI024 named at run time only
+    return namedtuple(kind, values)(**values)  # noqa: PYI024 named at run time only
 
 
 def fresh(homes: int, initial_wh: Array) -> dict[str, Array]:
