@@ -148,10 +148,12 @@ def test_a_pencil_scene_ends_as_computed_by_hand(name: str, tmp_path: Path) -> N
     scenario, _ = toml.read(name)
     assert scenario is not None
     wanted, first = pencil_ledger.read(scenario.text), scenario.market.period.first_slot
-    api.simulate(scenario, out=tmp_path)
+    result = api.simulate(scenario, out=tmp_path)
     played = read_ledger(tmp_path / "market" / "ledger.db")
     assert sorted(played) == [first + k for k in sorted(wanted)] != []
     assert {k: wrong(played[first + k], slot) for k, slot in wanted.items()} == {k: [] for k in wanted}
+    found = checked(tmp_path, result.compiled)
+    assert found.returncode == 0, found.stdout + found.stderr
 
 
 # ---------------------------------------------------------------- as a program

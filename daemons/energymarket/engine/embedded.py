@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING
 
 from energymarket.core.fleet import Lived
+from energymarket.engine.singly import SingleSettler
 from energymarket.engine.source import Rest, Shards, ranges_of, slots_at_once
 
 if TYPE_CHECKING:
@@ -13,7 +14,6 @@ if TYPE_CHECKING:
 
     from energymarket.core.state import State
     from energymarket.engine.settling import Settled, Settler
-    from energymarket.engine.singly import SingleSettler
     from energymarket.engine.track import Track
     from energymarket.scenario.compiled import Compiled
 
@@ -34,10 +34,24 @@ class Embedded:
 
     def leg(self, slots: range) -> Iterator[Settled]:
         """See `Source`."""
+        if isinstance(self._settler, SingleSettler):
+            yield from map(self._play_singly, slots)
+            return
         for start in range(slots.start, slots.stop, self._slots_max):
             ahead = range(start, min(start + self._slots_max, slots.stop))
             openings = self._shards.play(ahead, self._track, self._lived)
             yield self._settler.settle(openings, self._lived.part(0, self._homes, len(ahead)))
+
+    def _play_singly(self, slot: int) -> Settled:
+        """One slot. The next price depends on what was heard in it: a late home is heard later."""
+        ahead, lived = range(slot, slot + 1), self._lived.part(0, self._homes, 1)
+        self._shards.turn_to(ahead, self._track.look(ahead))
+        opening = self._track.open(0)
+        self._shards.live(0, opening.prices.price, lived)
+        self._shards.book(lived, 1)
+        settled = self._settler.settle([opening], lived)
+        self._track.close(settled.totals[0].consumed_wh, settled.totals[0].produced_wh)
+        return settled
 
     def rest(self) -> Rest:
         """See `Source`."""
