@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -19,10 +20,20 @@ def python(module: str, *arguments: str) -> list[str]:
 
 
 def run_program(module: str, arguments: Sequence[str]) -> int:
-    """Run energymarket.MODULE and return its exit code; 128 + the signal that killed it."""
-    try:
-        code = subprocess.run(python(module, *arguments), check=False).returncode
-    except KeyboardInterrupt:
-        # the terminal has interrupted the program too; it has been waited for
+    """Run energymarket.MODULE and return its exit code; 128 + the signal that killed it.
+
+    Ctrl-C is the program's to answer: it may have something to save, and is waited for. Asked a second
+    time it is killed.
+    """
+    with subprocess.Popen(python(module, *arguments)) as program:
+        interrupted, code = False, None
+        while code is None:
+            try:
+                code = program.wait()
+            except KeyboardInterrupt:
+                # A terminal has interrupted it too, but `kill -INT` of this process has not.
+                program.send_signal(signal.SIGKILL if interrupted else signal.SIGINT)
+                interrupted = True
+    if interrupted and code in {0, -signal.SIGINT}:
         return 130
     return 128 - code if code < 0 else code

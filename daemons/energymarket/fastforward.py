@@ -100,7 +100,8 @@ def _bar(stack: ExitStack, name: str, *, quiet: bool) -> Told:
         return lambda _done, _total: None
     rate_column = TextColumn("{task.fields[rate]}")
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), rate_column)
-    progress = stack.enter_context(Progress(*columns, TimeRemainingColumn(), console=console, transient=True))
+    progress = Progress(*columns, TimeRemainingColumn(), console=console, transient=True)
+    stack.callback(progress.stop)
     task = progress.add_task(name, total=None, rate="")
     began: list[tuple[int, int]] = []
 
@@ -108,6 +109,7 @@ def _bar(stack: ExitStack, name: str, *, quiet: bool) -> Told:
         now_ns = boottime_ns()
         if not began:
             began.append((now_ns, done))
+            progress.start()  # not before: it has a thread, and workers are forked before there are threads
         since_ns, first = began[0]
         rate = (done - first) * 1e9 / max(now_ns - since_ns, 1)
         progress.update(task, completed=done, total=total, rate=f"{rate:,.0f} slots/s" if rate else "")

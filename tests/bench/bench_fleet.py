@@ -12,9 +12,11 @@ from __future__ import annotations
 
 import argparse
 import gc
-import platform
+import json
 import statistics
+import subprocess
 import sys
+import tempfile
 import time
 import tracemalloc
 from math import log
@@ -24,12 +26,20 @@ from typing import Any, Final
 
 import numpy as np
 
+from energymarket.core.assets import Supply
+from energymarket.core.chance import Purpose, draw_u64
+from energymarket.core.demand import Demand
 from energymarket.core.fleet import Fleet, State, initial_state, step
+from tests.bench.pairs import agree, head, in_turn, load, met
+from tests.bench.twin_home import FLOWS, TwinHome, columns_as_homes, factor_of
 from tests.unit.core.made_fleet import FIRST_SLOT, Made, day_price_ueur_per_kwh, day_weather, mixed
 
+OWN: Final = (
+    "load_scale", "load_response", "heat_wh_per_k", "cool_wh_per_k", "elasticity_class", "pv_roof", "pv_kwp",
+    "wind_site", "wind_kw", "battery_capacity_wh", "battery_charge_w", "battery_discharge_w",
+)  # fmt: skip
 SHARE: Final = 0.5  # of the homes own each thing (half as many a battery, an eighth a turbine)
 SLOTS: Final = range(FIRST_SLOT + 32, FIRST_SLOT + 80)  # 8:00 to 20:00
-TOTALS: Final = ("production_wh", "consumption_wh", "import_wh", "export_wh", "losses_wh", "battery_wh")
 
 
 class Shared:
@@ -55,7 +65,13 @@ class Shared:
         left, share = int(wind * 10), wind * 10 % 1
         self.wind_wh = [(c[left] + (c[left + 1] - c[left]) * share) / 4 for c in tables["wind_curve_w"]]
         price = day_price_ueur_per_kwh(slot)
-        self.factors = [1.0, *(factor_of(each, price) for each in made.settings["elasticity"])]
+        self.factors = [
+            1.0,
+            *(
+                factor_of(each["grid_ueur_per_kwh"], each["factor_permille"], price)
+                for each in made.settings["elasticity"]
+            ),
+        ]
 
 
 def pv_wh(poa: float, celsius: float, wind: float) -> float:
@@ -67,121 +83,25 @@ def pv_wh(poa: float, celsius: float, wind: float) -> float:
     )
 
 
-def factor_of(each: dict[str, Any], price: int) -> float:
-    """Linear between the points of the class, flat beyond."""
-    grid, factors = each["grid_ueur_per_kwh"], each["factor_permille"]
-    return float(np.interp(price, grid, factors)) / 1000
-
-
-class TwinHome:
-    """One home as an object: the same model, written by hand."""
-
-    __slots__ = (*TOTALS, "carries", "dues", "fraction", "o")
-
-    production_wh: int
-    consumption_wh: int
-    import_wh: int
-    export_wh: int
-    losses_wh: int
-    battery_wh: int
-
-    def __init__(self, own: dict[str, Any], elasticity: list[dict[str, Any]]) -> None:
-        self.o = own
-        for name in TOTALS:
-            setattr(self, name, 0)
-        self.battery_wh = own["battery_initial_wh"]
-        self.carries = [0.0, 0.0, 0.0, 0.0]
-        self.fraction = 0
-        level = own["elasticity_class"]
-        self.dues = (0, elasticity[level - 1]["shift_slots"] if level else 1)
-
-    def whole(self, stream: int, energy: float) -> int:
-        """Whole Wh; the fraction stays."""
-        energy += self.carries[stream]
-        whole = int(energy)
-        self.carries[stream] = energy - whole
-        return whole
-
-    def consume(self, shared: Shared, loads: list[list[float]], draw: Random | None) -> int:
-        """Load of the slot."""
-        o = self.o
-        wanted = loads[(shared.row - o["load_shift"]) % len(loads)][o["load_class"]] * o["load_scale"]
-        if o["series"] != 65_535:
-            wanted += shared.series_out[o["series"]]
-        if o["load_response"] == 2:
-            wanted *= shared.u_factor
-        if draw is not None and o["noise_permille"]:
-            u = draw.random()
-            wanted *= 1 + o["noise_permille"] / 1000 * (1.5 * u * u + draw.random() - 1)
-        if o["load_response"] == 1:
-            wanted += shared.heating_k * o["heat_wh_per_k"] + shared.cooling_k * o["cool_wh_per_k"]
-        owed, slots = self.dues
-        due = later = 0
-        if o["elasticity_class"]:
-            factor = shared.factors[o["elasticity_class"]]
-            due = -(-owed // slots)
-            later = self.whole(3, wanted * max(0.0, 1 - factor) * 0.5)
-            wanted *= factor
-        self.dues = (owed - due + later, slots)
-        return self.whole(0, wanted) + due
-
-    def produce(self, shared: Shared) -> int:
-        """PV, series and wind of the slot."""
-        o = self.o
-        energy = shared.pv_wh[o["pv_roof"]] * o["pv_kwp"] if o["pv_kwp"] else 0.0
-        if o["series"] != 65_535:
-            energy += shared.series_in[o["series"]]
-        produced = self.whole(1, energy)
-        if o["wind_kw"]:
-            produced += self.whole(2, shared.wind_wh[o["wind_site"]] * o["wind_kw"])
-        return produced
-
-    def store(self, net: int, turn: int) -> int:
-        """Net at the meter after the battery."""
-        o = self.o
-        if not o["battery_capacity_wh"] or not net:
-            return net
-        which = "charge" if net > 0 else "discharge"
-        energy, q = o[f"battery_{which}_w"] * 900, o[f"{which}_q"]
-        limit = energy * (turn + 1) // 3600 - energy * turn // 3600
-        if net > 0:
-            most, target = min(net, limit), min(o["battery_capacity_wh"] - self.battery_wh, limit)
-        else:
-            most, target = self.battery_wh, min(-net, limit)
-        moved = max(0, min(most, -(-(target * 10_000 - self.fraction) // q)))
-        arrived, self.fraction = divmod(moved * q + self.fraction, 10_000)
-        self.losses_wh += moved - arrived
-        self.battery_wh += arrived if net > 0 else -moved
-        return int(net - moved if net > 0 else net + arrived)
-
-    def step(self, shared: Shared, loads: list[list[float]], draw: Random | None) -> None:
-        """One slot."""
-        consumed = self.consume(shared, loads, draw)
-        produced = self.produce(shared)
-        self.consumption_wh += consumed
-        self.production_wh += produced
-        net = self.store(produced - consumed, shared.turn)
-        if net > 0:
-            self.export_wh += net
-        else:
-            self.import_wh -= net
-
-
 def twin_run(made: Made, homes: int, draw: Random | None) -> tuple[float, dict[str, int]]:
     """CPU seconds of the twin for the slots, and its totals."""
-    columns = {name: column[:homes].tolist() for name, column in made.homes.items()}
-    for which in ("charge", "discharge"):
-        columns[f"{which}_q"] = [round(e * 10_000) for e in columns[f"battery_{which}_efficiency"]]
-    rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
-    fleet = [TwinHome(row, made.settings["elasticity"]) for row in rows]
+    rows = columns_as_homes({name: column[:homes].tolist() for name, column in made.homes.items()})
+    shift_slots = [each["shift_slots"] for each in made.settings["elasticity"]]
+    fleet = [TwinHome(row, shift_slots) for row in rows]
     tables = {name: table.tolist() for name, table in made.tables.items()}
+    loads = tables["load_wh"]
     start = time.process_time()
     for slot in SLOTS:
         shared = Shared(made, tables, slot)
         for home in fleet:
-            home.step(shared, tables["load_wh"], draw)
+            o = home.o
+            noise = 1.0
+            if draw is not None and o["noise_permille"]:
+                u = draw.random()
+                noise = 1 + o["noise_permille"] / 1000 * (1.5 * u * u + draw.random() - 1)
+            home.step(shared, loads[(shared.row - o["load_shift"]) % len(loads)][o["load_class"]], noise)
     seconds = time.process_time() - start
-    return seconds, {name: sum(getattr(home, name) for home in fleet) for name in TOTALS}
+    return seconds, {name: sum(getattr(home, name) for home in fleet) for name in FLOWS}
 
 
 def kernel_run(fleet: Fleet, rounds: int = 1) -> tuple[float, dict[str, int]]:
@@ -196,7 +116,7 @@ def kernel_run(fleet: Fleet, rounds: int = 1) -> tuple[float, dict[str, int]]:
             step(fleet, pair[0], pair[1], slot, weather[slot], day_price_ueur_per_kwh(slot))
             pair.reverse()
         seconds += time.process_time() - start
-    return seconds / rounds, {name: int(pair[0].column(name).sum()) for name in TOTALS}
+    return seconds / rounds, {name: int(pair[0].column(name).sum()) for name in FLOWS}
 
 
 def compare(homes: int, pairs: int, noise_permille: int, tolerance: float) -> float:
@@ -205,20 +125,88 @@ def compare(homes: int, pairs: int, noise_permille: int, tolerance: float) -> fl
     fleet = Fleet(made, 1, homes)
     kernel_run(fleet)
     ratios = []
-    ours, twin = dict.fromkeys(TOTALS, 0), dict.fromkeys(TOTALS, 1)
+    ours, twin = dict.fromkeys(FLOWS, 0), dict.fromkeys(FLOWS, 1)
     for turn in range(pairs):
         ours_s, ours = kernel_run(fleet, rounds=10)
         twin_s, twin = twin_run(made, homes, Random(turn) if noise_permille else None)
-        for name in TOTALS:
+        for name in FLOWS:
             if abs(ours[name] - twin[name]) > tolerance * max(abs(twin[name]), 1):
                 sys.exit(f"{name}: kernel {ours[name]:,} Wh, twin {twin[name]:,} Wh")
         ratios.append(twin_s / ours_s)
         speed = homes * len(SLOTS) / 1e6
         speeds = f"kernel {speed / ours_s:6.1f} M home-slots/CPU-s, twin {speed / twin_s:6.3f} M"
         print(f"  {speeds}, ratio {ratios[-1]:5.0f}")
-    worst = max(abs(ours[name] / twin[name] - 1) for name in TOTALS)
+    worst = max(abs(ours[name] / twin[name] - 1) for name in FLOWS)
     print(f"  totals agree within {worst:.1e}; median ratio {statistics.median(ratios):.0f}")
     return statistics.median(ratios)
+
+
+def write_made(made: Made, path: Path) -> None:
+    """Write homes and slots as `anchor_numba.py` reads them."""
+    weather = np.array([day_weather(slot) for slot in SLOTS])
+    rows = np.array([made.table_row(slot) for slot in SLOTS], np.int64)
+    demand = Demand(made.tables, made.settings, made.period.slot_s, made.seed)
+    homes = {name: np.asarray(column) for name, column in made.homes.items()}
+    profile = demand.key_profiles(homes)
+    wants = demand.of_slots(range(SLOTS.start, SLOTS.stop), rows, weather)
+    brings = Supply(made.tables, made.settings, made.period.slot_s).of_slots(rows, weather)
+    answers = [demand.answer(day_price_ueur_per_kwh(slot)) for slot in SLOTS]
+    keys = {
+        kind: [draw_u64(made.seed, purpose, at) for at in (wants.hours if kind == "hour" else SLOTS)]
+        for kind, purpose in (("hour", Purpose.APPLIANCE), ("slot", Purpose.LOAD_NOISE))
+    }
+    halves = {
+        kind: np.array([(k & 0xFFFFFFFF, k >> 32) for k in each], np.uint32) for kind, each in keys.items()
+    }
+    own = {
+        **{name: homes[name] for name in OWN},
+        "profile": profile.astype(np.int32),
+        "series": np.minimum(homes["series"], demand.series_count),
+        "noise": (homes["noise_permille"] / 1000).astype(np.float32),
+        **{
+            f"{w}_q": np.rint(homes[f"battery_{w}_efficiency"] * 10_000).astype(np.int64)
+            for w in ("charge", "discharge")
+        },
+    }
+    shared = {
+        "turn": np.array([slot % 3600 for slot in SLOTS]),
+        "profile_wh": wants.profile_wh,
+        "series_out": wants.series_wh,
+        "series_in": brings.series_wh,
+        "u_factor": wants.u_factor[:, 1],
+        "heating_k": wants.heating_k[:, 0],
+        "cooling_k": wants.cooling_k[:, 0],
+        "pv_wh": brings.pv_wh,
+        "wind_wh": brings.wind_wh,
+        "now": np.array([each.now for each in answers]),
+        "later": np.array([each.later for each in answers]),
+        "hour_keys": halves["hour"],
+        "slot_keys": halves["slot"],
+    }
+    arrays: dict[str, Any] = {f"home_{name}": column for name, column in own.items()}
+    arrays |= {f"slot_{name}": table for name, table in shared.items()}
+    np.savez(path, shift_slots=demand.shift_slots, initial_wh=homes["battery_initial_wh"], **arrays)
+
+
+def beside_numba(python: str, homes: int, pairs: int) -> None:
+    """The kernel and the same loop under Numba, in turn; the totals must agree."""
+    made = mixed(homes, 2, SHARE)
+    fleet = Fleet(made, 1, homes)
+    anchor = Path(__file__).with_name("anchor_numba.py")
+    work = homes * len(SLOTS)
+    with tempfile.TemporaryDirectory(prefix="em-bench-") as place:
+        path = Path(place) / "made.npz"
+        write_made(made, path)
+        worst = [0.0]
+
+        def theirs() -> float:
+            said = json.loads(subprocess.run([python, anchor, path], check=True, capture_output=True).stdout)
+            worst.append(agree(kernel_run(fleet)[1], said["totals"], FLOWS, 1e-4))
+            return work / float(said["cpu_s"])
+
+        ours, numba, ratio = in_turn(pairs, lambda: work / kernel_run(fleet, rounds=10)[0], theirs)
+    print(f"  kernel {ours:.3g} home-slots/CPU-s, Numba {numba:.3g}; kernel / Numba {ratio:.3f}")
+    print(f"  totals agree within {max(worst):.1e}; stretch >= 0.25: {met(ratio.median, 0.25)}")
 
 
 def growth(rounds: int) -> float:
@@ -252,28 +240,26 @@ def memory(homes: int = 1_000_000) -> None:
     print(f"  (the other generation of the state, mapped from its file: {state} B more)")
 
 
-def machine() -> str:
-    """Where this was measured."""
-    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    model = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), "unknown")
-    return f"{model}, Python {platform.python_version()}, NumPy {np.__version__}, {platform.system()}"
-
-
 def main() -> None:
     """Run all of it."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--pairs", type=int, default=5)
     parser.add_argument("--homes", type=int, default=10_000)
+    parser.add_argument("--numba", metavar="PYTHON", help="of an environment with Numba")
     given = parser.parse_args()
-    print(machine())
+    print(head())
     print(f"{given.homes:,} homes, no draws (target: ratio >= 50)")
     compare(given.homes, given.pairs, 0, 1e-6)
     print(f"{given.homes:,} homes, two draws per noisy home and slot (target: ratio >= 25)")
     compare(given.homes, given.pairs, 300, 1e-2)
+    if given.numba:
+        print(f"{given.homes:,} homes beside Numba, with draws")
+        beside_numba(given.numba, given.homes, given.pairs)
     print("growth, with draws (target: exponent <= 1.05)")
     growth(given.pairs)
     print("memory (target: <= 160 B per home)")
     memory()
+    print(f"load: {load()}")
 
 
 if __name__ == "__main__":

@@ -239,6 +239,27 @@ def test_ctrl_c_ends_it_with_what_there_is(tmp_path: Path) -> None:
     assert unbroken["ledger_hash"] == document["ledger_hash"]
 
 
+@pytest.mark.parametrize("reaches_both", [True, False])
+def test_energyctl_waits_for_what_it_has_interrupted(tmp_path: Path, reaches_both: bool) -> None:
+    """Ctrl-C in a terminal reaches the whole group, `kill -INT` one process: the result is saved."""
+    words = ["simulate", "--homes", "60", "--for", "1y", "--out", str(tmp_path), "--json"]
+    command = [sys.executable, "-m", "energyctl", *words]
+    environ = {**os.environ, "PYTHONPATH": f"{ROOT / 'daemons'}:{ROOT / 'ctl'}"}
+    run = subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, text=True, start_new_session=True)
+    _wait_for_a_checkpoint_after(run, tmp_path, 0)
+    if reaches_both:
+        os.killpg(run.pid, signal.SIGINT)
+    else:
+        run.send_signal(signal.SIGINT)
+    said, _ = run.communicate(timeout=60)
+    assert run.returncode == Exit.INTERRUPTED
+    assert (
+        0
+        < json.loads(said)["slots"]
+        == json.loads((tmp_path / "unfinished/result.json").read_text())["slots"]
+    )
+
+
 def test_fewer_simd_features_make_the_same_ledger(tmp_path: Path) -> None:
     """NumPy without AVX2, FMA and AVX512 rounds every operation on the slot's path as with them."""
     words = ("default", "--homes", "60", "--for", "7d", "--engine", "embedded")

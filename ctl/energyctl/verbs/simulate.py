@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
+from energyctl.exits import Exit, ProblemError
 from energyctl.programs import run_program
 from energyctl.session import default_simulation, session
+
+ENGINES: Final = ("embedded", "local")
 
 
 def register(app: typer.Typer) -> None:
@@ -62,6 +65,13 @@ def simulate(
     Ctrl-C ends it with what there is. Earlier results in the same place stay until the new ones are whole.
     """
     here = session(ctx)
+    if engine not in {None, *ENGINES}:
+        raise ProblemError(
+            Exit.USAGE,
+            "no_such_engine",
+            f"there is no engine {engine!r}",
+            hint=f"engines: {', '.join(ENGINES)}",
+        )
     place = out or default_simulation(os.environ, Path(scenario).stem)
     words = [scenario, "--out", str(place)]
     options = {
