@@ -83,7 +83,7 @@ def plate(bills: Bills, left_out: int = 0, operator_ueur: int = 0) -> Plate:
     homes = len(bills.cost_eur)
     note = (
         f"A row is a rule, {'a dot a home' if homes <= DOTS_MAX else 'a bar a number of homes'}, placed by "
-        "what it saves in the whole run against being alone with the grid. The black stroke is the median. "
+        "what it saves in the whole run against being alone with the grid. The stroke across is the median. "
         "The same meters and prices under every rule: nobody is made to behave otherwise."
     )
     if operator_ueur:

@@ -111,31 +111,33 @@ def test_whatever_is_metered_what_enters_a_place_leaves_it(
 
 @pytest.mark.parametrize("width", [WIDE, NARROW])
 def test_bands_are_as_wide_as_their_energy(width: int) -> None:
-    """Three times the energy, three times the height at both ends; one scale for the whole picture."""
+    """One scale for the whole picture: 340 px are the fullest column, 450 kWh with what passes over it."""
     plate = sankey.plate(
         balance(
-            produced_wh=400_000, exported_wh=300_000, consumed_wh=100_000, given_wh=0, sold_to_grid_wh=300_000
+            produced_wh=400_000, exported_wh=300_000, imported_wh=150_000, consumed_wh=250_000,
+            given_wh=100_000, sold_to_grid_wh=200_000, bought_from_grid_wh=50_000,
         ),
         "a year",
-    )
+    )  # fmt: skip
     heights: dict[int, list[tuple[float, float]]] = {}
     for path, energy in re.findall(r'd="([^"]+)" data-wh="(\d+)"', plate.draw(width).content):
         numbers = [float(each) for each in re.findall(r"-?\d+\.?\d*", path)]
         top_left, top_right, bottom_right, bottom_left = numbers[1], numbers[7], numbers[8], numbers[14]
         heights.setdefault(int(energy), []).append((bottom_left - top_left, bottom_right - top_right))
-    assert set(heights) == {100_000, 300_000}
+    assert set(heights) == {50_000, 100_000, 150_000, 200_000, 300_000}
     for energy, pairs in heights.items():
         for left, right in pairs:
-            assert left == pytest.approx(energy / 400_000 * 340, abs=0.2)
+            assert left == pytest.approx(energy / 450_000 * 340, abs=0.2)
             assert right == pytest.approx(left, abs=0.2)
 
 
 # ---- the duration curve
 
 
-def test_the_curve_is_sorted_and_its_areas_are_the_energies() -> None:
+@pytest.mark.parametrize("shift", [-9_000, -8_990, -4_321, 0, 3_333])
+def test_the_curve_is_sorted_and_its_areas_are_the_energies(shift: int) -> None:
     """5,000 slots in at most 2 × 240 steps: drawn and fed energy are kept, and so are both peaks."""
-    net = (np.arange(5_000) * 7_919) % 14_000 - 9_000  # every value of a range, in no order
+    net = (np.arange(5_000) * 7_919) % 14_000 + shift  # every value of a range, in no order
     net[17], net[18] = 60_000, -70_000
     curve = duration.curve_of(net, UTC)
     assert len(curve.slots) <= 2 * duration.STEPS_MAX
