@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import resource
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -134,16 +135,44 @@ def test_pages_of_compacted_slots_are_used_again(store: LedgerStore) -> None:
 
 
 def test_the_log_is_folded_back_when_it_is_large(store: LedgerStore) -> None:
-    """Below the limit it is left alone, above it is empty afterwards."""
+    """Below the limit nothing is in the ledger's file, above it all is; a log far too long is cut."""
     log = store.path.with_name("ledger.db-wal")
     for slot in range(10):
         store.commit_slot(row_of(slot), {})
     size = log.stat().st_size
     store.fold_wal(size)
-    assert log.stat().st_size == size
+    assert slots_without_log(store.path) == 0
     store.fold_wal(size - 1)
-    assert log.stat().st_size == 0
+    assert slots_without_log(store.path) == 10
     assert store.last_slot() == 9
+    store.fold_wal(size // 3)
+    assert log.stat().st_size == 0
+
+
+def test_the_log_keeps_its_length_and_is_written_again(store: LedgerStore) -> None:
+    """However many rounds it has held: only slots of the present one count towards the limit."""
+    log = store.path.with_name("ledger.db-wal")
+    for slot in range(20):
+        store.commit_slot(row_of(slot), {})
+    limit = log.stat().st_size - 1
+    lengths, folded = [], []
+    for slot in range(20, 200):
+        store.fold_wal(limit)
+        store.commit_slot(row_of(slot), {})
+        lengths.append(log.stat().st_size)
+        folded.append(slots_without_log(store.path))
+    assert min(lengths) > limit
+    assert max(lengths) < 1.3 * limit
+    assert 4 < len(set(folded)) < 20
+    assert [row.slot for row in store.slots(0, 1_000)] == list(range(200))
+
+
+def slots_without_log(path: Path) -> int:
+    """How many slots the ledger's own file has, without its log."""
+    with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro&immutable=1", uri=True)) as db:
+        if not db.execute("SELECT 1 FROM sqlite_master WHERE name = 'slots'").fetchone():
+            return 0
+        return int(db.execute("SELECT count(*) FROM slots").fetchone()[0])
 
 
 # whose ledger it is

@@ -66,7 +66,11 @@ class Owners:
 
     def write(self, column: npt.NDArray[C], values: npt.NDArray[C]) -> None:
         """Bring values from `read` or `place` back to the column."""
-        if self._where is not None:
+        if self._where is None:
+            return
+        if column.ndim == 1:
+            column[self._where] = values  # nearly twice as fast as the general index
+        else:
             column[..., self._where] = values
 
     def store(self, column: npt.NDArray[C], values: Column) -> None:

@@ -12,6 +12,7 @@ import sqlite3
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
+from energymarket.transport import write_ahead_log
 from energymarket.transport.ledger_rows import (
     RECORD_SCHEMA,
     SCHEMA,
@@ -296,19 +297,15 @@ class LedgerStore:
             db.execute(f"DELETE FROM inputs WHERE slot <= max(?, ({reachable}))", (last, last))  # noqa: S608
 
     def fold_wal(self, bytes_max: int = WAL_BYTES_MAX) -> None:
-        """Copy the WAL back into the file once it is large; called between slots.
+        """Copy the WAL back into the file once so much is in it; called between slots.
 
         Somebody who reads is not waited for: the WAL grows until the fold after they have gone.
         """
-        wal = self.path.with_name(self.path.name + "-wal")
-        try:
-            size = wal.stat().st_size
-        except FileNotFoundError:
-            return
-        if size > bytes_max:
+        how = write_ahead_log.fold_due(self.path.with_name(self.path.name + "-wal"), bytes_max)
+        if how is not None:
             try:
                 self._connection.execute("PRAGMA busy_timeout=0")
-                self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+                self._connection.execute(f"PRAGMA wal_checkpoint({how})")
             except sqlite3.DatabaseError as error:
                 raise StoreError(f"{self.path}: {error}") from error
             finally:
