@@ -37,6 +37,16 @@ def _count(text: str) -> int:
 _count.__name__ = "number above 0"
 
 
+def _seed(text: str) -> int:
+    number = int(text)
+    if number < 0:
+        raise ValueError(text)
+    return number
+
+
+_seed.__name__ = "number of 0 or more"
+
+
 def _words(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         PROGRAM,
@@ -46,7 +56,7 @@ def _words(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("scenario", nargs="?", default="default", metavar="SCENARIO", help="a name or a file")
     parser.add_argument("--for", dest="duration", metavar="1y|7d|96", help="market time, or so many slots")
     parser.add_argument("--homes", type=_count, metavar="N", help="so many homes in the scenario's groups")
-    parser.add_argument("--seed", type=int, metavar="S", help="another seed of all chance")
+    parser.add_argument("--seed", type=_seed, metavar="S", help="another seed of all chance")
     parser.add_argument("--shards", type=_count, metavar="N", help="ranges that the homes are cut into")
     parser.add_argument("--engine", choices=api.ENGINES, help="one process, or the cores (default)")
     parser.add_argument("--workers", type=_count, metavar="N", help="processes of the engine local")
@@ -71,7 +81,7 @@ def simulate(given: argparse.Namespace, stop: StopFlag) -> int:
         compares=given.compare,
     )
     with folder.held():
-        if given.resume and folder.is_played():
+        if folder.is_played():  # the run before was killed when only its place was to be taken
             folder.take_place()
         found = folder.result() if given.resume and _is_empty(folder) else None
         if found is not None and _is_of(found, plan):
@@ -90,7 +100,8 @@ def _is_empty(folder: Folder) -> bool:
 
 def _is_of(found: dict[str, Any], plan: Plan) -> bool:
     same = (found.get("scenario_hash"), found.get("slots")) == (plan.compiled.hash, plan.slots)
-    return same and bool(found.get("complete"))
+    told = not plan.compares or "sharing" in found
+    return same and told and bool(found.get("complete"))
 
 
 def _bar(stack: ExitStack, name: str, *, quiet: bool) -> Told:

@@ -241,6 +241,61 @@ def test_ctrl_c_ends_it_with_what_there_is(tmp_path: Path) -> None:
     assert unbroken["ledger_hash"] == document["ledger_hash"]
 
 
+def test_sigterm_to_all_of_it_is_an_ordered_end(tmp_path: Path) -> None:
+    """As a service manager stops a unit: run and workers get it, and what was played is kept and goes on."""
+    words = ("default", "--homes", "60", "--out", str(tmp_path), "--engine", "local", "--workers", "2")
+    command, environ = program(*words, "--for", "1y", "--json")
+    run = subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, text=True, start_new_session=True)
+    _wait_for_a_checkpoint_after(run, tmp_path, 0)
+    os.killpg(run.pid, signal.SIGTERM)
+    said, _ = run.communicate(timeout=60)
+    assert run.returncode == Exit.INTERRUPTED
+    slots = json.loads(said)["slots"]
+    command, environ = program(*words, "--for", "1", "--resume")
+    shorter = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
+    assert shorter.returncode == Exit.CONFIGURATION
+    assert f"has {slots} slots already" in shorter.stderr
+    resumed = played(*words, "--for", str(slots + 50), "--resume")
+    unbroken = played(*words[:3], "--out", str(tmp_path / "other"), "--for", str(slots + 50))
+    assert resumed["ledger_hash"] == unbroken["ledger_hash"]
+
+
+def test_a_run_killed_while_it_takes_its_place_is_not_lost(tmp_path: Path) -> None:
+    """The old result is gone, the new one lies whole beside it: the next run puts it there."""
+    words = ("default", "--homes", "60", "--out", str(tmp_path), "--engine", "embedded")
+    done = played(*words, "--for", "10")
+    unfinished = tmp_path / "unfinished"
+    unfinished.mkdir()
+    for name in ("market", "homes", "result.json"):
+        (tmp_path / name).rename(unfinished / name)
+    command, environ = program(*words, "--for", "10", "--seed", "-1")
+    assert subprocess.run(command, env=environ, capture_output=True, check=False).returncode == Exit.USAGE
+    again = played(*words, "--for", "10", "--resume")
+    assert again["ledger_hash"] == done["ledger_hash"]
+    assert not unfinished.exists()
+    compared = played(*words, "--for", "10", "--resume", "--compare")
+    assert set(compared["sharing"]["rules"]) == {str(rule) for rule in Rule}
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (("--for", "99999999y"), Exit.USAGE, "slots at most"),
+        (("--for", "\u0663"), Exit.USAGE, "is no duration"),
+        (("--homes", "99999999999"), Exit.CONFIGURATION, "are the most"),
+    ],
+)
+def test_absurd_numbers_are_one_clear_error(
+    tmp_path: Path, words: tuple[str, str], code: Exit, said: str
+) -> None:
+    """Refused before anything is made."""
+    command, environ = program("default", *words, "--out", str(tmp_path / "out"))
+    done = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
+    assert done.returncode == code, done.stderr
+    assert said in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize("reaches_both", [True, False])
 def test_energyctl_waits_for_what_it_has_interrupted(tmp_path: Path, reaches_both: bool) -> None:
     """Ctrl-C in a terminal reaches the whole group, `kill -INT` one process: the result is saved."""

@@ -28,7 +28,7 @@ from energymarket.runtime import memory
 from energymarket.runtime.clock import boottime_ns
 from energymarket.scenario import toml
 from energymarket.scenario.compile import CompileError, compile_scenario, with_overrides
-from energymarket.scenario.compiled import Compiled, CompiledError, load
+from energymarket.scenario.compiled import SLOTS_MAX, Compiled, CompiledError, load
 
 if TYPE_CHECKING:
     from energymarket.scenario.schema import Scenario
@@ -44,10 +44,10 @@ def slots_of(duration: str | int | None, compiled: Compiled) -> int:
     if duration is None:
         return period.slots
     text = str(duration)
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)(s|min|h|d|w|y)", text)
+    found = re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]{1,6})?)(s|min|h|d|w|y)", text)
     if found is not None:
         slots = int(-(-float(found[1]) * _SECONDS[found[2]] // period.slot_s))
-    elif text.isdecimal():
+    elif re.fullmatch(r"[0-9]{1,9}", text):
         slots = int(text)
     else:
         slots = 0
@@ -57,6 +57,8 @@ def slots_of(duration: str | int | None, compiled: Compiled) -> int:
             "a number of slots, or a number with s, min, h, d, w or y: 96, 12h, 7d, 1y",
             Exit.USAGE,
         )
+    if slots > SLOTS_MAX:
+        raise Failure(f"{text!r} is {slots:,} slots", f"a run has {SLOTS_MAX:,} slots at most", Exit.USAGE)
     return slots
 
 
@@ -167,6 +169,7 @@ def simulate(
     not depend on engine, shards or workers. Failure (or ConfigError) says what cannot be.
     """
     compiled = compiled_of(scenario, homes, seed)
+    slots_of(duration, compiled)  # refused before anything is made
     place = Path(tempfile.mkdtemp(prefix="energy-market-")) if out is None else Path(out)
     folder = Folder(place)
     plan = plan_of(
@@ -178,9 +181,16 @@ def simulate(
         workers=workers,
         compares=compares,
     )
-    with folder.held():
-        folder.clear()
-        document = play(plan, folder)
+    try:
+        with folder.held():
+            if folder.is_played():
+                folder.take_place()
+            folder.clear()
+            document = play(plan, folder)
+    except BaseException:
+        if out is None:
+            shutil.rmtree(place, ignore_errors=True)
+        raise
     result = Result(document, place, compiled)
     if out is None:
         weakref.finalize(result, shutil.rmtree, place, ignore_errors=True)

@@ -73,8 +73,8 @@ def _work(serve: Callable[[Any], Any], pipe: Connection) -> None:
     """The life of a worker; it never returns."""
     code = Exit.OK
     try:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the run says when to stop
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        for number in (signal.SIGINT, signal.SIGTERM):  # they may reach the whole group
+            signal.signal(number, signal.SIG_IGN)  # the run says when to stop; a worker ends with its pipe
         memory.keep_freed_memory()
         while (task := pipe.recv()) is not END:
             pipe.send(("done", serve(task)))

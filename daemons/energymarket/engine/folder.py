@@ -10,7 +10,7 @@ import fcntl
 import json
 import os
 import shutil
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from energymarket.exits import ConfigError, Exit, Failure, SecondInstance
@@ -37,25 +37,32 @@ class Folder:
     @contextmanager
     def held(self) -> Iterator[None]:
         """Nobody else runs here meanwhile. SecondInstance, Failure."""
-        try:
-            self.run.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(self.run / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
-        except OSError as error:
-            raise Failure(
-                f"{self.path} cannot be written: {error.strerror}", "--out DIR names another", Exit.IO_ERROR
-            ) from error
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            os.close(descriptor)
-            raise SecondInstance(
-                f"another run is at work in {self.path}", "--out DIR names another"
-            ) from error
+        descriptor = self._locked()
         try:
             yield
         finally:
-            os.close(descriptor)
             self._leave_empty()
+            os.close(descriptor)
+
+    def _locked(self) -> int:
+        """The lock's descriptor. Record locks: they are this process's alone, workers do not inherit them."""
+        while True:
+            try:
+                self.run.mkdir(parents=True, exist_ok=True)
+                descriptor = os.open(self.run / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+            except OSError as error:
+                what = f"{self.path} cannot be written: {error.strerror}"
+                raise Failure(what, "--out DIR names another", Exit.IO_ERROR) from error
+            try:
+                fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                os.close(descriptor)
+                what = f"another run is at work in {self.path}"
+                raise SecondInstance(what, "--out DIR names another") from error
+            with suppress(FileNotFoundError):
+                if (self.run / _LOCK).stat().st_ino == os.fstat(descriptor).st_ino:
+                    return descriptor
+            os.close(descriptor)  # whoever was here before has taken the place away
 
     def _leave_empty(self) -> None:
         """Remove a place in which nothing was begun."""

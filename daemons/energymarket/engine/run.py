@@ -144,6 +144,12 @@ class Run:
             return genesis
         if not resume:
             raise ConfigError(f"{directory} holds a run already", "--resume goes on with it")
+        if row.slot >= self.end_slot:
+            done = row.slot + 1 - compiled.period.first_slot
+            what = (
+                f"the unfinished run in {directory} has {done} slots already, not {self.plan.slots} at most"
+            )
+            raise ConfigError(what, "--for names as many or more; without --resume it is begun anew")
         self._take_up(checkpoints.read(directory, row.slot), row.hash)
         return row.hash
 

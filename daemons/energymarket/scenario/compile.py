@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from energymarket.core.limits import HOMES_MAX
 from energymarket.scenario.cache import cache_directory, locate, source_hash
 from energymarket.scenario.compile_errors import CompileError
 from energymarket.scenario.schema import Scenario
@@ -213,6 +214,8 @@ def with_overrides(scenario: Scenario, homes: int | None, seed: int | None) -> S
 
 def with_homes(scenario: Scenario, count: int) -> Scenario:
     """The same scenario with another number of homes in its groups, in the same proportions."""
+    if count > HOMES_MAX:
+        raise CompileError(f"{scenario.name} cannot have {count} homes: {HOMES_MAX} are the most")
     fixed = scenario.homes_count - sum(group.count for group in scenario.groups)
     wanted = count - fixed
     if not scenario.groups or wanted < len(scenario.groups):
