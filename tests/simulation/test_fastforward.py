@@ -33,7 +33,7 @@ from energymarket.scenario import toml
 from energymarket.scenario.compiled import Compiled
 from tests.simulation import slow_engine
 from tests.simulation.by_hand import wrong
-from tests.simulation.market_place import ROOT, read_ledger
+from tests.simulation.market_place import ROOT, Place, read_ledger
 from tests.unit.scenario import pencil_ledger
 
 LIVE_ONLY = {"pencil-stale-weather"}  # the weather daemon is stopped in it
@@ -391,3 +391,21 @@ def test_the_checker_finds_nothing_wrong_whatever_is_kept(tmp_path: Path, disk_m
     assert (kept < slots) == (disk_max_bytes < 1 << 30)
     found = checked(folder.run, neighbourhood)
     assert found.returncode == 0, found.stdout + found.stderr
+
+
+def test_a_live_market_goes_on_from_a_simulated_state(place: Place) -> None:
+    """Six processes of homes, a market and the checker take the result up as they would their own state."""
+    words = ["-m", "energymarket.fastforward", "classic", "--for", "20", "--out", str(place.state)]
+    done = subprocess.run(
+        [sys.executable, *words], env=place.environ, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    simulated = place.ledger()
+    live = place.ctl("up", "classic", "--for", "4", "--speed", "3600", "--state", str(place.state))
+    assert live.returncode == 0, live.stderr
+    after = place.ledger()
+    assert len(after) >= len(simulated) + 4
+    assert {slot: after[slot] for slot in simulated} == simulated
+    place.compile("classic")
+    found = place.check()
+    assert found.returncode == 0, found.stdout

@@ -135,6 +135,7 @@ def play(
     toml = plan.compiled.directory / "scenario.toml"
     if toml.is_file():
         shutil.copyfile(toml, folder.run / "scenario.toml")
+    folder.mark(plan.compiled.name)
     folder.write_result(document)
     if document["complete"]:
         folder.take_place()

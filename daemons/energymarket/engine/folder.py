@@ -23,7 +23,10 @@ if TYPE_CHECKING:
 RESULT: Final = "result.json"
 UNFINISHED: Final = "unfinished"
 _LOCK: Final = "lock"
-_PARTS: Final = ("market", "homes", "scenario.toml", "prices.csv", "homes.csv", RESULT)
+MARK: Final = "energy-market-state"
+"""A directory with a file of this name is a state that a live market may go on with."""
+
+_PARTS: Final = ("market", "homes", "scenario.toml", MARK, RESULT)
 """What a run leaves; the result comes last, because it says that the others are whole."""
 
 
@@ -98,6 +101,10 @@ class Folder:
             os.fsync(file.fileno())
         draft.rename(self.run / RESULT)
         sync_directory(self.run)
+
+    def mark(self, scenario: str) -> None:
+        """Say that this is a state, as `energyctl up` says it of its own."""
+        (self.run / MARK).write_text(f"state of energy-market, scenario {scenario}\n", encoding="utf-8")
 
     def take_place(self) -> None:
         """Let a whole run take the place of what was there. Killed in between, it is called again."""
