@@ -260,6 +260,28 @@ def test_sigterm_to_all_of_it_is_an_ordered_end(tmp_path: Path) -> None:
     assert resumed["ledger_hash"] == unbroken["ledger_hash"]
 
 
+def test_a_worker_that_is_killed_ends_the_run_which_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
+    """SIGKILL of a worker: one clear error, no worker is left, --resume ends as an unbroken run."""
+    words = ("default", "--homes", "60", "--engine", "local", "--workers", "2")
+    command, environ = program(*words, "--for", "1y", "--out", str(tmp_path / "cut"))
+    run = subprocess.Popen(command, env=environ, stderr=subprocess.PIPE, text=True)
+    _wait_for_a_checkpoint_after(run, tmp_path / "cut", 0)
+    children = Path(f"/proc/{run.pid}/task/{run.pid}/children").read_text(encoding="ascii").split()
+    os.kill(int(children[1]), signal.SIGKILL)
+    _, said = run.communicate(timeout=60)
+    assert run.returncode == Exit.FAILED
+    assert "has died" in said
+    assert len(said.strip().splitlines()) == 1, said
+    assert all(_ends(int(child)) for child in children)
+    seen = max(
+        int(path.name.split("-")[1]) for path in (tmp_path / "cut/unfinished").glob("checkpoint-*[0-9]")
+    )
+    slots = str(seen - api.compiled_of("default", 60, None).period.first_slot + 2_000)
+    resumed = played(*words, "--for", slots, "--out", str(tmp_path / "cut"), "--resume")
+    unbroken = played(*words, "--for", slots, "--out", str(tmp_path / "whole"))
+    assert resumed["ledger_hash"] == unbroken["ledger_hash"]
+
+
 def test_a_run_killed_while_it_takes_its_place_is_not_lost(tmp_path: Path) -> None:
     """The old result is gone, the new one lies whole beside it: the next run puts it there."""
     words = ("default", "--homes", "60", "--out", str(tmp_path), "--engine", "embedded")
