@@ -247,6 +247,7 @@ def test_sigterm_to_all_of_it_is_an_ordered_end(tmp_path: Path) -> None:
     command, environ = program(*words, "--for", "1y", "--json")
     run = subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, text=True, start_new_session=True)
     _wait_for_a_checkpoint_after(run, tmp_path, 0)
+    sleep_until_boottime_ns(boottime_ns() + 300_000_000)  # workers are in the middle of a leg
     os.killpg(run.pid, signal.SIGTERM)
     said, _ = run.communicate(timeout=60)
     assert run.returncode == Exit.INTERRUPTED
