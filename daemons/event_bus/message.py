@@ -1,0 +1,38 @@
+"""A message as `process()` gets it: payload, sender, type, Lamport stamp."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+MESSAGE: Final = "message"
+"""The type of what `send_to` sends, if it names none."""
+
+BROADCAST: Final = "broadcast"
+"""The type of what `broadcast` sends, if it names none."""
+
+SYNC: Final = "sync"
+"""The type of what `send_to_sync` sends."""
+
+BROADCAST_SYNC: Final = "broadcast_sync"
+"""The type of what `broadcast_sync` sends."""
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """What arrived.
+
+    `sender` is the number that the sender has when the message is taken; of one who is gone, the number it
+    had last. `sender_name` is the name of its seat. `stamp` is the sender's Lamport clock at sending.
+    """
+
+    payload: Any
+    sender: int
+    type: str
+    stamp: int
+    sender_name: str = ""
+
+    @property
+    def lamport_stamp(self) -> int:
+        """The stamp by its long name."""
+        return self.stamp

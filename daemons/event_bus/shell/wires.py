@@ -1,0 +1,186 @@
+"""The connections of one process, and the thread that serves them while the program does its own work."""
+
+from __future__ import annotations
+
+import os
+import select
+import socket
+import sys
+import threading
+import traceback
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final
+
+from event_bus import limits
+from event_bus.errors import BusStopped, BusTimeout
+from event_bus.protocol import records
+from event_bus.protocol.member import Member
+from event_bus.shell.clock import now_s
+from event_bus.shell.connection import Packets, Stream
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from event_bus.protocol.records import Record
+
+EXIT_SOFTWARE: Final = 70
+"""The exit code of a process whose bus thread met what cannot be, or lost its keeper and did not end."""
+
+
+class Wires:
+    """One process's state on the bus, behind one lock; whoever changes it carries out what follows."""
+
+    def __init__(self, life: int, line: socket.socket) -> None:
+        self.member = Member(life)
+        self._changed = threading.Condition(threading.Lock())
+        self._line = Packets(line)
+        self._streams: dict[int, Stream] = {}  # by life
+        self._lives: dict[int, int] = {}  # by descriptor
+        self._epoll = select.epoll()
+        self._end_s: float | None = None  # when to end by force: the keeper is gone
+        self._left = False
+
+    def start(self) -> None:
+        """Begin to serve."""
+        self._epoll.register(self._line, select.EPOLLIN)
+        threading.Thread(target=self._serve, name="event bus", daemon=True).start()
+
+    # ------------------------------------------------------------------ for the program's threads
+
+    @contextmanager
+    def step(self) -> Iterator[Member]:
+        """Change the state, and carry out what follows."""
+        with self._changed:
+            yield self.member
+            self._carry_out()
+            self._changed.notify_all()
+
+    def wait(self, done: Callable[[], bool], timeout: float | None, what: str, *, quiet: bool = False) -> None:
+        """Wait, within `step()`, until something holds.
+
+        Raises BusTimeout, or BusStopped when the bus stops (with `quiet` it returns then).
+        """
+        self._carry_out()
+        stopping = self._changed.wait_for(lambda: done() or self.member.stopping, timeout)
+        if done():
+            return
+        if stopping:
+            if quiet:
+                return
+            raise BusStopped(f"the bus stops: {what} did not come to its end")
+        raise BusTimeout(f"{what}: not within {timeout:g} s")
+
+    def report(self, record: Record) -> None:
+        """Say something to the keeper."""
+        with self.step() as member:
+            member.reports.append(record)
+
+    def stop(self) -> None:
+        """This process ends: wake everyone who waits."""
+        with self.step() as member:
+            member.stopping = True
+
+    def leave(self) -> None:
+        """End in order: give the kernel what is still to be sent, and say goodbye."""
+        with self._changed:
+            self._changed.wait_for(
+                lambda: not any(stream.behind for stream in self._streams.values()), limits.FLUSH_S
+            )
+            self._left = True
+            self._line.send(records.Leave())
+
+    # ------------------------------------------------------------------ the thread
+
+    def _serve(self) -> None:
+        try:
+            while not self._left:
+                self._serve_once()
+        except Exception:  # noqa: BLE001 - the top of this thread's life: a bug ends the process, seen
+            if not self._left:
+                traceback.print_exc(file=sys.stderr)
+                os._exit(EXIT_SOFTWARE)
+
+    def _serve_once(self) -> None:
+        timeout = None if self._end_s is None else max(0.0, self._end_s - now_s())
+        for descriptor, happened in self._epoll.poll(timeout):
+            life = self._lives.get(descriptor)
+            with self._changed:
+                if life is None:
+                    self._serve_line(happened)
+                else:
+                    self._serve_stream(life, happened)
+                self._carry_out()
+                self._changed.notify_all()
+        if self._end_s is not None and now_s() >= self._end_s:
+            os._exit(EXIT_SOFTWARE)
+
+    def _serve_line(self, happened: int) -> None:
+        if happened & select.EPOLLOUT:
+            self._line.send_more()
+            self._watch(self._line)
+        if not happened & ~select.EPOLLOUT:
+            return
+        for record, descriptors in self._line.receive():
+            if record is None:
+                self.member.stopping = True
+                self._end_s = now_s() + limits.STOP_TERM_S
+                self._epoll.unregister(self._line)
+                return
+            if isinstance(record, records.Link):
+                self._plug(record, descriptors)
+            self.member.on_record(record)
+
+    def _plug(self, link: records.Link, descriptors: list[int]) -> None:
+        """A connection: the one before it, if any, is read no further, for the new one begins with its rest."""
+        self._unplug(link.life)
+        stream = Stream(socket.socket(fileno=descriptors[0]), link.number)
+        self._streams[link.life] = stream
+        self._lives[stream.fileno()] = link.life
+        self._epoll.register(stream, select.EPOLLIN)
+
+    def _unplug(self, life: int) -> None:
+        stream = self._streams.pop(life, None)
+        if stream is not None:
+            del self._lives[stream.fileno()]
+            self._epoll.unregister(stream)
+            stream.close()
+
+    def _serve_stream(self, life: int, happened: int) -> None:
+        stream = self._streams[life]
+        if happened & select.EPOLLOUT:
+            stream.send_more()
+            self._watch(stream)
+        if not happened & ~select.EPOLLOUT:
+            return
+        frames = stream.receive()
+        if frames is None:
+            self._unplug(life)
+            self.member.on_link_down(life, stream.number)
+            return
+        on_frame = self.member.on_frame
+        for frame in frames:
+            on_frame(life, frame)
+
+    # ------------------------------------------------------------------ carrying out
+
+    def _carry_out(self) -> None:
+        member = self.member
+        while member.outgoing:
+            outgoing, member.outgoing = member.outgoing, []
+            for life, data in outgoing:
+                stream = self._streams.get(life)
+                if stream is None:
+                    continue  # the frame is kept, and goes over the next connection
+                was_behind = stream.behind
+                stream.send(data)
+                if stream.behind and not was_behind:
+                    self._watch(stream)
+        if member.reports:
+            said, member.reports = member.reports, []
+            for record in said:
+                self._line.send(record)
+            if self._line.behind and self._end_s is None:
+                self._watch(self._line)
+
+    def _watch(self, end: Stream | Packets) -> None:
+        self._epoll.modify(end, select.EPOLLIN | (select.EPOLLOUT if end.behind else 0))
