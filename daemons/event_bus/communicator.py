@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from event_bus.shell.wires import Wires
 
 _PROTOCOL = 5
+_TYPES_CHECKED = frozenset({MESSAGE, BROADCAST})
 
 
 class Communicator:
@@ -60,7 +61,8 @@ class Communicator:
             for life in lives:
                 if not member.has_room(life):
                     self._wait_for_room(member, life, timeout)
-            member.send([life for life in lives if member.lives(life)], data, type_)
+                    lives = [each for each in lives if member.lives(each)]
+            member.send(lives, data, type_)
 
     def _wait_for_room(self, member: Member, life: int, timeout: float | None) -> None:
         what = f"process {member.number_of(life)} has {limits.UNTAKEN_BYTES_MAX} bytes that it does not take"
@@ -304,5 +306,7 @@ def _pickled(payload: Any) -> bytes:
 def _check_type(type_: str) -> None:
     if type_ in {SYNC, BROADCAST_SYNC}:
         raise BusError(f"messages of type {type_!r} are sent by the calls that wait")
+    if type_ in _TYPES_CHECKED:
+        return
     if not 0 < len(type_.encode()) <= limits.TYPE_BYTES_MAX:
         raise BusError(f"a message's type has 1 to {limits.TYPE_BYTES_MAX} bytes, this has {len(type_.encode())}")

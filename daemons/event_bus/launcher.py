@@ -287,11 +287,17 @@ class ProcessManager:
         if self._line is None:
             return
         poll = select.poll()
-        poll.register(self._line, select.POLLIN | (select.POLLOUT if self._line.behind else 0))
+        poll.register(self._line, select.POLLIN | (select.POLLOUT if self._line.unsent else 0))
         for _, happened in poll.poll(timeout_s * 1000):
             if happened & select.POLLOUT:
                 self._line.send_more()
-        for record, _ in self._line.receive():
+        while True:
+            try:
+                record = self._line.receive()
+            except EOFError:
+                raise BusStopped(
+                    "the keeper is gone, and the bus with it: stop_process() ends what is left"
+                ) from None
             match record:
                 case records.Joined():
                     self._outcome[record.batch] = ""
@@ -301,7 +307,7 @@ class ProcessManager:
                     self._lost.add(record.life)
                     self._losses.append(record.name)
                 case None:
-                    raise BusStopped("the keeper is gone, and the bus with it: stop_process() ends what is left")
+                    return
 
 
 def _flush() -> None:

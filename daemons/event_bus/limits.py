@@ -13,11 +13,17 @@ NAME_BYTES_MAX: Final = 64
 TYPE_BYTES_MAX: Final = 255
 """A message's type, in UTF-8: its length is one byte of the frame."""
 
+TYPES_KNOWN_MAX: Final = 256
+"""Types of messages per connection that are read without decoding them anew."""
+
 MESSAGE_BYTES_MAX: Final = 1 << 30
 """One pickled payload: more belongs into a file or shared memory, whose name is sent."""
 
 UNTAKEN_BYTES_MAX: Final = 64 << 20
 """Per pair, what was sent and the receiver's program has not taken: beyond it, sending waits."""
+
+SEND_BYTES: Final = 1 << 17
+"""Of what waits for the kernel, about so much is sent at once: a socket's buffer, roughly."""
 
 ACK_EVERY_FRAMES: Final = 64
 """Received frames until the sender is told, so that it may forget them."""

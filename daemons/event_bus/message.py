@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 MESSAGE: Final = "message"
 """The type of what `send_to` sends, if it names none."""
@@ -18,8 +17,7 @@ BROADCAST_SYNC: Final = "broadcast_sync"
 """The type of what `broadcast_sync` sends."""
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
+class Message(NamedTuple):
     """What arrived.
 
     `sender` is the number that the sender has when the message is taken; of one who is gone, the number it

@@ -8,13 +8,10 @@ from __future__ import annotations
 
 from enum import IntEnum
 from struct import Struct
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from event_bus.errors import ProtocolError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
+from event_bus.limits import TYPES_KNOWN_MAX
 
 class Kind(IntEnum):
     """What a frame is."""
@@ -38,6 +35,9 @@ HEADER: Final = Struct("<IBBxxQQQ")
 """Bytes after the header, kind, bytes of the type, number in the pair, Lamport stamp, call."""
 
 
+_pack_header: Final = HEADER.pack
+
+
 class Frame(NamedTuple):
     """A frame, taken apart."""
 
@@ -51,33 +51,62 @@ class Frame(NamedTuple):
 
 def pack(kind: int, number: int, stamp: int, call: int, type_: str = "", payload: bytes = b"") -> bytes:
     """A frame as bytes."""
-    if not type_:
-        return HEADER.pack(len(payload), kind, 0, number, stamp, call) + payload
     name = type_.encode()
-    return HEADER.pack(len(name) + len(payload), kind, len(name), number, stamp, call) + name + payload
+    return _pack_header(len(name) + len(payload), kind, len(name), number, stamp, call) + name + payload
 
 
-def unpack(buffer: bytearray) -> Iterator[Frame]:
-    """Take every whole frame off the front of a buffer; a torn rest stays in it."""
-    at, end, size = 0, len(buffer), HEADER.size
-    view = memoryview(buffer)
-    try:
+class Reassembly:
+    """What came over a connection, cut into frames; the torn rest waits for more."""
+
+    __slots__ = ("_needed", "_torn", "_types")
+
+    def __init__(self) -> None:
+        self._torn = bytearray()
+        self._needed = 0  # bytes until the first frame is whole, as far as is known
+        self._types: dict[bytes, str] = {b"": ""}
+
+    def add(self, data: bytes) -> list[Frame]:
+        """The frames that are whole now."""
+        if self._torn:
+            self._torn += data
+            if len(self._torn) < self._needed:
+                return []
+            data = bytes(self._torn)
+            self._torn.clear()
+        found = []
+        at, end, size, take_apart, types = 0, len(data), HEADER.size, HEADER.unpack_from, self._types
         while end - at >= size:
-            length, kind, named, number, stamp, call = HEADER.unpack_from(view, at)
+            length, kind, named, number, stamp, call = take_apart(data, at)
             body = at + size
             if end - body < length:
+                self._needed = size + length
                 break
             at = body + length
-            name = str(view[body : body + named], "utf-8") if named else ""
-            yield Frame(kind, number, stamp, call, name, bytes(view[body + named : at]))
-    finally:
-        view.release()
-        del buffer[:at]
+            name = data[body : body + named]
+            type_ = types.get(name)
+            if type_ is None:
+                type_ = str(name, "utf-8")
+                if len(types) < TYPES_KNOWN_MAX:
+                    types[name] = type_
+            found.append(Frame(kind, number, stamp, call, type_, data[body + named : at]))
+        else:
+            self._needed = size
+        self._torn += data[at:]
+        return found
+
+
+def unpack(data: bytes) -> list[Frame]:
+    """The frames that the bytes are; nothing may be left over."""
+    reassembly = Reassembly()
+    found = reassembly.add(data)
+    if reassembly._torn:
+        raise ProtocolError(f"{len(reassembly._torn)} bytes are no whole frame")
+    return found
 
 
 def only(data: bytes) -> Frame:
     """The one frame that the bytes are."""
-    frames = list(unpack(bytearray(data)))
+    frames = unpack(data)
     if len(frames) != 1:
         raise ProtocolError(f"{len(frames)} frames where one was expected")
     return frames[0]

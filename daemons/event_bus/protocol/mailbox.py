@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
 
-from event_bus.message import BROADCAST_SYNC, SYNC
-
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -19,9 +17,6 @@ class Envelope(NamedTuple):
     stamp: int
     call: int  # not 0 if the sender waits for an answer
     payload: bytes
-
-
-_KEPT_BACK = frozenset({SYNC, BROADCAST_SYNC})
 
 
 class Mailbox:
@@ -39,7 +34,10 @@ class Mailbox:
 
     def put(self, envelope: Envelope) -> None:
         """A message has come."""
-        (self._rendezvous if envelope.type in _KEPT_BACK else self._waiting).append(envelope)
+        if envelope.call:
+            self._rendezvous.append(envelope)
+        else:
+            self._waiting.append(envelope)
 
     def take_all(self) -> list[Envelope]:
         """All that `process()` gets next."""

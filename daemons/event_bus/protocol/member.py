@@ -6,11 +6,11 @@ Pure: the shell (`event_bus.shell`) hands in what came over the connections, car
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, assert_never
+from typing import TYPE_CHECKING, Final
 
 from event_bus.errors import NoSuchProcess, ProtocolError
 from event_bus.protocol import records
-from event_bus.protocol.frames import USER_KINDS, Frame, Kind
+from event_bus.protocol.frames import Frame, Kind
 from event_bus.protocol.mailbox import Envelope, Mailbox
 from event_bus.protocol.pair import Pair
 from event_bus.protocol.ring import WANTING, WITHIN, Act, Event, Ring
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from event_bus.protocol.records import Record, Seat, View
 
 NOBODY: Final = records.View(0, (), 0)
+
+# Kinds as plain numbers: a comparison with an enum's member costs more than the frame's other handling.
+_MESSAGE, _ANSWER, _ASK, _TOKEN, _ACK = (int(kind) for kind in Kind)
 
 
 class Arrival:
@@ -165,7 +168,7 @@ class Member:
     def on_frame(self, life: int, frame: Frame) -> None:
         """A frame that came over a connection."""
         pair = self._pairs[life]
-        if frame.kind == Kind.ACK:
+        if frame.kind == _ACK:
             pair.acknowledged(frame.stamp, frame.call)
             return
         if not pair.accept(frame.number):
@@ -179,27 +182,26 @@ class Member:
             self._send(life, pair, ack)
 
     def _on_numbered(self, life: int, frame: Frame) -> None:
-        if frame.kind in USER_KINDS:
+        kind = frame.kind
+        if kind == _MESSAGE:
             self.clock = max(self.clock, frame.stamp) + 1
-        match Kind(frame.kind):
-            case Kind.MESSAGE:
-                self.mailbox.put(Envelope(life, frame.type, frame.stamp, frame.call, frame.payload))
-            case Kind.ANSWER:
-                waiting = self.answers.get(frame.call)
-                if waiting is not None and life in waiting:
-                    waiting[life] = frame.payload
-            case Kind.ASK:
-                if frame.call == self.ring.generation:
-                    self._turn(Event.ASKED)
-                else:
-                    self._asked_early = max(self._asked_early, frame.call)
-            case Kind.TOKEN:
-                if frame.call == self.ring.generation:
-                    self._turn(Event.TOKEN)
-            case Kind.ACK:
-                raise ProtocolError("a numbered acknowledgement")
-            case _ as never:
-                assert_never(never)
+            self.mailbox.put(Envelope(life, frame.type, frame.stamp, frame.call, frame.payload))
+        elif kind == _ANSWER:
+            self.clock = max(self.clock, frame.stamp) + 1
+            self._pairs[life].take(len(frame.payload))
+            waiting = self.answers.get(frame.call)
+            if waiting is not None and life in waiting:
+                waiting[life] = frame.payload
+        elif kind == _ASK:
+            if frame.call == self.ring.generation:
+                self._turn(Event.ASKED)
+            else:
+                self._asked_early = max(self._asked_early, frame.call)
+        elif kind == _TOKEN:
+            if frame.call == self.ring.generation:
+                self._turn(Event.TOKEN)
+        else:
+            raise ProtocolError(f"a numbered frame of kind {kind}")
 
     # ------------------------------------------------------------------ the program's messages
 
@@ -222,7 +224,9 @@ class Member:
                 self.mailbox.put(Envelope(life, type_, stamp, call, payload))
                 continue
             pair = self._pairs[life]
-            self._send(life, pair, pair.keep(Kind.MESSAGE, stamp, call, type_, payload))
+            data = pair.keep(_MESSAGE, stamp, call, type_, payload)
+            if pair.link:
+                self.outgoing.append((life, data))
         return call
 
     def answer(self, envelope: Envelope, payload: bytes) -> None:
@@ -230,7 +234,7 @@ class Member:
         self.clock += 1
         if self.lives(envelope.life):
             pair = self._pairs[envelope.life]
-            data = pair.keep(Kind.ANSWER, self.clock, envelope.call, "", payload)
+            data = pair.keep(_ANSWER, self.clock, envelope.call, "", payload)
             self._send(envelope.life, pair, data)
 
     def taken(self, envelope: Envelope) -> None:

@@ -35,11 +35,10 @@ class Pair:
 
     def keep(self, kind: int, stamp: int, call: int, type_: str = "", payload: bytes = b"") -> bytes:
         """Number a frame and keep it until it is acknowledged; its bytes, for the connection."""
-        self.sent += 1
-        data = frames.pack(kind, self.sent, stamp, call, type_, payload)
-        self._unacknowledged.append((self.sent, data))
-        if kind == Kind.MESSAGE:
-            self.sent_bytes += len(payload)
+        self.sent = number = self.sent + 1
+        data = frames.pack(kind, number, stamp, call, type_, payload)
+        self._unacknowledged.append((number, data))
+        self.sent_bytes += len(payload)
         return data
 
     def has_room(self) -> bool:
@@ -52,9 +51,9 @@ class Pair:
 
     def accept(self, number: int) -> bool:
         """Count a numbered frame; whether it is new."""
-        if number <= self.received:
-            return False
         if number != self.received + 1:
+            if number <= self.received:
+                return False
             raise ProtocolError(f"frame {number} came after frame {self.received}")
         self.received = number
         return True

@@ -9,7 +9,8 @@ from collections import deque
 from typing import TYPE_CHECKING, Final
 
 from event_bus import limits
-from event_bus.protocol import frames, records
+from event_bus.protocol import records
+from event_bus.protocol.frames import Reassembly
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from event_bus.protocol.records import Record
 
 _PACKET_BYTES: Final = 1 << 17
+_DESCRIPTORS_MAX: Final = 2
 _GONE: Final = frozenset({errno.EPIPE, errno.ECONNRESET, errno.ENOTCONN})
 
 
@@ -28,23 +30,15 @@ class Stream:
         end.setblocking(False)
         self.number = number
         self._end = end
-        self._unsent: deque[memoryview] = deque()
-        self._torn = bytearray()
+        self.unsent: deque[bytes] = deque()  # what waits for the kernel to take it
+        self._reassembly = Reassembly()
 
     def fileno(self) -> int:
         """The descriptor."""
         return self._end.fileno()
 
-    @property
-    def behind(self) -> bool:
-        """Whether something waits for the kernel to take it."""
-        return bool(self._unsent)
-
     def send(self, data: bytes) -> None:
-        """Send, or keep for later what is not taken. A connection that is gone takes everything."""
-        if self._unsent:
-            self._unsent.append(memoryview(data))
-            return
+        """Send; what is not taken is kept in `unsent`. A connection that is gone takes everything."""
         try:
             sent = self._end.send(data)
         except BlockingIOError:
@@ -54,29 +48,28 @@ class Stream:
                 return  # reading says so too, and the frames are kept for the next connection
             raise
         if sent < len(data):
-            self._unsent.append(memoryview(data)[sent:])
+            self.unsent.appendleft(data[sent:])
 
     def send_more(self) -> None:
-        """The kernel takes again: send what waits."""
-        waiting, self._unsent = self._unsent, deque()
-        while waiting:
-            self.send(waiting.popleft())  # type: ignore[arg-type] # a view is sent as its bytes are
-            if self._unsent:
-                self._unsent.extend(waiting)
+        """The kernel takes again: send what waits, many frames at a time."""
+        while self.unsent:
+            joined, size = [], 0
+            while self.unsent and size < limits.SEND_BYTES:
+                joined.append(self.unsent.popleft())
+                size += len(joined[-1])
+            self.send(b"".join(joined) if len(joined) > 1 else joined[0])
+            if self.unsent:
                 return
 
-    def receive(self) -> Iterator[Frame] | None:
+    def receive(self) -> list[Frame] | None:
         """The whole frames that have come; None when the other end is closed."""
         try:
             data = self._end.recv(limits.RECEIVE_BYTES)
         except BlockingIOError:
-            return iter(())
+            return []
         except ConnectionResetError:
             return None
-        if not data:
-            return None
-        self._torn += data
-        return frames.unpack(self._torn)
+        return self._reassembly.add(data) if data else None
 
     def close(self) -> None:
         """Close it."""
@@ -86,30 +79,27 @@ class Stream:
 class Packets:
     """One end of a line to or from the keeper: records, each in a packet, some with a descriptor."""
 
-    def __init__(self, end: socket.socket) -> None:
+    def __init__(self, end: socket.socket, *, takes_descriptors: bool = False) -> None:
         end.setblocking(False)
+        self.descriptors: list[int] = []  # that came with the last record
+        self._takes_descriptors = takes_descriptors
         self._end = end
-        self._unsent: deque[tuple[bytes, tuple[int, ...]]] = deque()
+        self.unsent: deque[tuple[bytes, tuple[int, ...]]] = deque()  # likewise
 
     def fileno(self) -> int:
         """The descriptor."""
         return self._end.fileno()
 
-    @property
-    def behind(self) -> bool:
-        """Whether something waits for the kernel to take it."""
-        return bool(self._unsent)
-
     def send(self, record: Record, *descriptors: int) -> None:
         """Send, in order; descriptors that go along are this line's from now on, and closed when they have gone."""
-        self._unsent.append((records.pack(record), descriptors))
-        if len(self._unsent) == 1:
+        self.unsent.append((records.pack(record), descriptors))
+        if len(self.unsent) == 1:
             self.send_more()
 
     def send_more(self) -> None:
         """Send what waits, as far as the kernel takes it. A line that is gone takes everything."""
-        while self._unsent:
-            packet, descriptors = self._unsent[0]
+        while self.unsent:
+            packet, descriptors = self.unsent[0]
             try:
                 if descriptors:
                     socket.send_fds(self._end, [packet], descriptors)
@@ -121,27 +111,28 @@ class Packets:
                 if error.errno not in _GONE:
                     raise
             _close(descriptors)
-            self._unsent.popleft()
+            self.unsent.popleft()
 
-    def receive(self) -> Iterator[tuple[Record | None, list[int]]]:
-        """Every record that has come, with its descriptors; (None, []) last, if the other end is closed."""
-        while True:
-            try:
-                packet, descriptors, _, _ = socket.recv_fds(self._end, _PACKET_BYTES, 2)
-            except BlockingIOError:
-                return
-            except ConnectionResetError:
-                packet, descriptors = b"", []
-            if not packet:
-                yield None, []
-                return
-            yield records.unpack(packet), descriptors
+    def receive(self) -> Record | None:
+        """The next record, or None if none has come. Raises EOFError when the other end is closed."""
+        try:
+            if self._takes_descriptors:
+                packet, self.descriptors, _, _ = socket.recv_fds(self._end, _PACKET_BYTES, _DESCRIPTORS_MAX)
+            else:
+                packet = self._end.recv(_PACKET_BYTES)
+        except BlockingIOError:
+            return None
+        except ConnectionResetError:
+            packet = b""
+        if not packet:
+            raise EOFError
+        return records.unpack(packet)
 
     def close(self) -> None:
         """Close it, and the descriptors that were to go."""
-        for _, descriptors in self._unsent:
+        for _, descriptors in self.unsent:
             _close(descriptors)
-        self._unsent.clear()
+        self.unsent.clear()
         self._end.close()
 
 

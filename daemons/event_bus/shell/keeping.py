@@ -34,7 +34,7 @@ class Keeping:
 
     def __init__(self, manager: socket.socket, manager_pidfd: int, silence_s: float) -> None:
         self._keeper = Keeper(silence_s)
-        self._manager = Packets(manager)
+        self._manager = Packets(manager, takes_descriptors=True)
         self._manager_pidfd = manager_pidfd
         self._wards: dict[int, Ward] = {}  # by life
         self._by_descriptor: dict[int, Ward] = {}
@@ -69,13 +69,17 @@ class Keeping:
         if happened & select.EPOLLOUT:
             self._manager.send_more()
             self._watch(self._manager)
-        for record, descriptors in self._manager.receive():
+        if not happened & ~select.EPOLLOUT:
+            return
+        try:
+            record = self._manager.receive()
+        except EOFError:
+            self._epoll.unregister(self._manager)
+            self._keeper.on_stop(now_s())
+        else:
             match record:
-                case None:
-                    self._epoll.unregister(self._manager)
-                    self._keeper.on_stop(now_s())
                 case records.Join():
-                    self._adopt(record, *descriptors)
+                    self._adopt(record, *self._manager.descriptors)
                     self._keeper.on_join(record, now_s())
                 case records.Quit():
                     self._keeper.on_quit(record.life)
@@ -91,7 +95,8 @@ class Keeping:
 
     def _serve_ward(self, ward: Ward, descriptor: int, happened: int) -> None:
         if descriptor == ward.pidfd:
-            self._hear(ward)  # its last words come before its death
+            while self._hear(ward):
+                pass  # its last words come before its death
             self._bury(ward)
         elif happened & ~select.EPOLLOUT:
             self._hear(ward)
@@ -99,15 +104,19 @@ class Keeping:
             ward.line.send_more()
             self._watch(ward.line)
 
-    def _hear(self, ward: Ward) -> None:
-        for record, _ in ward.line.receive():
-            if record is None:
-                # It has closed its line and lives: its end is near, and the kernel will tell.
-                if ward.line.fileno() in self._by_descriptor:
-                    del self._by_descriptor[ward.line.fileno()]
-                    self._epoll.unregister(ward.line)
-                return
-            self._keeper.on_report(ward.life, record, now_s())
+    def _hear(self, ward: Ward) -> bool:
+        """Hear one record of a process; whether there was one."""
+        try:
+            record = ward.line.receive()
+        except EOFError:
+            # It has closed its line and lives: its end is near, and the kernel will tell.
+            if self._by_descriptor.pop(ward.line.fileno(), None) is not None:
+                self._epoll.unregister(ward.line)
+            return False
+        if record is None:
+            return False
+        self._keeper.on_report(ward.life, record, now_s())
+        return True
 
     def _bury(self, ward: Ward) -> None:
         for descriptor in (ward.line.fileno(), ward.pidfd):
@@ -145,7 +154,7 @@ class Keeping:
                 os.close(descriptor)
             return
         ward.line.send(record, *descriptors)
-        if ward.line.behind and ward.line.fileno() in self._by_descriptor:
+        if ward.line.unsent and ward.line.fileno() in self._by_descriptor:
             self._watch(ward.line)
 
     def _tell_manager(self, record: records.Record) -> None:
@@ -155,7 +164,7 @@ class Keeping:
         self._manager.send(record)
 
     def _watch(self, line: Packets) -> None:
-        self._epoll.modify(line, select.EPOLLIN | (select.EPOLLOUT if line.behind else 0))
+        self._epoll.modify(line, select.EPOLLIN | (select.EPOLLOUT if line.unsent else 0))
 
 
 def keep(manager: socket.socket, manager_pidfd: int, silence_s: float) -> None:

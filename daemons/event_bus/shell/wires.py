@@ -8,7 +8,6 @@ import socket
 import sys
 import threading
 import traceback
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 from event_bus import limits
@@ -19,7 +18,7 @@ from event_bus.shell.clock import now_s
 from event_bus.shell.connection import Packets, Stream
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from event_bus.protocol.records import Record
 
@@ -27,18 +26,42 @@ EXIT_SOFTWARE: Final = 70
 """The exit code of a process whose bus thread met what cannot be, or lost its keeper and did not end."""
 
 
+class Step:
+    """A change of the state, under its lock; what follows is carried out at the end, and waiters woken."""
+
+    __slots__ = ("_wires",)
+
+    def __init__(self, wires: Wires) -> None:
+        self._wires = wires
+
+    def __enter__(self) -> Member:
+        self._wires.changed.acquire()
+        return self._wires.member
+
+    def __exit__(self, *_: object) -> None:
+        wires = self._wires
+        try:
+            wires.carry_out()
+            if wires.waiting:
+                wires.changed.notify_all()
+        finally:
+            wires.changed.release()
+
+
 class Wires:
     """One process's state on the bus, behind one lock; whoever changes it carries out what follows."""
 
     def __init__(self, life: int, line: socket.socket) -> None:
         self.member = Member(life)
-        self._changed = threading.Condition(threading.Lock())
-        self._line = Packets(line)
+        self.changed = threading.Condition(threading.Lock())
+        self.waiting = 0  # threads of the program that wait for a change
+        self._line = Packets(line, takes_descriptors=True)
         self._streams: dict[int, Stream] = {}  # by life
         self._lives: dict[int, int] = {}  # by descriptor
         self._epoll = select.epoll()
         self._end_s: float | None = None  # when to end by force: the keeper is gone
         self._left = False
+        self._step = Step(self)
 
     def start(self) -> None:
         """Begin to serve."""
@@ -47,24 +70,26 @@ class Wires:
 
     # ------------------------------------------------------------------ for the program's threads
 
-    @contextmanager
-    def step(self) -> Iterator[Member]:
-        """Change the state, and carry out what follows."""
-        with self._changed:
-            yield self.member
-            self._carry_out()
-            self._changed.notify_all()
+    def step(self) -> Step:
+        """`with wires.step() as member:` changes the state, and carries out what follows."""
+        return self._step
 
     def wait(self, done: Callable[[], bool], timeout: float | None, what: str, *, quiet: bool = False) -> None:
         """Wait, within `step()`, until something holds.
 
         Raises BusTimeout, or BusStopped when the bus stops (with `quiet` it returns then).
         """
-        self._carry_out()
-        stopping = self._changed.wait_for(lambda: done() or self.member.stopping, timeout)
         if done():
             return
-        if stopping:
+        self.carry_out()
+        self.waiting += 1
+        try:
+            ended = self.changed.wait_for(lambda: done() or self.member.stopping, timeout)
+        finally:
+            self.waiting -= 1
+        if done():
+            return
+        if ended:
             if quiet:
                 return
             raise BusStopped(f"the bus stops: {what} did not come to its end")
@@ -82,9 +107,9 @@ class Wires:
 
     def leave(self) -> None:
         """End in order: give the kernel what is still to be sent, and say goodbye."""
-        with self._changed:
-            self._changed.wait_for(
-                lambda: not any(stream.behind for stream in self._streams.values()), limits.FLUSH_S
+        with self.changed:
+            self.changed.wait_for(
+                lambda: not any(stream.unsent for stream in self._streams.values()), limits.FLUSH_S
             )
             self._left = True
             self._line.send(records.Leave())
@@ -104,13 +129,14 @@ class Wires:
         timeout = None if self._end_s is None else max(0.0, self._end_s - now_s())
         for descriptor, happened in self._epoll.poll(timeout):
             life = self._lives.get(descriptor)
-            with self._changed:
+            with self.changed:
                 if life is None:
                     self._serve_line(happened)
                 else:
                     self._serve_stream(life, happened)
-                self._carry_out()
-                self._changed.notify_all()
+                self.carry_out()
+                if self.waiting:
+                    self.changed.notify_all()
         if self._end_s is not None and now_s() >= self._end_s:
             os._exit(EXIT_SOFTWARE)
 
@@ -120,20 +146,22 @@ class Wires:
             self._watch(self._line)
         if not happened & ~select.EPOLLOUT:
             return
-        for record, descriptors in self._line.receive():
-            if record is None:
-                self.member.stopping = True
-                self._end_s = now_s() + limits.STOP_TERM_S
-                self._epoll.unregister(self._line)
-                return
-            if isinstance(record, records.Link):
-                self._plug(record, descriptors)
+        try:
+            record = self._line.receive()
+        except EOFError:
+            self.member.stopping = True
+            self._end_s = now_s() + limits.STOP_TERM_S
+            self._epoll.unregister(self._line)
+            return
+        if isinstance(record, records.Link):
+            self._plug(record, *self._line.descriptors)
+        if record is not None:
             self.member.on_record(record)
 
-    def _plug(self, link: records.Link, descriptors: list[int]) -> None:
+    def _plug(self, link: records.Link, end: int) -> None:
         """A connection: the one before it, if any, is read no further, for the new one begins with its rest."""
         self._unplug(link.life)
-        stream = Stream(socket.socket(fileno=descriptors[0]), link.number)
+        stream = Stream(socket.socket(fileno=end), link.number)
         self._streams[link.life] = stream
         self._lives[stream.fileno()] = link.life
         self._epoll.register(stream, select.EPOLLIN)
@@ -163,24 +191,27 @@ class Wires:
 
     # ------------------------------------------------------------------ carrying out
 
-    def _carry_out(self) -> None:
+    def carry_out(self) -> None:
+        """Send what the state wants to say."""
         member = self.member
-        while member.outgoing:
+        if member.outgoing:
             outgoing, member.outgoing = member.outgoing, []
             for life, data in outgoing:
                 stream = self._streams.get(life)
                 if stream is None:
                     continue  # the frame is kept, and goes over the next connection
-                was_behind = stream.behind
-                stream.send(data)
-                if stream.behind and not was_behind:
-                    self._watch(stream)
+                if stream.unsent:
+                    stream.unsent.append(data)
+                else:
+                    stream.send(data)
+                    if stream.unsent:
+                        self._watch(stream)
         if member.reports:
             said, member.reports = member.reports, []
             for record in said:
                 self._line.send(record)
-            if self._line.behind and self._end_s is None:
+            if self._line.unsent and self._end_s is None:
                 self._watch(self._line)
 
     def _watch(self, end: Stream | Packets) -> None:
-        self._epoll.modify(end, select.EPOLLIN | (select.EPOLLOUT if end.behind else 0))
+        self._epoll.modify(end, select.EPOLLIN | (select.EPOLLOUT if end.unsent else 0))
