@@ -54,10 +54,7 @@ class Communicator:
         data = _pickled(payload)
         _check_type(type_)
         with self._wires.step() as member:
-            if numbers is None:
-                lives = member.others()
-            else:
-                lives = [member.seat(number).life for number in numbers]
+            lives = member.others() if numbers is None else [member.seat(each).life for each in numbers]
             for life in lives:
                 if not member.has_room(life):
                     self._wait_for_room(member, life, timeout)
@@ -170,8 +167,8 @@ class Communicator:
 
     @property
     def in_critical_section(self) -> bool:
-        """Whether a thread of this process is inside."""
-        return self._inside is not None
+        """Whether this thread is inside."""
+        return self._inside == threading.get_ident()
 
     # ------------------------------------------------------------------ barriers
 
@@ -258,11 +255,11 @@ class Barrier:
                 return arrival.opened or (over and member.has_untold)
 
             try:
-                self._wires.wait(ended, timeout, title)
+                self._wires.wait_for_keeper(ended, timeout, title)
             except BusTimeout:
                 member.withdraw(arrival)
                 done = lambda: arrival.withdrawn or ended()  # noqa: E731
-                self._wires.wait(done, limits.WITHDRAW_S, "the keeper answers")
+                self._wires.wait_for_keeper(done, limits.WITHDRAW_S, "the keeper answers")
                 if not ended():
                     raise
             if not arrival.opened:
@@ -308,5 +305,6 @@ def _check_type(type_: str) -> None:
         raise BusError(f"messages of type {type_!r} are sent by the calls that wait")
     if type_ in _TYPES_CHECKED:
         return
-    if not 0 < len(type_.encode()) <= limits.TYPE_BYTES_MAX:
-        raise BusError(f"a message's type has 1 to {limits.TYPE_BYTES_MAX} bytes, this has {len(type_.encode())}")
+    size = len(type_.encode())
+    if not 0 < size <= limits.TYPE_BYTES_MAX:
+        raise BusError(f"a message's type has 1 to {limits.TYPE_BYTES_MAX} bytes, this has {size}")

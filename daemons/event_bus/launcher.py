@@ -134,6 +134,9 @@ class ProcessManager:
         if handle.alive and handle.life not in self._lost:
             raise BusError(f"the seat {name!r} is taken by pid {handle.pid}, which runs")
         self._await_loss(handle)
+        if not handle.join(limits.STOP_KILL_S):  # it has left the bus, and goes on with something else
+            handle.kill()
+            handle.join()
         cls, parameters = self._births[name]
         living = [each.name for each in self.process_list]
         seats = [each for each in self._births if each in living or each == name]
@@ -148,7 +151,9 @@ class ProcessManager:
             first = len(self._births)
             names = [f"{cls.__name__}-{first + index}" for index in range(n)]
         if len(names) != n or len({*names, *self._births}) != n + len(self._births):
-            raise ValueError(f"{len(names)} names for {n} processes: each seat has a name of its own: {names}")
+            raise ValueError(
+                f"{len(names)} names for {n} processes: each seat has a name of its own: {names}"
+            )
         for name in names:
             if not 0 < len(name.encode()) <= limits.NAME_BYTES_MAX:
                 raise ValueError(f"the name {name!r} has not 1 to {limits.NAME_BYTES_MAX} bytes")
@@ -159,26 +164,34 @@ class ProcessManager:
         self._batches += 1
         batch, size = self._batches, len(births)
         bus_size = len(self.process_list) + size
-        handles = []
-        for index, (name, cls, parameters) in enumerate(births):
-            self._lives += 1
-            process = self._fork(self._lives, name, batch, size, cls, (first + index, bus_size), parameters)
-            handles.append(Handle(self, self._lives, name, process))
-        deadline_s = now_s() + self._start_s
-        while batch not in self._outcome:
-            self._hear(max(0.0, deadline_s - now_s()))
-            if now_s() >= deadline_s and batch not in self._outcome:
-                self._outcome[batch] = f"not all were on the bus within {self._start_s:g} s"
-        failure = self._outcome.pop(batch)
-        if failure:
+        handles: list[Handle] = []
+        try:
+            for index, (name, cls, parameters) in enumerate(births):
+                self._lives += 1
+                process = self._fork(
+                    self._lives, name, batch, size, cls, (first + index, bus_size), parameters
+                )
+                handles.append(Handle(self, self._lives, name, process))
+            self._await_batch(batch)
+        except BaseException:
             for handle in handles:
                 handle.kill()
                 handle.join()
-            raise StartFailed(failure)
+            raise
         for handle, (name, cls, parameters) in zip(handles, births, strict=True):
             self._handles[name] = handle
             self._births[name] = (cls, parameters)
         return handles
+
+    def _await_batch(self, batch: int) -> None:
+        deadline_s = now_s() + self._start_s
+        while batch not in self._outcome:
+            self._hear(max(0.0, deadline_s - now_s()))
+            if now_s() >= deadline_s and batch not in self._outcome:
+                raise StartFailed(f"not all were on the bus within {self._start_s:g} s")
+        failure = self._outcome.pop(batch)
+        if failure:
+            raise StartFailed(failure)
 
     def _fork(
         self,
@@ -236,7 +249,7 @@ class ProcessManager:
         return self._running_line().fileno()
 
     def losses(self) -> list[str]:
-        """The names of the seats that were lost since this was asked last: dead, frozen and killed, or left."""
+        """The names of the seats lost since this was asked last: dead, frozen and so killed, or left."""
         self._hear(0.0)
         losses, self._losses = self._losses, []
         return losses
@@ -308,6 +321,8 @@ class ProcessManager:
                     self._losses.append(record.name)
                 case None:
                     return
+                case _:
+                    pass  # Stopped: the kernel says so as well
 
 
 def _flush() -> None:

@@ -30,6 +30,12 @@ class Process:
         self._wires = wires_of_birth.get()
         self._communicator = None if self._wires is None else Communicator(self._wires)
 
+    def check(self) -> None:
+        """Raise TypeError if a derived constructor has not called this class's."""
+        if "_wires" not in self.__dict__:
+            name = type(self).__name__
+            raise TypeError(f"{name}.__init__ does not call super().__init__(process_id, bus_size)")
+
     def process(self, message_box: list[Message]) -> None:
         """Called with the messages that arrived since the last call, oldest first; to be overridden."""
         raise NotImplementedError(f"{type(self).__name__} does not say what it does with messages")

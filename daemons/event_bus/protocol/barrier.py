@@ -21,6 +21,11 @@ class Barrier:
         self.keep_all = keep_all
         self._arrivals: dict[int, int] = {}  # by life: the number of its arrival
 
+    @property
+    def arrived(self) -> int:
+        """How many wait at it."""
+        return len(self._arrivals)
+
     def arrive(self, life: int, arrival: int) -> None:
         """A process has come."""
         self._arrivals[life] = arrival

@@ -13,6 +13,7 @@ from typing import Final, NamedTuple
 from event_bus.errors import ProtocolError
 from event_bus.limits import TYPES_KNOWN_MAX
 
+
 class Kind(IntEnum):
     """What a frame is."""
 
@@ -65,6 +66,11 @@ class Reassembly:
         self._needed = 0  # bytes until the first frame is whole, as far as is known
         self._types: dict[bytes, str] = {b"": ""}
 
+    @property
+    def torn_bytes(self) -> int:
+        """How much waits for more."""
+        return len(self._torn)
+
     def add(self, data: bytes) -> list[Frame]:
         """The frames that are whole now."""
         if self._torn:
@@ -99,8 +105,8 @@ def unpack(data: bytes) -> list[Frame]:
     """The frames that the bytes are; nothing may be left over."""
     reassembly = Reassembly()
     found = reassembly.add(data)
-    if reassembly._torn:
-        raise ProtocolError(f"{len(reassembly._torn)} bytes are no whole frame")
+    if reassembly.torn_bytes:
+        raise ProtocolError(f"{reassembly.torn_bytes} bytes are no whole frame")
     return found
 
 

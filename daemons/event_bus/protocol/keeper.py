@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from signal import SIGKILL, SIGTERM
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from event_bus import limits
 from event_bus.errors import ProtocolError
@@ -51,31 +51,27 @@ class Life:
     condemned: str = ""  # why it is being killed
 
 
-@dataclass(frozen=True, slots=True)
-class ToProcess:
+class ToProcess(NamedTuple):
     """Say this to a process."""
 
     life: int
     record: Record
 
 
-@dataclass(frozen=True, slots=True)
-class ToManager:
+class ToManager(NamedTuple):
     """Say this to the manager."""
 
     record: Record
 
 
-@dataclass(frozen=True, slots=True)
-class Connect:
+class Connect(NamedTuple):
     """Make a connection for a pair of processes, and give each its end, with this number."""
 
     lives: tuple[int, int]
     number: int
 
 
-@dataclass(frozen=True, slots=True)
-class Kill:
+class Kill(NamedTuple):
     """Send a signal."""
 
     life: int
@@ -179,6 +175,8 @@ class Keeper:
             return  # its last words came after the kernel's
         said.heard_s = now_s
         match record:
+            case records.Arrive():  # first, for it comes most often
+                self._on_arrive(said, record)
             case records.Ready():
                 self._on_ready(said)
             case records.Failed():
@@ -188,8 +186,6 @@ class Keeper:
                 self._on_seen(said, record)
             case records.Relink():
                 self._on_relink(said, record)
-            case records.Arrive():
-                self._on_arrive(said, record)
             case records.Withdraw():
                 barrier = self._barriers.get(record.barrier)
                 if barrier is not None and barrier.withdraw(life, record.arrival):
@@ -286,8 +282,10 @@ class Keeper:
         self._open(record.barrier)
 
     def _open(self, name: str) -> None:
-        living = [seat.life for seat in self.view.seats]
-        for life, arrival in self._barriers[name].open(living, len(self._seats)).items():
+        barrier, living = self._barriers[name], self.view.seats
+        if barrier.arrived < len(living):
+            return
+        for life, arrival in barrier.open([seat.life for seat in living], len(self._seats)).items():
             self._to(life, records.Open(name, arrival))
 
     # ------------------------------------------------------------------ telling

@@ -18,8 +18,8 @@ class Pair:
     """
 
     __slots__ = (
-        "_acknowledged", "_last_told_taken", "_taken", "_unacknowledged", "credited_bytes", "link", "received",
-        "sent", "sent_bytes",
+        "_acknowledged", "_last_told_taken", "_taken", "_unacknowledged",
+        "credited_bytes", "link", "received", "sent", "sent_bytes",
     )  # fmt: skip
 
     def __init__(self) -> None:

@@ -136,14 +136,15 @@ Record = (
     | Join | Quit | Joined | Refused | Gone | Stopped
 )  # fmt: skip
 
-RECORDS: Final[tuple[type, ...]] = Record.__args__  # type: ignore[attr-defined]
+RECORDS: Final[tuple[type, ...]] = Record.__args__
 _NUMBER: Final = {record: number for number, record in enumerate(RECORDS)}
 
 
 def pack(record: Record) -> bytes:
     """A record as a packet."""
     if isinstance(record, View):
-        record = record._replace(seats=tuple(tuple(seat) for seat in record.seats))  # type: ignore[misc]
+        number, seats, losses = record  # a seat is a tuple of its own kind, which `marshal` does not take
+        return marshal.dumps((_NUMBER[View], number, tuple(tuple(seat) for seat in seats), losses))
     return marshal.dumps((_NUMBER[type(record)], *record))
 
 

@@ -13,8 +13,6 @@ from event_bus.protocol import records
 from event_bus.protocol.frames import Reassembly
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from event_bus.protocol.frames import Frame
     from event_bus.protocol.records import Record
 
@@ -91,8 +89,19 @@ class Packets:
         return self._end.fileno()
 
     def send(self, record: Record, *descriptors: int) -> None:
-        """Send, in order; descriptors that go along are this line's from now on, and closed when they have gone."""
-        self.unsent.append((records.pack(record), descriptors))
+        """Send, in order. Descriptors that go along are the line's, which closes them when they have gone."""
+        packet = records.pack(record)
+        if not self.unsent and not descriptors:
+            try:
+                self._end.send(packet)
+            except OSError as error:
+                if error.errno in _GONE:
+                    return
+                if not isinstance(error, BlockingIOError):
+                    raise
+            else:
+                return
+        self.unsent.append((packet, descriptors))
         if len(self.unsent) == 1:
             self.send_more()
 

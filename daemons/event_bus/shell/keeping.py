@@ -9,9 +9,11 @@ import signal
 import socket
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import assert_never
 
 from event_bus import limits
+from event_bus.errors import ProtocolError
 from event_bus.protocol import records
 from event_bus.protocol.keeper import Connect, Keeper, Kill, ToManager, ToProcess
 from event_bus.shell.clock import now_s
@@ -85,6 +87,10 @@ class Keeping:
                     self._keeper.on_quit(record.life)
                 case records.Stop():
                     self._keeper.on_stop(now_s())
+                case None:
+                    pass
+                case _:
+                    raise ProtocolError(f"the manager does not say {type(record).__name__}")
 
     def _adopt(self, join: records.Join, line: int, pidfd: int) -> None:
         ward = Ward(join.life, Packets(socket.socket(fileno=line)), pidfd)
@@ -177,9 +183,7 @@ def keep(manager: socket.socket, manager_pidfd: int, silence_s: float) -> None:
 
 def _close_all_but(kept: set[int]) -> None:
     """Close what was inherited: a lock or a pipe of the program is not the keeper's to hold."""
-    for name in os.listdir("/proc/self/fd"):
-        if int(name) not in kept:
-            try:
-                os.close(int(name))
-            except OSError:  # the listing's own descriptor
-                continue
+    for path in list(Path("/proc/self/fd").iterdir()):
+        if int(path.name) not in kept:
+            with suppress(OSError):  # the listing's own descriptor is closed already
+                os.close(int(path.name))

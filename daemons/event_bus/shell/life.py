@@ -43,8 +43,7 @@ def live(
     wires_of_birth.set(wires)
     try:
         process = cls(*arguments, **parameters)
-        if not hasattr(process, "_wires"):
-            raise TypeError(f"{cls.__name__}.__init__ does not call super().__init__(process_id, bus_size)")
+        process.check()
     except Exception:  # noqa: BLE001 - whatever the program's constructor raises is told to the manager
         wires.report(records.Failed(traceback.format_exc()[-_TEXT_MAX:]))
         _end(1)
@@ -57,12 +56,14 @@ def live(
 def _loop(process: Process, wires: Wires) -> None:
     with wires.step() as member:
         wires.wait(lambda: member.joined, None, "the bus is joined", quiet=True)
-    _call(process, wires, [])
+        stopping = member.stopping
+    if not stopping:
+        _call(process, wires, [])
     while process.alive:
         with wires.step() as member:
             wires.wait(lambda: bool(member.mailbox), None, "a message comes", quiet=True)
             messages = _take(wires)
-        if messages and process.alive:
+        if messages and not member.stopping:
             _call(process, wires, messages)
 
 
@@ -72,20 +73,17 @@ def _take(wires: Wires) -> list[Message]:
         member.taken(envelope)
         try:
             messages.append(opened(member, envelope))
-        except Exception:  # noqa: BLE001 - a payload that this process cannot read is reported, and no other lost
+        except Exception:  # reported, and no other message lost
             log.exception("event bus: %s cannot read a message of type %r", _who(wires), envelope.type)
     return messages
 
 
 def _call(process: Process, wires: Wires, messages: list[Message]) -> None:
-    if not process.alive:
-        return
     try:
         process.process(messages)
-    except BusStopped:
-        if process.alive:
-            raise
-    except Exception:  # noqa: BLE001 - the bus lives on; what the program raised is reported, whole
+    except Exception as error:  # the bus lives on; what the program raised is reported, whole
+        if isinstance(error, BusStopped) and not process.alive:
+            return
         log.exception("event bus: process() of %s raised", _who(wires))
         if process.communicator.in_critical_section:
             log.warning("event bus: %s was in the critical section: released", _who(wires))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import select
 import socket
@@ -11,7 +12,7 @@ import traceback
 from typing import TYPE_CHECKING, Final
 
 from event_bus import limits
-from event_bus.errors import BusStopped, BusTimeout
+from event_bus.errors import BusError, BusStopped, BusTimeout
 from event_bus.protocol import records
 from event_bus.protocol.member import Member
 from event_bus.shell.clock import now_s
@@ -59,6 +60,11 @@ class Wires:
         self._streams: dict[int, Stream] = {}  # by life
         self._lives: dict[int, int] = {}  # by descriptor
         self._epoll = select.epoll()
+        self._nudge = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)  # ends the wait of who serves the line
+        self._line_lent = False
+        self._poll = select.poll()
+        self._poll.register(self._line, select.POLLIN)
+        self._poll.register(self._nudge, select.POLLIN)
         self._end_s: float | None = None  # when to end by force: the keeper is gone
         self._left = False
         self._step = Step(self)
@@ -74,7 +80,9 @@ class Wires:
         """`with wires.step() as member:` changes the state, and carries out what follows."""
         return self._step
 
-    def wait(self, done: Callable[[], bool], timeout: float | None, what: str, *, quiet: bool = False) -> None:
+    def wait(
+        self, done: Callable[[], bool], timeout: float | None, what: str, *, quiet: bool = False
+    ) -> None:
         """Wait, within `step()`, until something holds.
 
         Raises BusTimeout, or BusStopped when the bus stops (with `quiet` it returns then).
@@ -84,16 +92,59 @@ class Wires:
         self.carry_out()
         self.waiting += 1
         try:
-            ended = self.changed.wait_for(lambda: done() or self.member.stopping, timeout)
+            self.changed.wait_for(lambda: done() or self.member.stopping, timeout)
         finally:
             self.waiting -= 1
-        if done():
+        if not done() and not (quiet and self.member.stopping):
+            raise self._not_done(what, timeout)
+
+    def wait_for_keeper(self, done: Callable[[], bool], timeout: float | None, what: str) -> None:
+        """Wait likewise for what only the keeper says.
+
+        The thread that waits serves the line itself meanwhile: that spares waking the bus thread and being
+        woken by it, which is most of what a barrier costs.
+        """
+        if self._line_lent or self._end_s is not None:
+            self.wait(done, timeout, what)
             return
-        if ended:
-            if quiet:
+        self.carry_out()
+        self._lend_line(lent=True)
+        try:
+            self._serve_line_until(lambda: done() or self.member.stopping, timeout)
+        finally:
+            self._lend_line(lent=False)
+        if not done():
+            raise self._not_done(what, timeout)
+
+    def _serve_line_until(self, done: Callable[[], bool], timeout: float | None) -> None:
+        until_s = None if timeout is None else now_s() + timeout
+        while not done():
+            left_ms = None if until_s is None else max(0, math.ceil((until_s - now_s()) * 1000))
+            self.changed.release()
+            try:
+                happened = self._poll.poll(left_ms)
+            finally:
+                self.changed.acquire()
+            for descriptor, what in happened:
+                if descriptor == self._nudge:
+                    os.eventfd_read(self._nudge)
+                elif self._end_s is None:
+                    self._serve_line(what)
+            self.carry_out()
+            if self.waiting:
+                self.changed.notify_all()
+            if left_ms == 0:
                 return
-            raise BusStopped(f"the bus stops: {what} did not come to its end")
-        raise BusTimeout(f"{what}: not within {timeout:g} s")
+
+    def _lend_line(self, *, lent: bool) -> None:
+        self._line_lent = lent
+        if self._end_s is None:
+            self._watch(self._line)
+
+    def _not_done(self, what: str, timeout: float | None) -> BusError:
+        if self.member.stopping:
+            return BusStopped(f"the bus stops: {what} did not come to its end")
+        return BusTimeout(f"{what}: not within {timeout:g} s")
 
     def report(self, record: Record) -> None:
         """Say something to the keeper."""
@@ -104,6 +155,7 @@ class Wires:
         """This process ends: wake everyone who waits."""
         with self.step() as member:
             member.stopping = True
+            os.eventfd_write(self._nudge, 1)
 
     def leave(self) -> None:
         """End in order: give the kernel what is still to be sent, and say goodbye."""
@@ -150,6 +202,7 @@ class Wires:
             record = self._line.receive()
         except EOFError:
             self.member.stopping = True
+            os.eventfd_write(self._nudge, 1)
             self._end_s = now_s() + limits.STOP_TERM_S
             self._epoll.unregister(self._line)
             return
@@ -159,7 +212,7 @@ class Wires:
             self.member.on_record(record)
 
     def _plug(self, link: records.Link, end: int) -> None:
-        """A connection: the one before it, if any, is read no further, for the new one begins with its rest."""
+        """A connection: one before it is read no further, for the new one begins with its rest."""
         self._unplug(link.life)
         stream = Stream(socket.socket(fileno=end), link.number)
         self._streams[link.life] = stream
@@ -214,4 +267,5 @@ class Wires:
                 self._watch(self._line)
 
     def _watch(self, end: Stream | Packets) -> None:
-        self._epoll.modify(end, select.EPOLLIN | (select.EPOLLOUT if end.unsent else 0))
+        read = 0 if end is self._line and self._line_lent else select.EPOLLIN
+        self._epoll.modify(end, read | (select.EPOLLOUT if end.unsent else 0))
