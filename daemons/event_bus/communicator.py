@@ -25,7 +25,8 @@ _TYPES_CHECKED = frozenset({MESSAGE, BROADCAST})
 class Communicator:
     """A process's voice on the bus. All its calls may be made from any thread of the process.
 
-    Numbers are those of the living, consecutive from 0; they close up when somebody is gone. Calls that
+    Numbers are those of the living, consecutive from 0; they close up when somebody is gone. The name of a
+    seat, which stays, may stand wherever a number of another process is asked for. Calls that
     wait take a `timeout` in seconds (None: for ever) and raise BusTimeout after it, BusStopped when the bus
     stops meanwhile, and ProcessLost when the one they wait for is gone.
     """
@@ -38,7 +39,9 @@ class Communicator:
 
     # ------------------------------------------------------------------ messages
 
-    def send_to(self, payload: Any, dest: int, *, type: str = MESSAGE, timeout: float | None = None) -> None:
+    def send_to(
+        self, payload: Any, dest: int | str, *, type: str = MESSAGE, timeout: float | None = None
+    ) -> None:
         """Send a message to process `dest` and go on.
 
         `payload` is anything that can be pickled, up to 1 GiB. Waits only while the receiver has 64 MiB
@@ -50,7 +53,9 @@ class Communicator:
         """Send a message to all others and go on."""
         self._send(payload, None, type, timeout)
 
-    def _send(self, payload: Any, numbers: tuple[int, ...] | None, type_: str, timeout: float | None) -> None:
+    def _send(
+        self, payload: Any, numbers: tuple[int | str, ...] | None, type_: str, timeout: float | None
+    ) -> None:
         data = _pickled(payload)
         _check_type(type_)
         with self._wires.step() as member:
@@ -65,7 +70,7 @@ class Communicator:
         what = f"process {member.number_of(life)} has {limits.UNTAKEN_BYTES_MAX} bytes that it does not take"
         self._wires.wait(lambda: not member.lives(life) or member.has_room(life), timeout, what)
 
-    def send_to_sync(self, payload: Any, dest: int, *, timeout: float | None = None) -> Any:
+    def send_to_sync(self, payload: Any, dest: int | str, *, timeout: float | None = None) -> Any:
         """Send a message and wait until process `dest` has received it by `receive_from_sync`; its answer."""
         data = _pickled(payload)
         with self._wires.step() as member:
@@ -75,12 +80,12 @@ class Communicator:
                 raise ProcessLost(f"process {dest} is gone before it has received")
         return pickle.loads(answers[life])
 
-    def receive_from_sync(self, payload: Any, sender: int, *, timeout: float | None = None) -> Message:
+    def receive_from_sync(self, payload: Any, sender: int | str, *, timeout: float | None = None) -> Message:
         """Wait for what process `sender` sends by `send_to_sync`; `payload` goes back as the answer."""
         data = _pickled(payload)
         return self._receive(data, sender, SYNC, timeout)
 
-    def broadcast_sync(self, payload: Any, sender: int, *, timeout: float | None = None) -> Any:
+    def broadcast_sync(self, payload: Any, sender: int | str, *, timeout: float | None = None) -> Any:
         """A call that all make: `sender`'s payload reaches everyone, and nobody goes on before it has.
 
         The sender gets the others' payloads, by number; each of the others gets the Message. The sender does
@@ -88,7 +93,7 @@ class Communicator:
         """
         data = _pickled(payload)
         with self._wires.step() as member:
-            if sender == member.number:
+            if member.seat(sender).life == member.life:
                 return self._broadcast_sync(member, data, timeout)
         return self._receive(data, sender, BROADCAST_SYNC, timeout)
 
@@ -107,7 +112,7 @@ class Communicator:
             answers = member.answers.pop(call)
         return {life: answer for life, answer in answers.items() if answer is not None}
 
-    def _receive(self, data: bytes, sender: int, type_: str, timeout: float | None) -> Message:
+    def _receive(self, data: bytes, sender: int | str, type_: str, timeout: float | None) -> Message:
         with self._wires.step() as member:
             life = member.seat(sender).life
             found: list[Envelope] = []
@@ -211,7 +216,7 @@ class MailboxView:
             return len(member.mailbox)
 
     def pick(
-        self, *, type: str | None = None, sender: int | None = None, timeout: float | None = None
+        self, *, type: str | None = None, sender: int | str | None = None, timeout: float | None = None
     ) -> Message:
         """The oldest message of that type and from that process, as soon as there is one."""
         with self._wires.step() as member:
@@ -227,7 +232,7 @@ class MailboxView:
                 raise ProcessLost(f"process {sender} is gone and has sent nothing")
             return opened(member, found[0])
 
-    def peek(self, *, type: str | None = None, sender: int | None = None) -> Message | None:
+    def peek(self, *, type: str | None = None, sender: int | str | None = None) -> Message | None:
         """The oldest such message if it is there already, taken; else None."""
         with self._wires.step() as member:
             life = None if sender is None else member.seat(sender).life
@@ -286,7 +291,7 @@ def opened(member: Member, envelope: Envelope) -> Message:
     """The message of an envelope; within `step()`."""
     return Message(
         pickle.loads(envelope.payload),
-        member.number_of(envelope.life),
+        envelope.number,
         envelope.type,
         envelope.stamp,
         member.name_of(envelope.life),

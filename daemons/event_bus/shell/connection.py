@@ -28,14 +28,14 @@ class Stream:
         end.setblocking(False)
         self.number = number
         self._end = end
-        self.unsent: deque[bytes] = deque()  # what waits for the kernel to take it
+        self.unsent: deque[bytes | memoryview] = deque()  # what waits for the kernel to take it
         self._reassembly = Reassembly()
 
     def fileno(self) -> int:
         """The descriptor."""
         return self._end.fileno()
 
-    def send(self, data: bytes) -> None:
+    def send(self, data: bytes | memoryview) -> None:
         """Send; what is not taken is kept in `unsent`. A connection that is gone takes everything."""
         try:
             sent = self._end.send(data)
@@ -46,12 +46,13 @@ class Stream:
                 return  # reading says so too, and the frames are kept for the next connection
             raise
         if sent < len(data):
-            self.unsent.appendleft(data[sent:])
+            self.unsent.appendleft(memoryview(data)[sent:])  # no copy: what is left may be large
 
     def send_more(self) -> None:
         """The kernel takes again: send what waits, many frames at a time."""
         while self.unsent:
-            joined, size = [], 0
+            joined: list[bytes | memoryview] = []
+            size = 0
             while self.unsent and size < limits.SEND_BYTES:
                 joined.append(self.unsent.popleft())
                 size += len(joined[-1])
