@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from event_bus.protocol.mailbox import Envelope
-    from event_bus.protocol.member import Member
+    from event_bus.protocol.member import Arrival, Member
     from event_bus.shell.wires import Wires
 
 _PROTOCOL = 5
@@ -35,6 +35,7 @@ class Communicator:
         self._wires = wires
         self._section = threading.Lock()  # which thread of this process may ask for the token
         self._inside: int | None = None  # the thread that is in the critical section
+        self._meeting = Barrier(wires, "", keep_all=False)
         self.mailbox = MailboxView(wires)
 
     # ------------------------------------------------------------------ messages
@@ -179,7 +180,7 @@ class Communicator:
 
     def synchronize(self, *, timeout: float | None = None) -> None:
         """Wait until all living processes have come here. One that dies is waited for no longer."""
-        self.barrier("", keep_all=False).wait(timeout=timeout)
+        self._meeting.wait(timeout=timeout)
 
     def barrier(self, name: str, *, keep_all: bool) -> Barrier:
         """The barrier of that name, for round after round. All who use it say the same of `keep_all`.
@@ -247,31 +248,34 @@ class Barrier:
         self._wires = wires
         self._name = name
         self._keep_all = keep_all
+        self._title = f"barrier {name!r} opens" if name else "all processes synchronize"
 
     def wait(self, *, timeout: float | None = None) -> None:
         """Wait until it opens. Raises MemberLost if it keeps everyone and somebody is lost."""
-        title = f"barrier {self._name!r} opens" if self._name else "all processes synchronize"
         with self._wires.step() as member:
-            self._raise_losses(member)
+            if self._keep_all:
+                self._raise_losses(member)
             arrival = member.arrive(self._name, keep_all=self._keep_all)
-            over = self._keep_all
-
-            def ended() -> bool:
-                return arrival.opened or (over and member.has_untold)
-
+            ended = self._ends(member, arrival)
             try:
-                self._wires.wait_for_keeper(ended, timeout, title)
+                self._wires.wait_for_keeper(ended, timeout, self._title)
             except BusTimeout:
                 member.withdraw(arrival)
-                done = lambda: arrival.withdrawn or ended()  # noqa: E731
-                self._wires.wait_for_keeper(done, limits.WITHDRAW_S, "the keeper answers")
+                self._wires.wait_for_keeper(
+                    lambda: arrival.withdrawn or ended(), limits.WITHDRAW_S, "the keeper answers"
+                )
                 if not ended():
                     raise
             if not arrival.opened:
                 self._raise_losses(member)
 
+    def _ends(self, member: Member, arrival: Arrival) -> Callable[[], bool]:
+        if self._keep_all:
+            return lambda: arrival.opened or member.has_untold
+        return lambda: arrival.opened
+
     def _raise_losses(self, member: Member) -> None:
-        if self._keep_all and member.has_untold:
+        if member.has_untold:
             raise MemberLost(member.untold())
 
 
