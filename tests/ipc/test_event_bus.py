@@ -294,6 +294,8 @@ def test_the_critical_section_under_kill_9_of_its_holder(start: Start) -> None:
             continue
         victim = passages[-1]["enter"]
         os.kill(victim, signal.SIGSTOP)  # so that it is inside still when it dies
+        while psutil.Process(victim).status() != psutil.STATUS_STOPPED:
+            pass_time(0.0005)
         if _passages(run)[-1].get("enter") == victim:
             killed[victim] = monotonic_s()
             os.kill(victim, signal.SIGKILL)
