@@ -75,16 +75,15 @@ class Communicator:
         """Send a message and wait until process `dest` has received it by `receive_from_sync`; its answer."""
         data = _pickled(payload)
         with self._wires.step() as member:
-            life = member.seat(dest).life
+            life = _other(member, dest)
             answers = self._call(member, [life], data, SYNC, timeout, f"process {dest} receives")
             if life not in answers:
                 raise ProcessLost(f"process {dest} is gone before it has received")
         return pickle.loads(answers[life])
 
     def receive_from_sync(self, payload: Any, sender: int | str, *, timeout: float | None = None) -> Message:
-        """Wait for what process `sender` sends by `send_to_sync`; `payload` goes back as the answer."""
-        data = _pickled(payload)
-        return self._receive(data, sender, SYNC, timeout)
+        """Wait for what process `sender` waits to have received; `payload` goes back as the answer."""
+        return self._receive(_pickled(payload), sender, timeout)
 
     def broadcast_sync(self, payload: Any, sender: int | str, *, timeout: float | None = None) -> Any:
         """A call that all make: `sender`'s payload reaches everyone, and nobody goes on before it has.
@@ -96,7 +95,7 @@ class Communicator:
         with self._wires.step() as member:
             if member.seat(sender).life == member.life:
                 return self._broadcast_sync(member, data, timeout)
-        return self._receive(data, sender, BROADCAST_SYNC, timeout)
+        return self._receive(data, sender, timeout)
 
     def _broadcast_sync(self, member: Member, data: bytes, timeout: float | None) -> dict[int, Any]:
         answers = self._call(member, member.others(), data, BROADCAST_SYNC, timeout, "all others receive")
@@ -113,14 +112,14 @@ class Communicator:
             answers = member.answers.pop(call)
         return {life: answer for life, answer in answers.items() if answer is not None}
 
-    def _receive(self, data: bytes, sender: int | str, type_: str, timeout: float | None) -> Message:
+    def _receive(self, data: bytes, sender: int | str, timeout: float | None) -> Message:
         with self._wires.step() as member:
-            life = member.seat(sender).life
+            life = _other(member, sender)
             found: list[Envelope] = []
 
             def came() -> bool:
                 if not found:
-                    envelope = member.mailbox.pick_rendezvous(lambda e: e.life == life and e.type == type_)
+                    envelope = member.mailbox.pick_rendezvous(lambda each: each.life == life)
                     if envelope is not None:
                         found.append(envelope)
                 return bool(found) or not member.lives(life)
@@ -277,6 +276,14 @@ class Barrier:
     def _raise_losses(self, member: Member) -> None:
         if member.has_untold:
             raise MemberLost(member.untold())
+
+
+def _other(member: Member, number: int | str) -> int:
+    """The life of another process: to wait for oneself would be for ever."""
+    life = member.seat(number).life
+    if life == member.life:
+        raise BusError(f"process {number} is this process: nobody else would answer it")
+    return life
 
 
 def _wanted(type_: str | None, life: int | None) -> Callable[[Envelope], bool]:
