@@ -205,14 +205,6 @@ class _AsksTheGoneForRoom(Member):
         return life == self.life or self._pairs[life].has_room()
 
 
-class _AnswersItselfNever(Member):
-    """A thread of one's own has asked. It was so."""
-
-    def _on_answer(self, life: int, call: int, payload: bytes) -> None:
-        if life != self.life:
-            super()._on_answer(life, call, payload)
-
-
 # ---------------------------------------------------------------- patches
 
 
@@ -359,7 +351,6 @@ BUGS: Final = (
     Bug("credit: nothing is ever told as taken", r"(hang: .*room at)", patch=_credits_nothing),
     Bug("credit: room at one who is gone", r"(KeyError)", member=_AsksTheGoneForRoom),
     Bug("a call waits for the answer of the dead", r"(hang: .*answers of)", member=_WaitsForTheDead),
-    Bug("a call to oneself is never answered", r"(hang: .*answers of)", member=_AnswersItselfNever),
     Bug("who waits for its batch is killed as silent", r"(is killed, silent for)", keeper=_AsksTheUnborn),
     Bug("a machine that slept kills the healthy", r"(is killed, silent for)", keeper=_SleepsAndKills),
 )
