@@ -14,7 +14,7 @@ from event_bus.protocol.frames import Frame, Kind
 from event_bus.protocol.keeper import Keeper, Life, Stage
 from event_bus.protocol.member import Member
 from event_bus.protocol.pair import Pair
-from event_bus.protocol.records import Open, Ping, Record, Seen, View
+from event_bus.protocol.records import Lost, Open, Ping, Record, Seen, View
 from event_bus.protocol.ring import Act, Event, Place, Ring
 from tests.simulation.bus.truth import Truth
 
@@ -198,6 +198,16 @@ class _TellsTwice(Member):
         return names
 
 
+class _LeavesWhenToldOfALoss(Member):
+    """A loss opens the barrier, as if it kept nobody."""
+
+    def on_record(self, record: Record) -> None:
+        super().on_record(record)
+        if isinstance(record, Lost):
+            for arrival in self._arrivals.values():
+                arrival.opened = True
+
+
 class _AsksTheGoneForRoom(Member):
     """Room at one who is gone. It was so."""
 
@@ -307,7 +317,7 @@ BUGS: Final = (
         r"(hang: .*: the critical section)",
         member=_ForgetsWhoAskedEarly,
     ),
-    # it was so
+    # As the table was, before this simulator found it.
     Bug(
         "the token runs in circles: passed on unasked by who gave up",
         r"(does not come to rest|KeyError)",
@@ -319,6 +329,11 @@ BUGS: Final = (
         "early barrier exit: it keeps all, and counts who was not told",
         r"(it opens, and . was told of)",
         patch=_keeps_arrivals,
+    ),
+    Bug(
+        "early barrier exit: a loss opens it",
+        "passes barrier .* which is shut",
+        member=_LeavesWhenToldOfALoss,
     ),
     Bug(
         "barrier hangs: the last that it waited for has died",

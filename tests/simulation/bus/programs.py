@@ -77,7 +77,7 @@ def lockstep(world: World, proc: Proc) -> Program:
         except (MemberLost, BusTimeout):
             continue
         proc.rounds += 1
-        world.truth.passed(proc)
+        world.truth.counted(proc)
     proc.done = True
     yield Wait(world.may_leave, "all may leave")
 
@@ -242,6 +242,7 @@ def barrier(world: World, proc: Proc, name: str, enough: Callable[[], bool] = bo
     proc.waits_at = None
     if not arrival.opened:
         _raise_losses(world, proc, name)
+    world.truth.passed(proc, name, arrival.number)
 
 
 def _raise_losses(world: World, proc: Proc, name: str) -> None:

@@ -38,6 +38,7 @@ class Truth:
         self.losses: list[str] = []
         self.broken: set[frozenset[int]] = set()  # pairs whose connection broke
         self.counts: Counter[str] = Counter()  # how often what is to be met was met
+        self._opened: set[tuple[int, str, int]] = set()  # by life, barrier and arrival
         self.opens = 0  # of the barrier that keeps all
         self._losses_before: dict[int, int] = {}
         self._seat_order: list[str] = []
@@ -218,6 +219,7 @@ class Truth:
         """The keeper opens a barrier: everyone who lives waits at it."""
         must(set(arrivals) == self.in_view, f"barrier {name!r} opens for {set(arrivals)} of {self.in_view}")
         for life, arrival in arrivals.items():
+            self._opened.add((life, name, arrival))
             proc = self._procs[life]
             must(proc.waits_at == (name, arrival), f"barrier {name!r} opens, {life} waits at {proc.waits_at}")
             if name == LOCKSTEP:
@@ -242,8 +244,14 @@ class Truth:
         wanted = tuple(self.losses[first : first + len(names)])
         must(names == wanted and bool(names), f"{proc.life} is told of {names}, lost are {wanted}")
 
-    def passed(self, proc: Proc) -> None:
-        """A program goes on after the barrier that keeps all."""
+    def passed(self, proc: Proc, name: str, arrival: int) -> None:
+        """A program goes on after a barrier: the keeper has opened it."""
+        must(
+            (proc.life, name, arrival) in self._opened, f"{proc.life} passes barrier {name!r}, which is shut"
+        )
+
+    def counted(self, proc: Proc) -> None:
+        """A program has passed the barrier that keeps all, and counts its rounds."""
         must(proc.rounds <= self.opens, f"{proc.life} has passed {proc.rounds} rounds of {self.opens}")
 
     # ------------------------------------------------------------------ deaths
