@@ -20,8 +20,8 @@ BROADCAST_SYNC: Final = "broadcast_sync"
 class Message(NamedTuple):
     """What arrived.
 
-    `sender` is the number that the sender has when the message is taken; of one who is gone, the number it
-    had last. `sender_name` is the name of its seat. `stamp` is the sender's Lamport clock at sending.
+    `sender` is the number that the sender had when it sent, `stamp` its Lamport clock then. Numbers close
+    up when a process is gone; `sender_name` stays, and calls take it in the place of a number.
     """
 
     payload: Any

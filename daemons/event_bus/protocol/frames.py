@@ -32,8 +32,8 @@ class Kind(IntEnum):
 USER_KINDS: Final = frozenset({Kind.MESSAGE, Kind.ANSWER})
 """The frames that move the Lamport clock; all others are the system's, and do not."""
 
-HEADER: Final = Struct("<IBBxxQQQ")
-"""Bytes after the header, kind, bytes of the type, number in the pair, Lamport stamp, call."""
+HEADER: Final = Struct("<IBBHQQQ")
+"""Bytes after it, kind, bytes of the type, sender's number, number in the pair, Lamport stamp, call."""
 
 
 _pack_header: Final = HEADER.pack
@@ -48,12 +48,17 @@ class Frame(NamedTuple):
     call: int
     type: str
     payload: bytes
+    sender: int
 
 
-def pack(kind: int, number: int, stamp: int, call: int, type_: str = "", payload: bytes = b"") -> bytes:
+def pack(
+    kind: int, number: int, stamp: int, call: int, type_: str = "", payload: bytes = b"", sender: int = 0
+) -> bytes:
     """A frame as bytes."""
     name = type_.encode()
-    return _pack_header(len(name) + len(payload), kind, len(name), number, stamp, call) + name + payload
+    return (
+        _pack_header(len(name) + len(payload), kind, len(name), sender, number, stamp, call) + name + payload
+    )
 
 
 class Reassembly:
@@ -82,7 +87,7 @@ class Reassembly:
         found = []
         at, end, size, take_apart, types = 0, len(data), HEADER.size, HEADER.unpack_from, self._types
         while end - at >= size:
-            length, kind, named, number, stamp, call = take_apart(data, at)
+            length, kind, named, sender, number, stamp, call = take_apart(data, at)
             body = at + size
             if end - body < length:
                 self._needed = size + length
@@ -94,7 +99,7 @@ class Reassembly:
                 type_ = str(name, "utf-8")
                 if len(types) < TYPES_KNOWN_MAX:
                     types[name] = type_
-            found.append(Frame(kind, number, stamp, call, type_, data[body + named : at]))
+            found.append(Frame(kind, number, stamp, call, type_, data[body + named : at], sender))
         else:
             self._needed = size
         self._torn += data[at:]

@@ -10,9 +10,10 @@ if TYPE_CHECKING:
 
 
 class Envelope(NamedTuple):
-    """A message as it came: the sender's life, and the payload still pickled."""
+    """A message as it came, the payload still pickled."""
 
-    life: int
+    life: int  # the sender's
+    number: int  # the sender's number when it sent
     type: str
     stamp: int
     call: int  # not 0 if the sender waits for an answer

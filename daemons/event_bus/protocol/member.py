@@ -74,8 +74,17 @@ class Member:
         """Whether it is in a view."""
         return self.view is not NOBODY
 
-    def seat(self, number: int) -> Seat:
-        """The living process of that number."""
+    def seat(self, dest: int | str) -> Seat:
+        """The living process of that number, or in the seat of that name."""
+        if isinstance(dest, str):
+            for seat in self.view.seats:
+                if seat.name == dest:
+                    return seat
+            names = ", ".join(seat.name for seat in self.view.seats)
+            raise NoSuchProcess(f"no process is called {dest!r}: there are {names}")
+        return self._numbered(dest)
+
+    def _numbered(self, number: int) -> Seat:
         if not 0 <= number < len(self.view.seats):
             raise NoSuchProcess(f"no process {number}: {len(self.view.seats)} live, numbered from 0")
         return self.view.seats[number]
@@ -185,7 +194,7 @@ class Member:
         kind = frame.kind
         if kind == _MESSAGE:
             self.clock = max(self.clock, frame.stamp) + 1
-            self.mailbox.put(Envelope(life, frame.type, frame.stamp, frame.call, frame.payload))
+            self.mailbox.put(Envelope(life, frame.sender, frame.type, frame.stamp, frame.call, frame.payload))
         elif kind == _ANSWER:
             self.clock = max(self.clock, frame.stamp) + 1
             self._pairs[life].take(len(frame.payload))
@@ -217,14 +226,14 @@ class Member:
             self._calls += 1
             call = self._calls
             self.answers[call] = dict.fromkeys(lives)
-        stamp = self.clock
+        stamp, sender = self.clock, self.number
         for life in lives:
             if life == self.life:
                 self.clock += 1
-                self.mailbox.put(Envelope(life, type_, stamp, call, payload))
+                self.mailbox.put(Envelope(life, self.number, type_, stamp, call, payload))
                 continue
             pair = self._pairs[life]
-            data = pair.keep(_MESSAGE, stamp, call, type_, payload)
+            data = pair.keep(_MESSAGE, stamp, call, type_, payload, sender)
             if pair.link:
                 self.outgoing.append((life, data))
         return call

@@ -33,10 +33,12 @@ class Pair:
         self._taken = 0  # payload taken here
         self._last_told_taken = 0
 
-    def keep(self, kind: int, stamp: int, call: int, type_: str = "", payload: bytes = b"") -> bytes:
+    def keep(
+        self, kind: int, stamp: int, call: int, type_: str = "", payload: bytes = b"", sender: int = 0
+    ) -> bytes:
         """Number a frame and keep it until it is acknowledged; its bytes, for the connection."""
         self.sent = number = self.sent + 1
-        data = frames.pack(kind, number, stamp, call, type_, payload)
+        data = frames.pack(kind, number, stamp, call, type_, payload, sender)
         self._unacknowledged.append((number, data))
         self.sent_bytes += len(payload)
         return data
