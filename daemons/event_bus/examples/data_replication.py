@@ -23,10 +23,11 @@ import argparse
 import sys
 from collections import deque
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
-from event_bus import Message, ProcessManager
+from event_bus import Message, NoSuchProcess, ProcessManager
 from event_bus.examples.console import Console, Lost, Ordered, lines, run, show
 
 NAMES: Final = ["replica 0", "replica 1", "replica 2", "replica 3"]
@@ -54,8 +55,7 @@ class Show(NamedTuple):
     """Say what is here."""
 
 
-# What replicas say to each other. All of it is broadcast, and concerns whom it names: the numbers on the bus
-# close up when one dies, names stay.
+# What replicas say to each other, by name: the numbers on the bus close up when one dies, names stay.
 
 
 class Stamp(NamedTuple):
@@ -201,7 +201,7 @@ class Replica(Ordered):
     def permit(self, ask: Ask) -> None:
         """Permit an edit, and say whether its datum is here."""
         self.say(f"permits the edit of {ask.datum} by {ask.edit.replica}")
-        self.communicator.broadcast(Permit(ask.edit, self.name, ask.datum in self.data))
+        self.answer(Permit(ask.edit, self.name, ask.datum in self.data))
 
     def write(self, write: Write) -> None:
         """Write a value if it is for here and new, hand it on, acknowledge it."""
@@ -213,7 +213,12 @@ class Replica(Ordered):
         self.say(f"{write.datum} = {write.value}, by {write.edit.replica}")
         if write.edit.replica != self.name:
             self.communicator.broadcast(write)  # its author may be dead, and others without it
-            self.communicator.broadcast(Written(write.edit, self.name))
+            self.answer(Written(write.edit, self.name))
+
+    def answer(self, answer: Permit | Written) -> None:
+        """Answer the one whose edit it is, if it lives."""
+        with suppress(NoSuchProcess):
+            self.communicator.send_to(answer, answer.edit.replica)
 
 
 def parse(line: str) -> list[tuple[int, Any]]:
