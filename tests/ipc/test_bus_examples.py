@@ -107,6 +107,14 @@ def start(tmp_path: Path) -> Iterator[Start]:
         each.sweep()
 
 
+@pytest.fixture(autouse=True)
+def interruptible() -> Iterator[None]:
+    """A program that a shell starts in the background ignores SIGINT, and its children do: not these."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 def test_the_examples_are_listed_and_explain_themselves() -> None:
     """`python -m event_bus.examples` names all four with a line each; each has --help."""
     words = [sys.executable, "-m", "event_bus.examples"]
