@@ -401,6 +401,13 @@ def test_a_game_that_cannot_be_is_refused(start: Start, words: tuple[str, ...]) 
     assert list(run.directory.iterdir()) == []
 
 
+def test_a_line_that_cannot_be_written_ends_the_game(start: Start) -> None:
+    """A full disk: exit code 1 and the reason, instead of players who wait for a winner's line."""
+    text = start("dice_game", "3", "5", "--file", "/dev/full").end(1)
+    assert re.search(r"Player-\d: .*No space left on device", text)
+    assert "Traceback" not in text
+
+
 def test_a_killed_player_ends_the_game(start: Start) -> None:
     """The others wait for no throw of a dead one: the game ends with exit code 1 and names it."""
     run = start("dice_game", "3", "1000000")
@@ -463,24 +470,39 @@ def test_on_a_terminal_it_asks_and_answers_and_is_interrupted(tmp_path: Path) ->
     assert [each for each in psutil.pids() if session(each) == pid] == []
 
 
-def test_a_reader_that_goes_away_ends_it(tmp_path: Path) -> None:
-    """`... | head -1`: no traceback, no process."""
-    run = subprocess.Popen(
-        [sys.executable, "-m", "event_bus.examples.p2p_graph"],
+@pytest.mark.parametrize(
+    ("words", "lines"),
+    [
+        (["p2p_graph"], b"nonsense\nnonsense\n"),  # the manager finds nobody reading
+        (["p2p_graph"], b"send 0, to 8, hello\n"),  # or a node
+        (["data_replication"], b"set 0, x, 1\nedit 1, x, 1\n"),
+        (["dice_game", "3", "1000000"], b""),
+    ],
+)
+def test_a_reader_that_goes_away_ends_it(tmp_path: Path, words: list[str], lines: bytes) -> None:
+    """`... | head -1`: exit code 1, no traceback, no process; nobody waits for one that has ended."""
+    with subprocess.Popen(
+        [sys.executable, "-m", f"event_bus.examples.{words[0]}", *words[1:]],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         cwd=tmp_path,
         start_new_session=True,
-    )
-    assert run.stdin is not None
-    assert run.stdout is not None
-    assert run.stderr is not None
-    assert run.stdout.readline().startswith(b"node 0")
-    run.stdout.close()
-    run.stdin.write(b"nonsense\nnonsense\n")
-    run.stdin.close()
-    assert run.wait(10) == 1
-    assert run.stderr.read() == b""
-    run.stderr.close()
+    ) as run:
+        assert run.stdin is not None
+        assert run.stdout is not None
+        assert run.stderr is not None
+        run.stdout.readline()
+        run.stdout.close()
+        run.stdin.write(lines)
+        run.stdin.close()
+        assert run.wait(10) == 1
+        assert b"Traceback" not in run.stderr.read()
     assert [each for each in psutil.pids() if session(each) == run.pid] == []
+
+
+def test_without_a_standard_input_it_ends_at_once(tmp_path: Path) -> None:
+    """`... <&-`: there is nothing to read."""
+    command = ["sh", "-c", '"$0" -m event_bus.examples.p2p_graph <&-', sys.executable]
+    answer = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False, timeout=20)
+    assert (answer.returncode, answer.stderr) == (0, "")

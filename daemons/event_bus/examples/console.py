@@ -12,7 +12,7 @@ import sys
 import threading
 from collections import Counter
 from io import TextIOWrapper
-from multiprocessing import Pipe
+from multiprocessing import Pipe, parent_process
 from multiprocessing.connection import wait
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -122,12 +122,19 @@ class Console:
 
 def show(line: str) -> None:
     """A line, in one write: those of several processes do not mix."""
-    sys.stdout.write(f"{line}\n")
-    sys.stdout.flush()
+    try:
+        sys.stdout.write(f"{line}\n")
+        sys.stdout.flush()
+    except BrokenPipeError:
+        if parent_process() is None:
+            raise  # the manager ends in order: `run`
+        os._exit(EXIT_LOST)  # nobody watches this process any more
 
 
 def lines(prompt: str) -> Iterator[str]:
     """The lines of the standard input, each asked for; ends where it ends, or at a word like `quit`."""
+    if sys.stdin is None:
+        return
     text = TextIOWrapper(sys.stdin.buffer, errors="replace")
     while True:
         sys.stdout.write(f"{prompt}: ")

@@ -31,7 +31,10 @@ class Player(Process):
     def process(self, message_box: list[Message]) -> None:
         """The whole game: the throws of others are picked from the mailbox while it lasts."""
         for number in range(1, self.rounds + 1):
-            self.play(number)
+            try:
+                self.play(number)
+            except OSError as error:
+                sys.exit(f"{self.name}: {error}")  # as a lost one: the manager ends the game
         self.stop()
 
     def play(self, number: int) -> None:
