@@ -9,6 +9,7 @@ from energymarket.exits import Plugin
 MODULES: Final[dict[str, str]] = {
     "up": "up",
     "simulate": "simulate",
+    "study": "study",
     "start": "start",
     "status": "status",
     "price": "price",
