@@ -49,7 +49,7 @@ class RayPool:
             hint = "pip install 'energy-market[ray]' brings it; --engine local does without"
             raise ConfigError("Ray is not installed", hint) from error
         try:
-            self._ray.init(address=address, log_to_driver=False, configure_logging=False)
+            self._ray.init(address=address or "local", log_to_driver=False, configure_logging=False)
         except (ConnectionError, RuntimeError, ValueError) as error:
             where = f"no Ray cluster at {address}" if address else "Ray cannot be started"
             raise Failure(f"{where}: {error}", "ray status tells more", Exit.UNREACHABLE) from error
