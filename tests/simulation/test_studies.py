@@ -297,10 +297,10 @@ def _only_json(text: str) -> str:
 def test_nothing_is_played_where_something_is_wrong(tmp_path: Path) -> None:
     """An unknown parameter among known ones: one error, no folder, no case."""
     (tmp_path / "wrong.toml").write_text(
-        GRID.replace("batteries", "b").replace("battery.share", "batery.share")
+        GRID.replace("batteries", "b").replace("battery.share", "bttery.share")
     )
     said = energyctl("study", str(tmp_path / "wrong.toml"), "--out", str(tmp_path / "out"), code=78)
-    assert "wrong.toml:7: vary[0].key: there is no parameter homes[*].batery.share (did you mean" in said
+    assert "wrong.toml:7: vary[0].key: there is no parameter homes[*].bttery.share (did you mean" in said
     assert not (tmp_path / "out").exists()
 
 

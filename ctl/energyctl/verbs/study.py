@@ -81,11 +81,9 @@ def study(
             hint=f"engines: {', '.join(ENGINES)}",
         )
     place = out or default_study(os.environ, Path(name or "").stem)
-    words = [] if name is None else [name]
-    words += [f"--out={place}", f"--engine={engine}"]
-    words += [] if case is None else [f"--case={case}"]
-    words += [] if address is None else [f"--address={address}"]
-    words += [] if workers is None else [f"--workers={workers}"]
+    words = [*([] if name is None else [name]), f"--out={place}", f"--engine={engine}"]
+    options = {"case": case, "address": address, "workers": workers}
+    words += [f"--{option}={value}" for option, value in options.items() if value is not None]
     flags = {
         "--list": listing, "--show": show, "--dry-run": dry_run, "--csv": csv, "--keep": keep,
         "--resume": resume, "--anew": anew, "--json": here.as_json,

@@ -89,7 +89,7 @@ def test_how_to_give_what_nobody_has() -> None:
 @pytest.mark.parametrize(
     ("wrong", "meant"),
     [
-        ("homes.batery.share", "homes.battery.share"),
+        ("homes.bttery.share", "homes.battery.share"),
         ("battery.share", "homes.battery.share"),
         ("tariff.exprt", "tariff.export"),
         ("sharing.rul", "sharing.rule"),

@@ -42,8 +42,8 @@ def test_every_case_of_a_shipped_study_is_a_scenario(name: str) -> None:
 
 def test_a_misspelt_parameter_is_named_with_file_line_and_guess(tmp_path: Path) -> None:
     """The fifth line of the file has the key that is unknown."""
-    said = refused(tmp_path, '\n[[vary]]\nkey = "homes.batery.share"\nvalues = [0, 1]\n')
-    assert said.startswith("/mine.toml:5: vary[0].key: there is no parameter homes.batery.share")
+    said = refused(tmp_path, '\n[[vary]]\nkey = "homes.bttery.share"\nvalues = [0, 1]\n')
+    assert said.startswith("/mine.toml:5: vary[0].key: there is no parameter homes.bttery.share")
     assert 'did you mean "homes.battery.share"?' in said
 
 
@@ -59,7 +59,7 @@ def test_a_misspelt_parameter_is_named_with_file_line_and_guess(tmp_path: Path) 
         ("[[vary]]\nvalues = [1]", "vary[0].key: is missing"),
         ("vari = 1", "3: vari: unknown key"),
         ('duration = "a week"', "3: duration: 'a week' is no duration"),
-        ('scenario = "defualt"', "there is no such scenario or file"),
+        ('scenario = "deffolt"', "there is no such scenario or file"),
         ('[set]\n"tariff.exprt" = 1', "4: set.tariff.exprt: there is no parameter"),
         ('[set]\nhomes = 5\n[[vary]]\nkey = "homes"\nvalues = [6]', "homes is set elsewhere"),
         ('[[vary]]\nkey = "price.gamma"\nvalues = [0.1, 0.2]', "price.gamma has no effect in any case"),
