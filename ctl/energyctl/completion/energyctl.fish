@@ -9,6 +9,7 @@ function __energyctl_is
         'status' \
         'price' \
         'watch' \
+        'top' \
         'wait' \
         'homes' \
         'weather' \
@@ -85,6 +86,10 @@ function __energyctl_takes
         'study --workers' \
         'price --last' \
         'price --slot' \
+        'top -w' \
+        'top --interval' \
+        'top -n' \
+        'top --count' \
         'wait --timeout' \
         'homes --first' \
         'homes --count' \
@@ -236,6 +241,7 @@ complete -c energyctl -n '__energyctl_argument \'\' 0' -a start -d 'Start the su
 complete -c energyctl -n '__energyctl_argument \'\' 0' -a status -d 'Show how the market is'
 complete -c energyctl -n '__energyctl_argument \'\' 0' -a price -d 'Show the price in €/kWh, now, of the last slots, or term by term'
 complete -c energyctl -n '__energyctl_argument \'\' 0' -a watch -d 'Follow the market'
+complete -c energyctl -n '__energyctl_argument \'\' 0' -a top -d 'Watch the suite at work'
 complete -c energyctl -n '__energyctl_argument \'\' 0' -a wait -d 'Wait until something holds'
 complete -c energyctl -n '__energyctl_argument \'\' 0' -a homes -d 'Show homes'
 complete -c energyctl -n '__energyctl_argument \'\' 0' -a weather -d 'Show the weather of the open slot'
@@ -308,6 +314,10 @@ complete -c energyctl -n '__energyctl_at \'price\'' -l last -x -d 'The last N sl
 complete -c energyctl -n '__energyctl_at \'price\'' -l explain -d 'Term by term: inertia, factors, events'
 complete -c energyctl -n '__energyctl_at \'price\'' -l slot -x -d 'With --explain: this slot, not the open one'
 
+
+complete -c energyctl -n '__energyctl_at \'top\'' -s w -l interval -x -d 'Refresh so often'
+complete -c energyctl -n '__energyctl_at \'top\'' -s n -l count -x -d 'End after so many refreshes'
+complete -c energyctl -n '__energyctl_at \'top\'' -l user -d 'The units of your own service manager, not the system\'s'
 
 complete -c energyctl -n '__energyctl_at \'wait\'' -l timeout -x -d 'Give up after so many seconds'
 

@@ -14,6 +14,7 @@ MODULES: Final[dict[str, str]] = {
     "status": "status",
     "price": "price",
     "watch": "watch",
+    "top": "top",
     "wait": "wait",
     "homes": "homes",
     "weather": "weather",
