@@ -29,7 +29,7 @@ class Use(NamedTuple):
     @property
     def is_of_homes(self) -> bool:
         """Whether it is of the pool, or a home by itself."""
-        return self.name.split(" ")[0] in {HOMES, "home"}
+        return re.match(r"homes?\b", self.name) is not None
 
 
 def of_suite(roots: Iterable[tuple[str, int]]) -> list[Use]:
