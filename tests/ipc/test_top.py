@@ -1,4 +1,4 @@
-"""`energyctl top` against a running suite: its figures, and a terminal that is given back on every way out."""
+"""`energyctl top` against a running suite: its figures; a terminal that is given back on every way out."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def read_until(master: int, text: str, within_s: float = 20.0) -> str:
 
 
 def test_the_figures_are_those_of_the_suite(market: Suite) -> None:
-    """Two refreshes: the processes that run, the rate that was asked for, the ledger as it lies on the disk."""
+    """Two refreshes: the processes that run, the rate that was asked for, the ledger as it lies there."""
     done = market.ctl("top", "--json", "-w", "1.5", "-n", "2")
     assert done.returncode == 0, done.stderr
     first, found = (json.loads(line) for line in done.stdout.splitlines())
@@ -102,7 +102,7 @@ def test_the_figures_are_those_of_the_suite(market: Suite) -> None:
     ("key", "code"), [("q", 0), ("\x03", 130), ("TERM", 128 + signal.SIGTERM), ("HUP", 128 + signal.SIGHUP)]
 )
 def test_the_terminal_is_given_back(market: Suite, key: str, code: int) -> None:
-    """By q, Ctrl-C, SIGTERM and SIGHUP: its mode is as before, the cursor is there, the screen the old one."""
+    """By q, Ctrl-C, SIGTERM, SIGHUP: its mode is as before, the cursor is there, the screen the old one."""
     with on_a_terminal(market) as (process, master, _):
         seen = read_until(master, "slots/s")
         assert ENTER in seen

@@ -226,28 +226,6 @@ def test_a_study_that_is_killed_goes_on(directory: Path, tmp_path: Path, number:
     assert not (tmp_path / "scratch").exists()
 
 
-def test_workers_end_with_a_study_that_is_killed(directory: Path, tmp_path: Path) -> None:
-    """`kill -9` of the study leaves none of its processes behind, also in the middle of a case."""
-    study = begun(str(directory / "grid.toml"), "--out", str(tmp_path))
-    wait_for_lines(tmp_path / "cases.jsonl", 1, study)
-    children = Path(f"/proc/{study.pid}/task/{study.pid}/children").read_text().split()
-    assert children
-    os.kill(study.pid, signal.SIGKILL)
-    study.wait(timeout=20)
-    deadline_ns = boottime_ns() + 5_000_000_000
-    while any(_lives(int(child)) for child in children):
-        assert boottime_ns() < deadline_ns
-        sleep_until_boottime_ns(boottime_ns() + 10_000_000)
-
-
-def _lives(pid: int) -> bool:
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-    return state != "Z"
-
-
 def changed(directory: Path, tmp_path: Path, name: str, old: str, new: str) -> str:
     """What --resume says when a file has changed after the first cases were played."""
     for file in ("quarter.toml", "grid.toml"):

@@ -55,8 +55,11 @@ def test_the_arrays_are_those_that_are_made_alone(tmp_path: Path) -> None:
     """Another seed, place and load, one after the other with one memo, and again."""
     base = scenario_of()
     assert base.weather.source is WeatherSource.SYNTHETIC
+    steady = scenario_of(SYNTHETIC.replace('"synthetic"', '"constant"'))  # no chance in its weather
     others = [
         base,
+        steady,
+        with_overrides(steady, None, 9),
         with_overrides(base, None, 9),
         scenario_of(SYNTHETIC.replace("[weather]", "[place]\nlatitude = 30\n[weather]")),
         scenario_of(SYNTHETIC.replace("archetypes = 3", "archetypes = 3\nstep_share = 0.1")),

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -98,3 +100,29 @@ def test_the_flag_ends_it_at_once() -> None:
     for pid in pids:
         with pytest.raises(ProcessLookupError):
             os.kill(pid, 0)
+
+
+def test_workers_end_with_whoever_made_them() -> None:
+    """`kill -9` of the study ends its processes also in the middle of a case: their pipe tells them later."""
+    reader, writer = os.pipe()
+    study = os.fork()
+    if study == 0:
+        pool = LocalPool(2, Actor())  # type: ignore[arg-type] # as much of a player as a pool needs
+        pids = [worker.pid for worker in pool._free]
+        order: Any = Order(1, FOREVER)
+        pool.begin(order)
+        os.write(writer, b" ".join(b"%d" % pid for pid in pids))
+        signal.pause()
+    pids = [int(pid) for pid in os.read(reader, 100).split()]
+    watched = [os.pidfd_open(pid) for pid in pids]
+    os.kill(study, signal.SIGKILL)
+    os.waitpid(study, 0)
+    try:
+        for descriptor in watched:
+            assert select.select([descriptor], [], [], 10)[0]
+    finally:
+        for descriptor in watched:
+            with suppress(ProcessLookupError):
+                signal.pidfd_send_signal(descriptor, signal.SIGKILL)
+        for descriptor in (*watched, reader, writer):
+            os.close(descriptor)
