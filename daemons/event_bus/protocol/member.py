@@ -198,9 +198,7 @@ class Member:
         elif kind == _ANSWER:
             self.clock = max(self.clock, frame.stamp) + 1
             self._pairs[life].take(len(frame.payload))
-            waiting = self.answers.get(frame.call)
-            if waiting is not None and life in waiting:
-                waiting[life] = frame.payload
+            self._on_answer(life, frame.call, frame.payload)
         elif kind == _ASK:
             if frame.call == self.ring.generation:
                 self._turn(Event.ASKED)
@@ -212,11 +210,17 @@ class Member:
         else:
             raise ProtocolError(f"a numbered frame of kind {kind}")
 
+    def _on_answer(self, life: int, call: int, payload: bytes) -> None:
+        waiting = self.answers.get(call)
+        if waiting is not None and life in waiting:
+            waiting[life] = payload
+
     # ------------------------------------------------------------------ the program's messages
 
     def has_room(self, life: int) -> bool:
         """Whether a message to that process may be sent now."""
-        return life == self.life or self._pairs[life].has_room()
+        pair = self._pairs.get(life)
+        return pair is None or pair.has_room()  # there is none with itself, nor with one who is gone
 
     def send(self, lives: list[int], payload: bytes, type_: str, *, answered: bool = False) -> int:
         """Send one message, to one or to many; the number of the call if an answer is wanted, else 0."""
@@ -241,7 +245,10 @@ class Member:
     def answer(self, envelope: Envelope, payload: bytes) -> None:
         """Answer a message whose sender waits, if it still lives."""
         self.clock += 1
-        if self.lives(envelope.life):
+        if envelope.life == self.life:
+            self.clock += 1
+            self._on_answer(self.life, envelope.call, payload)
+        elif self.lives(envelope.life):
             pair = self._pairs[envelope.life]
             data = pair.keep(_ANSWER, self.clock, envelope.call, "", payload)
             self._send(envelope.life, pair, data)
@@ -285,8 +292,8 @@ class Member:
 
     def _act(self, act: Act | None) -> None:
         seats = self.view.seats
-        if act is None or len(seats) < 2:
-            return
+        if act is None or (act is Act.ASK and len(seats) < 2):
+            return  # who is alone is granted it unasked
         step, kind = (1, Kind.ASK) if act is Act.ASK else (-1, Kind.TOKEN)
         life = seats[(self.number + step) % len(seats)].life
         pair = self._pairs[life]
