@@ -5,12 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from energymarket.scenario import compile_solar, toml
+from energymarket.scenario import compile_days, compile_solar, toml
 from energymarket.scenario.compile import compile_into, with_overrides
+from energymarket.scenario.compile_days import ANNUAL_KWH, MINUTES_PER_DAY, HouseDays, LocalYear
 from energymarket.scenario.compile_memo import KEPT_MAX, Memo
 from energymarket.scenario.compile_solar import Lit, Roof
+from energymarket.scenario.compile_weather import Sky
 from energymarket.scenario.schema import Scenario, WeatherSource
 
 SYNTHETIC = """
@@ -38,6 +41,20 @@ kind = "household"
 azimuth_deg = "varied"
 [homes.heat_pump]
 """
+
+
+@pytest.fixture(autouse=True)
+def quick_days(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Days that follow the sky, as the norm's do, and are made at once: the norm takes two seconds."""
+
+    def days_of(year: LocalYear, sky: Sky, region: int) -> HouseDays:
+        minute = np.arange(year.days * MINUTES_PER_DAY)
+        warmth = float(sky.samples["temperature_mc"].mean()) / 1e4 + region / 100
+        shapes = {persons: 2 + np.sin(minute * (persons + warmth) / 500) for persons in range(1, 7)}
+        wh = {persons: shape * (ANNUAL_KWH * 1000 / shape.sum()) for persons, shape in shapes.items()}
+        return HouseDays(wh, np.full(MINUTES_PER_DAY, 1 / MINUTES_PER_DAY))
+
+    monkeypatch.setattr(compile_days, "house_days", days_of)
 
 
 def scenario_of(text: str = SYNTHETIC) -> Scenario:
@@ -106,8 +123,6 @@ def test_no_more_is_kept_than_said() -> None:
 
 def test_kept_roofs_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """Beyond the limit of bytes all others go, the new one stays."""
-    import numpy as np
-
     monkeypatch.setattr(compile_solar, "LIT_BYTES_MAX", 1_000)
     lit = Lit()
     for tilt in range(30):
