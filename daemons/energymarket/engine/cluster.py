@@ -1,0 +1,361 @@
+"""Ray: a cluster is joined, or a small one started on this machine, and what goes wrong is said in our words.
+
+The only file that imports Ray, and only when it is asked for. Ray is configured by its environment, which
+has to stand before its first import; what is set here is taken back when the cluster is left.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import json
+import os
+import platform
+import secrets
+import shutil
+import signal
+import socket
+import sys
+import tempfile
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from energymarket.engine.player import Player
+from energymarket.engine.troupe import Machine, PlayerLost
+from energymarket.exits import ConfigError, Exit, Failure, Unreachable
+from energymarket.scenario.compiled import CompiledError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from energymarket.engine.parcel import Parcel
+
+ANSWER_S_MAX: Final = 120.0
+"""A player that plays a slot for longer is as good as lost: a slot takes milliseconds."""
+
+PLACE_S_MAX: Final = 300.0
+"""A machine has to start a process, take the scenario, and perhaps play a leg again."""
+
+CONNECT_S_MAX: Final = 5.0
+"""For the first packet to a cluster's address and back."""
+
+SOCKET_DIR_BYTES_MAX: Final = 30
+"""Ray puts 70 bytes behind its directory, and the address of a Unix socket has room for 107."""
+
+EXTRA: Final = "pip install 'energy-market[ray]'"
+
+_ENVIRONMENT: Final = {
+    "RAY_USAGE_STATS_ENABLED": "0",  # nobody is told of this run
+    "RAY_DEFAULT_PYTHON_VERSION_MATCH_LEVEL": "minor",  # patches of Python pickle alike
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # there is no GPU to hide; without it Ray warns
+    "RAY_AUTH_MODE": "token",
+}
+_TOKEN_VARIABLES: Final = ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
+
+
+class Resident(Player):
+    """A player as an actor of Ray."""
+
+    def where(self) -> str:
+        """The id of the node that we are on."""
+        context = importlib.import_module("ray").get_runtime_context()
+        return str(context.get_node_id())
+
+
+class RayCluster:
+    """A cluster of Ray, for as long as a run lasts."""
+
+    def __init__(self, address: str | None, actors: int | None) -> None:
+        """`address` of a cluster's head, HOST:PORT; None: this machine alone, with room for the actors."""
+        self._address = address
+        self._actors = actors
+        self._leaving = contextlib.ExitStack()
+        self._ray: Any = None
+        self._where: dict[Any, str] = {}
+
+    # coming and going
+
+    def join(self) -> None:
+        """Join, or start. Failure, ConfigError or Unreachable if that cannot be; the message says why."""
+        if self._address is not None:
+            _refuse_unreachable(self._address)
+        is_local = self._address is None
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(_environment(is_local=is_local))
+            self._ray = ray = _import_ray()
+            if not ray.is_initialized():  # a program that has joined before has us as its guest
+                stack.enter_context(_signals_kept())
+                if is_local:
+                    self._start(stack)
+                else:
+                    self._connect(str(self._address), stack)
+            self._leaving = stack.pop_all()
+
+    def _start(self, stack: contextlib.ExitStack) -> None:
+        _forget_token()
+        place = _short_directory()
+        stack.callback(shutil.rmtree, place, ignore_errors=True)
+        stack.callback(_hushed, self._ray.shutdown)
+        _hushed(
+            lambda: self._ray.init(
+                address="local",
+                num_cpus=max(self._actors or 1, len(os.sched_getaffinity(0))),
+                include_dashboard=False,
+                _temp_dir=str(place),
+                **_QUIET,
+            )
+        )
+        _say_nothing()
+
+    def _connect(self, address: str, stack: contextlib.ExitStack) -> None:
+        _forget_token()
+        try:
+            _hushed(lambda: self._refuse_strangers(address))
+            stack.callback(_hushed, self._ray.shutdown)
+            _hushed(lambda: self._ray.init(address=address, **_QUIET))
+        except (self._ray.exceptions.RayError, RuntimeError, OSError, ValueError) as error:
+            raise _explained(error, address) from error
+        _say_nothing()
+
+    def _refuse_strangers(self, address: str) -> None:
+        """Ask the head who it is, before Ray does: it would try for 20 s what a wrong token never opens."""
+        client = importlib.import_module("ray._raylet").GcsClient(address=address)
+        packed = client.internal_kv_get(b"CLUSTER_METADATA", b"cluster")
+        theirs = json.loads(packed or b"{}")
+        ours = {"ray_version": self._ray.__version__, "python_version": platform.python_version()}
+        minor = {name: str(theirs.get(name, "?")).split(".")[:2] for name in ours}
+        if theirs.get("ray_version") != ours["ray_version"] or minor["python_version"] != list(
+            platform.python_version_tuple()[:2]
+        ):
+            they, we = (
+                f"Ray {each.get('ray_version', '?')} on Python {each.get('python_version', '?')}"
+                for each in (theirs, ours)
+            )
+            raise ConfigError(
+                f"the cluster at {address} has {they}, this program {we}",
+                "all machines of a cluster need the same Ray and the same Python: install one anew",
+            )
+
+    def leave(self) -> None:
+        """Leave; a cluster that was started here ends."""
+        self._leaving.close()
+
+    @property
+    def cpus(self) -> int:
+        """Processors of the machines that are there."""
+        return max(1, sum(machine.cpus for machine in self.machines() if machine.alive))
+
+    def account(self) -> dict[str, Any]:
+        """What is told of the cluster."""
+        return {"version": self._ray.__version__, "address": self._address or "local"}
+
+    # what a troupe wants: see `Cluster`
+
+    def send(self, parcel: Parcel) -> Any:  # noqa: ANN401
+        """See `Cluster`: into the object store, from where each machine takes it once."""
+        return self._ray.put(parcel)
+
+    def place(self, parcel: Any, first: int, count: int, slots_max: int) -> Any:  # noqa: ANN401
+        """See `Cluster`. Ray restarts nothing by itself: it would begin anew, and nobody would know."""
+        actor = self._ray.remote(Resident).options(
+            max_restarts=0, max_task_retries=0, scheduling_strategy="SPREAD"
+        )
+        return actor.remote(parcel, first, count, slots_max)
+
+    def ask(self, handle: Any, what: str, *words: Any) -> Any:  # noqa: ANN401
+        """See `Cluster`."""
+        return getattr(handle, what).remote(*words)
+
+    def answer(self, promise: Any) -> Any:  # noqa: ANN401
+        """See `Cluster`."""
+        (found,) = self.answers([promise])
+        if isinstance(found, BaseException):
+            raise found
+        return found
+
+    def answers(self, promises: Sequence[Any]) -> list[Any]:
+        """See `Cluster`. Usually all come at once; one by one, whose fault it is shows."""
+        errors = self._ray.exceptions
+        try:
+            return list(self._ray.get(list(promises), timeout=ANSWER_S_MAX))
+        except errors.RayError:
+            return [self._one(promise, errors) for promise in promises]
+
+    def _one(self, promise: Any, errors: Any) -> Any:  # noqa: ANN401
+        try:
+            return self._ray.get(promise, timeout=ANSWER_S_MAX)
+        except errors.RayTaskError as error:
+            return _own_error(error)
+        except errors.GetTimeoutError:
+            return PlayerLost(f"no answer for {ANSWER_S_MAX:.0f} s")
+        except errors.LocalRayletDiedError as error:
+            what = "the Ray node of this machine has died"
+            raise Failure(what, "start it again; --resume goes on from the last checkpoint") from error
+        except errors.RayError as error:
+            return PlayerLost(_reason(error))
+
+    def machine_of(self, handle: Any) -> str:  # noqa: ANN401
+        """See `Cluster`."""
+        return str(self.answer(handle.where.remote()))
+
+    def machines(self) -> list[Machine]:
+        """See `Cluster`."""
+        return [
+            Machine(
+                id=each["NodeID"],
+                address=each["NodeManagerAddress"],
+                host=each["NodeManagerHostname"],
+                cpus=int(each["Resources"].get("CPU", 0)),
+                alive=each["Alive"],
+            )
+            for each in self._ray.nodes()
+        ]
+
+    def dismiss(self, handle: Any) -> None:  # noqa: ANN401
+        """See `Cluster`."""
+        self._ray.kill(handle, no_restart=True)
+
+
+# ---------------------------------------------------------------- before Ray is asked
+
+
+def _refuse_unreachable(address: str) -> None:
+    """Ray would try for two minutes what a packet tells in one."""
+    host, separator, port = address.rpartition(":")
+    if "/" in address or not separator or not port.isdigit():
+        hint = "HOST:PORT of its head, as in 10.0.0.1:6379; this machine has to be a node of it"
+        raise Failure(f"{address!r} is no address of a Ray cluster", hint, Exit.USAGE)
+    try:
+        with socket.create_connection((host.strip("[]"), int(port)), CONNECT_S_MAX):
+            pass
+    except (OSError, OverflowError) as error:
+        what = f"no Ray cluster answers at {address}: {error}"
+        raise Unreachable(what, "is energy-ray-head.service active there, and the port open?") from error
+
+
+def _import_ray() -> Any:  # noqa: ANN401
+    try:
+        return importlib.import_module("ray")
+    except ModuleNotFoundError as error:
+        if error.name != "ray":
+            raise
+        raise ConfigError("the engine ray needs Ray, which is not installed", EXTRA) from error
+
+
+@contextlib.contextmanager
+def _environment(*, is_local: bool) -> Iterator[None]:
+    """What Ray reads when it is first imported and when it starts something; put back in the end."""
+    wanted = {name: value for name, value in _ENVIRONMENT.items() if name not in os.environ}
+    if is_local:  # nobody else is to join: a token of its own, in memory only
+        wanted |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+    elif os.environ.get("RAY_AUTH_MODE", "token") == "token" and not _has_token():
+        raise Failure(
+            "the cluster's token is not known here",
+            "RAY_AUTH_TOKEN_PATH=FILE names the file that the cluster's machines have",
+            Exit.PERMISSION,
+        )
+    before = {name: os.environ.get(name) for name in wanted}
+    os.environ.update(wanted)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+def _has_token() -> bool:
+    return any(map(os.environ.get, _TOKEN_VARIABLES)) or (Path.home() / ".ray/auth_token").is_file()
+
+
+@contextlib.contextmanager
+def _signals_kept() -> Iterator[None]:
+    """Joining, Ray takes SIGTERM for itself; whoever had it has it back."""
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, before)
+
+
+def _short_directory() -> Path:
+    """A directory of our own for Ray's sockets and logs: its default is one for all users of a machine."""
+    usual = tempfile.gettempdir()
+    place = usual if len(usual) + 12 <= SOCKET_DIR_BYTES_MAX else "/tmp"  # noqa: S108 mkdtemp makes it safe
+    return Path(tempfile.mkdtemp(prefix="er-", dir=place))
+
+
+# ---------------------------------------------------------------- while it is asked
+
+_QUIET: Final[Mapping[str, Any]] = {
+    "log_to_driver": False,
+    "logging_level": "ERROR",
+    "configure_logging": False,
+}
+
+
+def _hushed(act: Callable[[], object]) -> None:
+    """Ray's C++ side writes to standard error what it also raises: here only what is raised counts."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        act()
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
+
+
+def _forget_token() -> None:
+    """A process that has been in another cluster still has that one's token."""
+    loader = importlib.import_module("ray._raylet").AuthenticationTokenLoader
+    loader.instance().reset_cache()
+
+
+def _say_nothing() -> None:
+    """Of a lost worker Ray prints a paragraph to standard output, which is for our answer."""
+    worker: Any = importlib.import_module("ray._private.worker")
+    worker.print_to_stdstream = lambda *_words, **_names: None
+
+
+# ---------------------------------------------------------------- what Ray says
+
+
+def _explained(error: BaseException, address: str) -> Failure:
+    """Ray's refusal, in a line."""
+    text = str(error)
+    if "InvalidAuthToken" in text or type(error).__name__ == "AuthenticationError":
+        what = f"the cluster at {address} has another token than RAY_AUTH_TOKEN_PATH or ~/.ray/auth_token"
+        return Failure(what, "copy the head's token file to this machine", Exit.PERMISSION)
+    if "No node info found" in text or "node to connect" in text:
+        what = f"this machine is no node of the cluster at {address}"
+        return ConfigError(what, "energy-ray-worker.service joins it; or run this on one of its machines")
+    first = text.strip().splitlines()[0] if text.strip() else type(error).__name__
+    return Unreachable(
+        f"the cluster at {address} does not take us: {first}", "is its head healthy? see its logs"
+    )
+
+
+def _reason(error: BaseException) -> str:
+    """Why a player is lost, in a few words."""
+    text = str(error)
+    if "node has died" in text or "NodeDied" in type(error).__name__ or "node failed" in text.lower():
+        return "its node has died"
+    if "No module named 'energymarket'" in text:
+        return "its node has no energy-market"
+    if "process has died" in text or "WorkerCrashed" in type(error).__name__:
+        return "its process has died"
+    if "memory" in text.lower() and "OutOfMemory" in type(error).__name__:
+        return "its node was out of memory"
+    first = text.strip().splitlines()[0] if text.strip() else ""
+    return f"{type(error).__name__}: {first}"[:200]
+
+
+def _own_error(error: BaseException) -> BaseException:
+    """What a player itself has raised: Ray wraps it."""
+    cause = getattr(error, "cause", None)
+    return cause if isinstance(cause, Failure | CompiledError) else RuntimeError(str(error))
