@@ -27,12 +27,12 @@ if TYPE_CHECKING:
     from energymarket.core.market import Opening
     from energymarket.core.state import State
     from energymarket.engine.berths import Berth, Note
-    from energymarket.engine.cluster import RayCluster
     from energymarket.engine.crew import Worker
     from energymarket.engine.settling import Settled
     from energymarket.engine.singly import SingleSettler
     from energymarket.engine.source import Rest
     from energymarket.engine.track import Track
+    from energymarket.engine.troupe import Cluster
     from energymarket.scenario.compiled import Compiled
 
 
@@ -45,7 +45,7 @@ class Afar:
         state: State,
         track: Track,
         settler: Settler | SingleSettler,
-        cluster: RayCluster,
+        cluster: Cluster,
         *,
         shards: int | None,
         workers: int,

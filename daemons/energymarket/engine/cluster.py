@@ -18,6 +18,7 @@ import socket
 import sys
 import tempfile
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -57,8 +58,8 @@ _TOKEN_VARIABLES: Final = ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
 class Resident(Player):
     """A player as an actor of Ray."""
 
-    def where(self) -> str:
-        """The id of the node that we are on."""
+    def machine(self) -> str:
+        """See `Player`: the id of a node."""
         context = importlib.import_module("ray").get_runtime_context()
         return str(context.get_node_id())
 
@@ -72,7 +73,8 @@ class RayCluster:
         self._actors = actors
         self._leaving = contextlib.ExitStack()
         self._ray: Any = None
-        self._where: dict[Any, str] = {}
+        self._seen: dict[str, Machine] = {}
+        self._guests: dict[Any, str] = {}  # players by handle: the machine that they were sent to
 
     # coming and going
 
@@ -156,23 +158,35 @@ class RayCluster:
         """See `Cluster`: into the object store, from where each machine takes it once."""
         return self._ray.put(parcel)
 
-    def place(self, parcel: Any, first: int, count: int, slots_max: int) -> Any:  # noqa: ANN401
-        """See `Cluster`. Ray restarts nothing by itself: it would begin anew, and nobody would know."""
+    def place(self, parcel: Any, first: int, count: int, slots_max: int, avoided: str) -> Any:  # noqa: ANN401
+        """See `Cluster`. Where is our choice: Ray may not know yet that a machine is gone.
+
+        Ray restarts nothing by itself: an actor would begin anew, and nobody would know.
+        """
+        machine = self._least_busy(avoided)
+        affinity = importlib.import_module("ray.util.scheduling_strategies").NodeAffinitySchedulingStrategy
         actor = self._ray.remote(Resident).options(
-            max_restarts=0, max_task_retries=0, scheduling_strategy="SPREAD"
+            max_restarts=0, max_task_retries=0, scheduling_strategy=affinity(machine.id, soft=True)
         )
-        return actor.remote(parcel, first, count, slots_max)
+        handle = actor.remote(parcel, first, count, slots_max)
+        self._guests[handle] = machine.id
+        return handle
+
+    def _least_busy(self, avoided: str) -> Machine:
+        """The machine with the fewest players for its processors; a head without processors plays nothing."""
+        able = [machine for machine in self.machines() if machine.alive and machine.cpus > 0]
+        if not able:
+            hint = "energy-ray-worker.service on more machines, or a head with --num-cpus above 0"
+            raise Failure("no node of the cluster has a processor for actors", hint, Exit.FAILED)
+        guests = list(self._guests.values())
+        return min(
+            [machine for machine in able if machine.id != avoided] or able,
+            key=lambda machine: (guests.count(machine.id) + 1) / machine.cpus,
+        )
 
     def ask(self, handle: Any, what: str, *words: Any) -> Any:  # noqa: ANN401
         """See `Cluster`."""
         return getattr(handle, what).remote(*words)
-
-    def answer(self, promise: Any) -> Any:  # noqa: ANN401
-        """See `Cluster`."""
-        (found,) = self.answers([promise])
-        if isinstance(found, BaseException):
-            raise found
-        return found
 
     def answers(self, promises: Sequence[Any]) -> list[Any]:
         """See `Cluster`. Usually all come at once; one by one, whose fault it is shows."""
@@ -195,25 +209,22 @@ class RayCluster:
         except errors.RayError as error:
             return PlayerLost(_reason(error))
 
-    def machine_of(self, handle: Any) -> str:  # noqa: ANN401
-        """See `Cluster`."""
-        return str(self.answer(handle.where.remote()))
-
     def machines(self) -> list[Machine]:
         """See `Cluster`."""
-        return [
-            Machine(
-                id=each["NodeID"],
-                address=each["NodeManagerAddress"],
-                host=each["NodeManagerHostname"],
-                cpus=int(each["Resources"].get("CPU", 0)),
-                alive=each["Alive"],
-            )
-            for each in self._ray.nodes()
-        ]
+        for each in self._ray.nodes():
+            number, is_alive = each["NodeID"], bool(each["Alive"])
+            known = self._seen.get(number)
+            if is_alive or known is None:
+                cpus = int(each["Resources"].get("CPU", 0))
+                known = Machine(
+                    number, each["NodeManagerAddress"], each["NodeManagerHostname"], cpus, is_alive
+                )
+            self._seen[number] = replace(known, alive=is_alive)  # of the dead Ray forgets the processors
+        return list(self._seen.values())
 
     def dismiss(self, handle: Any) -> None:  # noqa: ANN401
         """See `Cluster`."""
+        self._guests.pop(handle, None)
         self._ray.kill(handle, no_restart=True)
 
 
@@ -343,6 +354,8 @@ def _explained(error: BaseException, address: str) -> Failure:
 def _reason(error: BaseException) -> str:
     """Why a player is lost, in a few words."""
     text = str(error)
+    if type(error).__name__ == "ActorUnavailableError":
+        return "its node does not answer"
     if "node has died" in text or "NodeDied" in type(error).__name__ or "node failed" in text.lower():
         return "its node has died"
     if "No module named 'energymarket'" in text:

@@ -46,6 +46,7 @@ class Passage:
 class Entrance:
     """What a player says of itself when it begins."""
 
+    machine: str
     host: str
     pid: int
     flowed_wh: list[list[Flowed]]  # of the passages that it has lived again
@@ -80,7 +81,7 @@ class Player:
             self.look(passage.slots)
             prices = passage.prices_ueur_per_kwh
             flowed.append([self.live(at, price)[0] for at, price in enumerate(prices)])
-        return Entrance(socket.gethostname(), os.getpid(), flowed)
+        return Entrance(self.machine(), socket.gethostname(), os.getpid(), flowed)
 
     def look(self, slots: range) -> None:
         """Turn to the slots that come next."""
@@ -98,6 +99,10 @@ class Player:
         lived = self._lived.part(0, self._count, len(self._slots))
         course.book(lived)
         return flowed, (lived.consumption_wh, lived.production_wh, lived.net_wh)
+
+    def machine(self) -> str:
+        """The name by which its cluster knows the machine that it is on."""
+        return socket.gethostname()
 
     def state(self) -> bytes:
         """The homes' state after the last slot."""

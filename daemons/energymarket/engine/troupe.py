@@ -45,23 +45,32 @@ class Machine:
 class Cluster(Protocol):
     """Where players live. A handle is what `place` answers, a promise what `ask` answers."""
 
-    def send(self, parcel: Parcel) -> Any:  # noqa: ANN401 - what `place` wants
+    @property
+    def cpus(self) -> int:
+        """Processors for players, all machines together."""
+
+    def join(self) -> None:
+        """Join it before anything else. Failure says why that cannot be."""
+
+    def leave(self) -> None:
+        """Leave it, also if it was not joined."""
+
+    def account(self) -> dict[str, Any]:
+        """What is told of the cluster as a whole, as JSON."""
+
+    # `Any` is what the cluster's own library uses there: handles, promises, and any answer
+
+    def send(self, parcel: Parcel) -> Any:  # noqa: ANN401
         """Make a parcel known to all machines."""
 
-    def place(self, parcel: Any, first: int, count: int, slots_max: int) -> Any:  # noqa: ANN401
-        """A player on one of the machines, spread over them."""
+    def place(self, parcel: Any, first: int, count: int, slots_max: int, avoided: str) -> Any:  # noqa: ANN401
+        """A player on one of the machines, spread over them; the avoided one only if there is no other."""
 
     def ask(self, handle: Any, what: str, *words: Any) -> Any:  # noqa: ANN401
         """Ask a player; it is asked in order, and not waited for."""
 
-    def answer(self, promise: Any) -> Any:  # noqa: ANN401
-        """Wait for an answer. PlayerLost; any other exception is the player's own."""
-
     def answers(self, promises: Sequence[Any]) -> list[Any]:
-        """Wait for all; an exception (of `answer`) in the place of an answer that will not come."""
-
-    def machine_of(self, handle: Any) -> str:  # noqa: ANN401
-        """The id of the machine that a player that has answered is on."""
+        """Wait for all. In the place of an answer PlayerLost, or what the player itself has raised."""
 
     def machines(self) -> list[Machine]:
         """All machines that there are, and have been."""
@@ -136,20 +145,17 @@ class Troupe:
         for seat, found in zip(self._seats, self._cluster.answers(promises), strict=True):
             if isinstance(found, PlayerLost):
                 self._replace(seat, str(found))
-            elif isinstance(found, BaseException):
-                raise found
             else:
-                self._enter(seat, found)
+                self._enter(seat, _sound(found))
         self._noted(self.sentence())
 
-    def _invite(self, seat: Seat) -> Any:  # noqa: ANN401 - a promise
-        seat.handle = self._cluster.place(self._parcel, seat.first, seat.count, self._slots_max)
+    def _invite(self, seat: Seat, avoided: str = "") -> Any:  # noqa: ANN401 - a promise
+        seat.handle = self._cluster.place(self._parcel, seat.first, seat.count, self._slots_max, avoided)
         base = pack_state(self._state.part(seat.first, seat.first + seat.count))
         return self._cluster.ask(seat.handle, "begin", base, seat.passages)
 
     def _enter(self, seat: Seat, entrance: Entrance) -> None:
-        seat.host, seat.pid = entrance.host, entrance.pid
-        seat.machine = self._cluster.machine_of(seat.handle)
+        seat.machine, seat.host, seat.pid = entrance.machine, entrance.host, entrance.pid
         for passage, again in zip(seat.passages, entrance.flowed_wh, strict=True):
             if again != passage.flowed_wh:
                 what = f"shard {seat.number} flows otherwise on {seat.host}, slots {passage.slots}"
@@ -164,15 +170,15 @@ class Troupe:
                 what = f"shard {seat.number} was lost {seat.losses} times at slot {seat.slot}: {reason}"
                 raise Failure(what, "--resume goes on from the last checkpoint", Exit.FAILED)
             self._cluster.dismiss(seat.handle)
-            try:
-                self._enter(seat, self._cluster.answer(self._invite(seat)))
+            (found,) = self._cluster.answers([self._invite(seat, left)])
+            if not isinstance(found, PlayerLost):
                 break
-            except PlayerLost as lost:
-                reason = f"{reason}; then {lost}"
+            reason = f"{reason}; then {found}"
+        self._enter(seat, _sound(found))
         took_s = round((boottime_ns() - began_ns) / 1e9, 3)
         again = sum(len(passage.flowed_wh) for passage in seat.passages)
-        found = Replacement(at.isoformat(), seat.number, seat.slot, reason, left, seat.machine, again, took_s)
-        self.replacements.append(found)
+        told = Replacement(at.isoformat(), seat.number, seat.slot, reason, left, seat.machine, again, took_s)
+        self.replacements.append(told)
         self._noted(
             f"shard {seat.number} was lost at slot {seat.slot} ({reason}); {seat.host} goes on with it"
             f" after {took_s:.1f} s, {again} slots played again"
@@ -219,9 +225,7 @@ class Troupe:
             while isinstance(lost := found[place], PlayerLost):
                 self._replace(seat, str(lost))
                 (found[place],) = self._cluster.answers([self._cluster.ask(seat.handle, what, *words)])
-            if isinstance(found[place], BaseException):
-                raise found[place]
-        return found
+        return [_sound(answer) for answer in found]
 
     # what is told of it
 
@@ -255,3 +259,10 @@ class Troupe:
         for seat in self._seats:
             if seat.handle is not None:
                 self._cluster.dismiss(seat.handle)
+
+
+def _sound(answer: Any) -> Any:  # noqa: ANN401 - any answer
+    """An answer. Raises what a player has raised."""
+    if isinstance(answer, BaseException):
+        raise answer
+    return answer
