@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from energymarket.engine import api, run
+from energymarket.engine import api, cluster, run
 from energymarket.engine.folder import Folder
 from energymarket.exits import Exit
 from energymarket.runtime import service
@@ -73,6 +73,8 @@ def _words(arguments: Sequence[str] | None) -> argparse.Namespace:
 def simulate(given: argparse.Namespace, stop: StopFlag) -> int:
     """Compile, play, answer."""
     folder = Folder(given.out.absolute())
+    if given.engine == "ray":
+        cluster.foresee(given.address)
     compiled = api.compiled_of(given.scenario, given.homes, given.seed)
     plan = api.plan_of(
         compiled,

@@ -67,8 +67,7 @@ class Node:
 class LocalCluster:
     """A head and, on demand, more nodes; everything below one directory, and ended with it."""
 
-    def __init__(self, *head_words: str, python: Path | None = None) -> None:
-        del python
+    def __init__(self, *head_words: str) -> None:
         self.directory = Path(tempfile.mkdtemp(prefix="et-", dir="/tmp"))
         self.token = secrets.token_hex(32)
         self.environment = {
@@ -91,6 +90,10 @@ class LocalCluster:
     def join(self) -> Node:
         """One node more."""
         return self._start("--address", self.address)
+
+    def forget(self, node: Node) -> None:
+        """A node that has been killed."""
+        self.nodes.remove(node)
 
     def processes(self) -> set[int]:
         """Everything that runs in this cluster, whatever it calls itself."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import importlib.util
 import json
 import os
 import platform
@@ -80,18 +81,17 @@ class RayCluster:
 
     def join(self) -> None:
         """Join, or start. Failure, ConfigError or Unreachable if that cannot be; the message says why."""
-        if self._address is not None:
-            _refuse_unreachable(self._address)
+        foresee(self._address)
         is_local = self._address is None
         with contextlib.ExitStack() as stack:
             stack.enter_context(_environment(is_local=is_local))
-            self._ray = ray = _import_ray()
-            if not ray.is_initialized():  # a program that has joined before has us as its guest
-                stack.enter_context(_signals_kept())
-                if is_local:
-                    self._start(stack)
-                else:
-                    self._connect(str(self._address), stack)
+            self._ray = importlib.import_module("ray")
+            if not self._ray.is_initialized():  # a program that has joined before has us as its guest
+                with _signals_kept():
+                    if is_local:
+                        self._start(stack)
+                    else:
+                        self._connect(str(self._address), stack)
             self._leaving = stack.pop_all()
 
     def _start(self, stack: contextlib.ExitStack) -> None:
@@ -231,6 +231,14 @@ class RayCluster:
 # ---------------------------------------------------------------- before Ray is asked
 
 
+def foresee(address: str | None) -> None:
+    """What can be said before a scenario is compiled: is Ray there, does somebody answer. As `join`."""
+    if importlib.util.find_spec("ray") is None:
+        raise ConfigError("the engine ray needs Ray, which is not installed", EXTRA)
+    if address is not None:
+        _refuse_unreachable(address)
+
+
 def _refuse_unreachable(address: str) -> None:
     """Ray would try for two minutes what a packet tells in one."""
     host, separator, port = address.rpartition(":")
@@ -243,15 +251,6 @@ def _refuse_unreachable(address: str) -> None:
     except (OSError, OverflowError) as error:
         what = f"no Ray cluster answers at {address}: {error}"
         raise Unreachable(what, "is energy-ray-head.service active there, and the port open?") from error
-
-
-def _import_ray() -> Any:  # noqa: ANN401
-    try:
-        return importlib.import_module("ray")
-    except ModuleNotFoundError as error:
-        if error.name != "ray":
-            raise
-        raise ConfigError("the engine ray needs Ray, which is not installed", EXTRA) from error
 
 
 @contextlib.contextmanager
@@ -284,11 +283,13 @@ def _has_token() -> bool:
 
 @contextlib.contextmanager
 def _signals_kept() -> Iterator[None]:
-    """Joining, Ray takes SIGTERM for itself; whoever had it has it back."""
+    """Joining, Ray takes SIGTERM for itself, in Python and in C++; whoever had it has it back."""
     before = signal.getsignal(signal.SIGTERM)
-    yield
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, before)
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, before)
 
 
 def _short_directory() -> Path:

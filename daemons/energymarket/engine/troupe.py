@@ -87,8 +87,8 @@ class Replacement:
     shard: int
     slot: int  # that was being played
     reason: str
-    left_machine: str
-    machine: str
+    left_node: str
+    node: str
     slots_again: int
     took_s: float
 
