@@ -4,24 +4,29 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
+import signal
 import sys
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from energymarket import once
 from energymarket.engine import api, cluster, run
 from energymarket.engine.folder import Folder
-from energymarket.exits import Exit
+from energymarket.exits import Exit, Failure
 from energymarket.runtime import service
+from energymarket.runtime.apart import work_apart
 from energymarket.runtime.clock import boottime_ns
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from energymarket.engine.run import Noted, Plan, Told
+    from energymarket.runtime.apart import Ending
     from energymarket.runtime.service import StopFlag
 
 PROGRAM: Final = "energy-fastforward"
@@ -200,7 +205,33 @@ def _cluster(document: dict[str, Any]) -> list[str]:
 def main() -> int:
     """Play a scenario; the answer is an exit code."""
     given = _words(None)
+    if given.engine != "ray":
+        return _play(given)
+    ending = work_apart(lambda: _play_quietly(given))
+    if ending.finished:
+        return ending.code
+    return once.run(PROGRAM, lambda: _lost(ending), as_json=given.json)
+
+
+def _play(given: argparse.Namespace) -> int:
     return service.run_once(PROGRAM, lambda stop: simulate(given, stop), as_json=given.json)
+
+
+def _play_quietly(given: argparse.Namespace) -> int:
+    """Ray's C++ side writes to descriptor 2 what it has to say before it ends a process: that is ours."""
+    once.open_streams()
+    sys.stderr.flush()
+    sys.stderr = os.fdopen(os.dup(2), "w", buffering=1, encoding="utf-8")
+    once.discard_output(2)
+    return _play(given)
+
+
+def _lost(ending: Ending) -> NoReturn:
+    """Ray ends the process whose node it cannot reach any more, wherever that is."""
+    how = "the Ray node of this machine, or the cluster's head, is gone"
+    if ending.code < 0:
+        how = f"killed by {signal.Signals(-ending.code).name}"
+    raise Failure(f"the run has ended without a word: {how}", "--resume goes on from the last checkpoint")
 
 
 if __name__ == "__main__":

@@ -209,6 +209,44 @@ def marked(variable: str) -> list[int]:
     return found
 
 
+def test_a_lost_head_ends_the_run_with_a_word_and_it_goes_on_without(tmp_path: Path) -> None:
+    """Ray ends our process when the head is gone: one line says so, and the run can go on elsewhere."""
+    cluster = LocalCluster()
+    words = ["default", "--homes", "60", "--for", "60d", "--out", str(tmp_path)]
+    try:
+        run = subprocess.Popen(
+            [
+                *(sys.executable, "-m", "energymarket.fastforward", *words, "--json"),
+                *("--engine", "ray", "--shards", "2", "--address", cluster.address),
+            ],
+            env=environment(cluster, RAY_gcs_rpc_server_reconnect_timeout_s="2"),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        unfinished = tmp_path / "unfinished"
+        wait_until(lambda: list(unfinished.glob("checkpoint-*[0-9]")), "a first checkpoint")
+        cluster.nodes.pop().kill()
+        said, complaints = run.communicate(timeout=60)
+    finally:
+        cluster.close()
+    assert (run.returncode, said) == (Exit.FAILED, "")
+    assert "head, is gone" in complaints, complaints
+    assert json.loads(complaints)["code"] == Exit.FAILED
+    seen = max(int(path.name[11:]) for path in unfinished.glob("checkpoint-*[0-9]"))
+    slots = seen - api.compiled_of("default", 60, None).period.first_slot + 50
+    resumed = [*words[:3], "--for", str(slots), *words[5:], "--resume", "--json"]
+    done = subprocess.run(
+        [sys.executable, "-m", "energymarket.fastforward", *resumed],
+        env=environment(cluster),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    expected = api.simulate("default", homes=60, duration=slots, engine="embedded").ledger_hash
+    assert json.loads(done.stdout)["ledger_hash"] == expected
+
+
 REFUSED = [
     pytest.param({"address": "127.0.0.1:{free}"}, Exit.UNREACHABLE, "no Ray cluster answers", id="nobody"),
     pytest.param(

@@ -52,6 +52,7 @@ _ENVIRONMENT: Final = {
     "RAY_DEFAULT_PYTHON_VERSION_MATCH_LEVEL": "minor",  # patches of Python pickle alike
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # there is no GPU to hide; without it Ray warns
     "RAY_AUTH_MODE": "token",
+    "RAY_gcs_rpc_server_reconnect_timeout_s": "20",  # then a head that is gone is not waited for any more
 }
 _TOKEN_VARIABLES: Final = ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
 
