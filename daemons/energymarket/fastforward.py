@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from energymarket import once
-from energymarket.engine import api, cluster, run
+from energymarket.engine import api, joining, run
 from energymarket.engine.folder import Folder
 from energymarket.exits import Exit, Failure
 from energymarket.runtime import service
@@ -79,7 +79,7 @@ def simulate(given: argparse.Namespace, stop: StopFlag) -> int:
     """Compile, play, answer."""
     folder = Folder(given.out.absolute())
     if given.engine == "ray":
-        cluster.foresee(given.address)
+        joining.foresee(given.address)
     compiled = api.compiled_of(given.scenario, given.homes, given.seed)
     plan = api.plan_of(
         compiled,

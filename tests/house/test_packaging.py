@@ -163,6 +163,7 @@ def test_ci_calls_the_tests_and_nothing_else() -> None:
         "packaging/install",
         "packaging/uninstall",
         "packaging/wheels",
+        "packaging/ray/install",
     ],
 )
 def test_shell_scripts_pass_shellcheck(script: str) -> None:

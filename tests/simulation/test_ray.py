@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from energymarket.engine import api
+from energymarket.engine.joining import raylet_owners
 from energymarket.exits import Exit
 from energymarket.scenario import toml
 from energymarket.scenario.cache import cache_directory
@@ -245,6 +246,20 @@ def test_a_lost_head_ends_the_run_with_a_word_and_it_goes_on_without(tmp_path: P
     )
     expected = api.simulate("default", homes=60, duration=slots, engine="embedded").ledger_hash
     assert json.loads(done.stdout)["ledger_hash"] == expected
+
+
+def test_whose_node_it_is_stands_in_the_process_table(tmp_path: Path) -> None:
+    """A run of another user would be aborted by Ray: raylets are told from what only mentions one."""
+    for pid, words in {
+        "7": "/x/ray/core/src/ray/raylet/raylet\0--a",
+        "8": "vi\0/raylet/raylet",
+        "9": "",
+    }.items():
+        (tmp_path / pid).mkdir()
+        (tmp_path / pid / "cmdline").write_text(words)
+    (tmp_path / "version").write_text("no process")
+    os.chown(tmp_path / "7", 4711 if os.geteuid() == 0 else -1, -1)
+    assert raylet_owners(tmp_path) == {4711 if os.geteuid() == 0 else os.geteuid()}
 
 
 REFUSED = [

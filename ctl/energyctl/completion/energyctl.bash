@@ -66,7 +66,7 @@ _energyctl_is() {
 _energyctl_options() {
     case "$1" in
     'up') echo '--for --speed --homes --seed --state --fresh --shards --report --detach --json --run --help' ;;
-    'simulate') echo '--for --homes --seed --shards --engine --workers --out --compare --resume --json --run --help' ;;
+    'simulate') echo '--for --homes --seed --shards --engine --address --workers --out --compare --resume --json --run --help' ;;
     'start') echo '--user --json --run --help' ;;
     'status') echo '--user --json --run --help' ;;
     'price') echo '--last --explain --slot --json --run --help' ;;
@@ -119,6 +119,7 @@ _energyctl_takes() {
     'simulate --seed') echo 'nothing' ;;
     'simulate --shards') echo 'nothing' ;;
     'simulate --engine') echo 'nothing' ;;
+    'simulate --address') echo 'nothing' ;;
     'simulate --workers') echo 'nothing' ;;
     'simulate --out') echo 'directories' ;;
     'price --last') echo 'nothing' ;;

@@ -19,7 +19,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from energymarket.engine import cluster
+from energymarket.engine import joining
 from energymarket.engine.folder import Folder
 from energymarket.engine.result import Result, document_of
 from energymarket.engine.run import Noted, Plan, Run, Told, quiet, unnoted
@@ -183,7 +183,7 @@ def simulate(
     not depend on engine, shards or workers. Failure (or ConfigError) says what cannot be.
     """
     if engine == "ray":
-        cluster.foresee(address)
+        joining.foresee(address)
     compiled = compiled_of(scenario, homes, seed)
     slots_of(duration, compiled)  # refused before anything is made
     place = Path(tempfile.mkdtemp(prefix="energy-market-")) if out is None else Path(out)

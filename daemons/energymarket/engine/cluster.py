@@ -12,10 +12,8 @@ import importlib.util
 import json
 import os
 import platform
-import secrets
 import shutil
 import signal
-import socket
 import sys
 import tempfile
 import threading
@@ -23,9 +21,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from energymarket.engine.joining import environment, explained, foresee, raylet_owners, refuse_foreign_node
 from energymarket.engine.player import Player
 from energymarket.engine.troupe import Machine, PlayerLost
-from energymarket.exits import ConfigError, Exit, Failure, Unreachable
+from energymarket.exits import ConfigError, Exit, Failure
 from energymarket.scenario.compiled import CompiledError
 
 if TYPE_CHECKING:
@@ -39,22 +38,8 @@ ANSWER_S_MAX: Final = 120.0
 PLACE_S_MAX: Final = 300.0
 """A machine has to start a process, take the scenario, and perhaps play a leg again."""
 
-CONNECT_S_MAX: Final = 5.0
-"""For the first packet to a cluster's address and back."""
-
 SOCKET_DIR_BYTES_MAX: Final = 30
 """Ray puts 70 bytes behind its directory, and the address of a Unix socket has room for 107."""
-
-EXTRA: Final = "pip install 'energy-market[ray]'"
-
-_ENVIRONMENT: Final = {
-    "RAY_USAGE_STATS_ENABLED": "0",  # nobody is told of this run
-    "RAY_DEFAULT_PYTHON_VERSION_MATCH_LEVEL": "minor",  # patches of Python pickle alike
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # there is no GPU to hide; without it Ray warns
-    "RAY_AUTH_MODE": "token",
-    "RAY_gcs_rpc_server_reconnect_timeout_s": "20",  # then a head that is gone is not waited for any more
-}
-_TOKEN_VARIABLES: Final = ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
 
 
 class Resident(Player):
@@ -76,6 +61,7 @@ class RayCluster:
         self._leaving = contextlib.ExitStack()
         self._ray: Any = None
         self._seen: dict[str, Machine] = {}
+        self._beginnings: set[Any] = set()  # promises of players that are only being made
         self._guests: dict[Any, str] = {}  # players by handle: the machine that they were sent to
 
     # coming and going
@@ -85,7 +71,7 @@ class RayCluster:
         foresee(self._address)
         is_local = self._address is None
         with contextlib.ExitStack() as stack:
-            stack.enter_context(_environment(is_local=is_local))
+            stack.enter_context(environment(is_local=is_local))
             self._ray = importlib.import_module("ray")
             if not self._ray.is_initialized():  # a program that has joined before has us as its guest
                 with _signals_kept():
@@ -115,10 +101,11 @@ class RayCluster:
         _forget_token()
         try:
             _hushed(lambda: self._refuse_strangers(address))
+            refuse_foreign_node(raylet_owners(Path("/proc")))
             stack.callback(_hushed, self._ray.shutdown)
             _hushed(lambda: self._ray.init(address=address, **_QUIET))
         except (self._ray.exceptions.RayError, RuntimeError, OSError, ValueError) as error:
-            raise _explained(error, address) from error
+            raise explained(error, address) from error
         _say_nothing()
 
     def _refuse_strangers(self, address: str) -> None:
@@ -187,23 +174,29 @@ class RayCluster:
 
     def ask(self, handle: Any, what: str, *words: Any) -> Any:  # noqa: ANN401
         """See `Cluster`."""
-        return getattr(handle, what).remote(*words)
+        promise = getattr(handle, what).remote(*words)
+        if what == "begin":
+            self._beginnings.add(promise)
+        return promise
 
     def answers(self, promises: Sequence[Any]) -> list[Any]:
         """See `Cluster`. Usually all come at once; one by one, whose fault it is shows."""
         errors = self._ray.exceptions
+        wait_s = ANSWER_S_MAX if self._beginnings.isdisjoint(promises) else PLACE_S_MAX
         try:
-            return list(self._ray.get(list(promises), timeout=ANSWER_S_MAX))
+            return list(self._ray.get(list(promises), timeout=wait_s))
         except errors.RayError:
-            return [self._one(promise, errors) for promise in promises]
+            return [self._one(promise, errors, wait_s) for promise in promises]
+        finally:
+            self._beginnings.difference_update(promises)
 
-    def _one(self, promise: Any, errors: Any) -> Any:  # noqa: ANN401
+    def _one(self, promise: Any, errors: Any, wait_s: float) -> Any:  # noqa: ANN401
         try:
-            return self._ray.get(promise, timeout=ANSWER_S_MAX)
+            return self._ray.get(promise, timeout=wait_s)
         except errors.RayTaskError as error:
             return _own_error(error)
         except errors.GetTimeoutError:
-            return PlayerLost(f"no answer for {ANSWER_S_MAX:.0f} s")
+            return PlayerLost(f"no answer for {wait_s:.0f} s")
         except errors.LocalRayletDiedError as error:
             what = "the Ray node of this machine has died"
             raise Failure(what, "start it again; --resume goes on from the last checkpoint") from error
@@ -227,59 +220,6 @@ class RayCluster:
         """See `Cluster`."""
         self._guests.pop(handle, None)
         self._ray.kill(handle, no_restart=True)
-
-
-# ---------------------------------------------------------------- before Ray is asked
-
-
-def foresee(address: str | None) -> None:
-    """What can be said before a scenario is compiled: is Ray there, does somebody answer. As `join`."""
-    if importlib.util.find_spec("ray") is None:
-        raise ConfigError("the engine ray needs Ray, which is not installed", EXTRA)
-    if address is not None:
-        _refuse_unreachable(address)
-
-
-def _refuse_unreachable(address: str) -> None:
-    """Ray would try for two minutes what a packet tells in one."""
-    host, separator, port = address.rpartition(":")
-    if "/" in address or not separator or not port.isdigit():
-        hint = "HOST:PORT of its head, as in 10.0.0.1:6379; this machine has to be a node of it"
-        raise Failure(f"{address!r} is no address of a Ray cluster", hint, Exit.USAGE)
-    try:
-        with socket.create_connection((host.strip("[]"), int(port)), CONNECT_S_MAX):
-            pass
-    except (OSError, OverflowError) as error:
-        what = f"no Ray cluster answers at {address}: {error}"
-        raise Unreachable(what, "is energy-ray-head.service active there, and the port open?") from error
-
-
-@contextlib.contextmanager
-def _environment(*, is_local: bool) -> Iterator[None]:
-    """What Ray reads when it is first imported and when it starts something; put back in the end."""
-    wanted = {name: value for name, value in _ENVIRONMENT.items() if name not in os.environ}
-    if is_local:  # nobody else is to join: a token of its own, in memory only
-        wanted |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
-    elif os.environ.get("RAY_AUTH_MODE", "token") == "token" and not _has_token():
-        raise Failure(
-            "the cluster's token is not known here",
-            "RAY_AUTH_TOKEN_PATH=FILE names the file that the cluster's machines have",
-            Exit.PERMISSION,
-        )
-    before = {name: os.environ.get(name) for name in wanted}
-    os.environ.update(wanted)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
-
-
-def _has_token() -> bool:
-    return any(map(os.environ.get, _TOKEN_VARIABLES)) or (Path.home() / ".ray/auth_token").is_file()
 
 
 @contextlib.contextmanager
@@ -336,21 +276,6 @@ def _say_nothing() -> None:
 
 
 # ---------------------------------------------------------------- what Ray says
-
-
-def _explained(error: BaseException, address: str) -> Failure:
-    """Ray's refusal, in a line."""
-    text = str(error)
-    if "InvalidAuthToken" in text or type(error).__name__ == "AuthenticationError":
-        what = f"the cluster at {address} has another token than RAY_AUTH_TOKEN_PATH or ~/.ray/auth_token"
-        return Failure(what, "copy the head's token file to this machine", Exit.PERMISSION)
-    if "No node info found" in text or "node to connect" in text:
-        what = f"this machine is no node of the cluster at {address}"
-        return ConfigError(what, "energy-ray-worker.service joins it; or run this on one of its machines")
-    first = text.strip().splitlines()[0] if text.strip() else type(error).__name__
-    return Unreachable(
-        f"the cluster at {address} does not take us: {first}", "is its head healthy? see its logs"
-    )
 
 
 def _reason(error: BaseException) -> str:
