@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
+import bus
 from layouts import (
     DAEMONS,
     FIELDS,
@@ -389,7 +390,7 @@ PARTS: Final[dict[str, Callable[[], str]]] = {
     "rooms": rooms,
     "rules of spread": rules_of_spread,
     "shares": shares,
-}
+} | bus.PARTS
 
 
 def with_parts(text: str) -> str:
