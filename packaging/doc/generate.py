@@ -22,6 +22,7 @@ from dataclasses import MISSING
 from pathlib import Path
 from typing import Final
 
+import bus
 from layouts import (
     DAEMONS,
     FIELDS,
@@ -434,7 +435,7 @@ PARTS: Final[dict[str, Callable[[], str]]] = {
     "shares": shares,
     "study columns": study_columns,
     "study keys": study_keys,
-}
+} | bus.PARTS
 
 
 def with_parts(text: str) -> str:

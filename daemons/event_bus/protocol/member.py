@@ -198,7 +198,9 @@ class Member:
         elif kind == _ANSWER:
             self.clock = max(self.clock, frame.stamp) + 1
             self._pairs[life].take(len(frame.payload))
-            self._on_answer(life, frame.call, frame.payload)
+            waiting = self.answers.get(frame.call)
+            if waiting is not None and life in waiting:
+                waiting[life] = frame.payload
         elif kind == _ASK:
             if frame.call == self.ring.generation:
                 self._turn(Event.ASKED)
@@ -209,11 +211,6 @@ class Member:
                 self._turn(Event.TOKEN)
         else:
             raise ProtocolError(f"a numbered frame of kind {kind}")
-
-    def _on_answer(self, life: int, call: int, payload: bytes) -> None:
-        waiting = self.answers.get(call)
-        if waiting is not None and life in waiting:
-            waiting[life] = payload
 
     # ------------------------------------------------------------------ the program's messages
 
@@ -245,10 +242,7 @@ class Member:
     def answer(self, envelope: Envelope, payload: bytes) -> None:
         """Answer a message whose sender waits, if it still lives."""
         self.clock += 1
-        if envelope.life == self.life:
-            self.clock += 1
-            self._on_answer(self.life, envelope.call, payload)
-        elif self.lives(envelope.life):
+        if self.lives(envelope.life):
             pair = self._pairs[envelope.life]
             data = pair.keep(_ANSWER, self.clock, envelope.call, "", payload)
             self._send(envelope.life, pair, data)

@@ -106,7 +106,6 @@ TABLE: Final[dict[tuple[Place, Event], tuple[Place, Act | None]]] = {
     (_P.INSIDE_BETWEEN, _E.TOKEN): (_P.INSIDE, None),
     (_P.INSIDE_BETWEEN, _E.RENEW): (_P.INSIDE_BETWEEN, None),
     (_P.INSIDE_BETWEEN_ASKED, _E.LEAVE): (_P.RELAYING, None),
-    (_P.INSIDE_BETWEEN_ASKED, _E.ASKED): (_P.INSIDE_BETWEEN_ASKED, None),
     (_P.INSIDE_BETWEEN_ASKED, _E.TOKEN): (_P.INSIDE_ASKED, None),
     (_P.INSIDE_BETWEEN_ASKED, _E.RENEW): (_P.INSIDE_BETWEEN, None),
 }

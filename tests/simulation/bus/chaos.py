@@ -39,16 +39,16 @@ class Chaos:
             self._faults[world.pick(world.plan.faults)]()
             return
         chance = world.rng.random()
-        if chance < 0.05:
+        if chance < (0.15 if world.keeper_hears() else 0.05):
             self._office()
             return
         procs = list(world.procs.values())
         if not procs:
             return
         proc = procs[int(world.rng.random() * len(procs))]
-        if chance < 0.35:
+        if chance < 0.4:
             self._heard(proc)
-        elif proc.condemned and chance < 0.6:
+        elif proc.condemned and chance < 0.7:
             world.kill(proc)
         elif proc.runs:
             self._step(proc)
@@ -180,6 +180,8 @@ class Chaos:
         life = world.pick(list(proc.ends))
         end = proc.ends[life]
         world.note("connection", end.number, "of", proc.life, "and", life, "breaks")
+        world.truth.broken.add(frozenset((proc.life, life)))
+        world.truth.counts["broken with something on its way"] += bool(end.inbox or end.peer.inbox)
         for each in (end, end.peer):
             del each.inbox[world.below(len(each.inbox) + 1) :]
             each.eof = True

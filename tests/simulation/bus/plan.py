@@ -47,6 +47,7 @@ class Plan:
     leavers: float
     failures: float
     lives_max: int
+    laziness: float  # how long the program leaves messages in the mailbox
     impatience: float  # how likely a thread gives up that is looked at and waits
 
 
@@ -63,15 +64,16 @@ def planned(rng: Random) -> Plan:
     processes = rng.choice((1, 2, 2, 2, 3, 3, 3, 4, 4, 5))
     return Plan(
         processes=processes,
-        turns=rng.randrange(100, 1600),
+        turns=rng.randrange(100, 2400),
         lockstep=rng.random() < 0.4,
-        rounds=rng.randrange(1, 8),
-        errands=rng.randrange(1, 24),
+        rounds=rng.randrange(1, 12),
+        errands=rng.randrange(1, 40),
         doings=doings,
         faults=faults,
-        fault=rng.choice((0.0, 0.02, 0.05, 0.1)) if faults else 0.0,
+        fault=rng.choice((0.0, 0.01, 0.03, 0.06)) if faults else 0.0,
         leavers=rng.choice((0.0, 0.0, 0.03)),
         failures=rng.choice((0.0, 0.0, 0.1)),
-        lives_max=processes + rng.randrange(6),
+        lives_max=processes + rng.randrange(8),
+        laziness=rng.choice((0.0, 0.0, 0.8, 0.97)),
         impatience=rng.choice((0.0, 0.02, 0.2, 0.5)),
     )

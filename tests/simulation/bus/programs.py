@@ -77,7 +77,7 @@ def lockstep(world: World, proc: Proc) -> Program:
         except (MemberLost, BusTimeout):
             continue
         proc.rounds += 1
-        world.truth.passed(proc)
+        world.truth.counted(proc)
     proc.done = True
     yield Wait(world.may_leave, "all may leave")
 
@@ -98,8 +98,8 @@ def errand(world: World, proc: Proc, *, barriers: bool) -> Program:
         yield from _caught(send(world, proc, world.some_of(proc)))
     elif do == "broadcast":
         yield from _caught(send(world, proc, proc.member.others()))
-    elif do == "sync":
-        yield from _caught(call(world, proc, [world.pick(proc.member.view.seats).life]))
+    elif do == "sync" and len(proc.member.view.seats) > 1:
+        yield from _caught(call(world, proc, [world.pick(proc.member.others())]))
     elif do == "broadcast_sync":
         yield from _caught(call(world, proc, proc.member.others()))
     elif do == "section":
@@ -125,6 +125,7 @@ def send(world: World, proc: Proc, lives: list[int]) -> Program:
     member = proc.member
     for life in lives:
         if not member.has_room(life):
+            world.truth.counts["waited for room"] += 1
             yield Wait(_has_room(member, life), f"room at {life}", timed=True)
             lives = [each for each in lives if member.lives(each)]
         if member.lives(life) and life != proc.life:
@@ -184,6 +185,8 @@ def taker(world: World, proc: Proc) -> Program:
 
     while True:
         yield Wait(came, "a message", quiet=True)
+        while not world.calm and world.chance(world.plan.laziness):
+            yield None
         for envelope in [*found, *(member.mailbox.take_all() if world.chance(0.8) else ())]:
             world.truth.taken(proc.life, envelope)
             member.taken(envelope)
@@ -191,7 +194,7 @@ def taker(world: World, proc: Proc) -> Program:
                 head = world.truth.sends(proc, ())
                 world.truth.has_sent(proc, member.clock + 1)
                 member.answer(envelope, head + envelope.payload[:4] + bytes(world.below(8)))
-                proc.moves += 1 + (envelope.life == proc.life)
+                proc.moves += 1
         found.clear()
         yield None
 
@@ -239,6 +242,7 @@ def barrier(world: World, proc: Proc, name: str, enough: Callable[[], bool] = bo
     proc.waits_at = None
     if not arrival.opened:
         _raise_losses(world, proc, name)
+    world.truth.passed(proc, name, arrival.number)
 
 
 def _raise_losses(world: World, proc: Proc, name: str) -> None:

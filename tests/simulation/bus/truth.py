@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection
 from typing import TYPE_CHECKING, Final
 
@@ -36,6 +36,9 @@ class Truth:
         self.inside: set[int] = set()
         self.in_view: set[int] = set()
         self.losses: list[str] = []
+        self.broken: set[frozenset[int]] = set()  # pairs whose connection broke
+        self.counts: Counter[str] = Counter()  # how often what is to be met was met
+        self._opened: set[tuple[int, str, int]] = set()  # by life, barrier and arrival
         self.opens = 0  # of the barrier that keeps all
         self._losses_before: dict[int, int] = {}
         self._seat_order: list[str] = []
@@ -54,6 +57,7 @@ class Truth:
         """A program enters."""
         must(not self.inside, f"{life} enters the critical section, in which {self.inside} is")
         self.inside.add(life)
+        self.counts["entered"] += 1
 
     def leave(self, life: int) -> None:
         """A program leaves."""
@@ -65,6 +69,8 @@ class Truth:
         late = [life for life in self.in_view if self._procs[life].member.ring.generation != generation]
         must(not late, f"the token of {generation} is granted, which is not in force at {late}")
         self._on_the_way[generation] = 1
+        self.counts["token lost"] += self._on_the_way.get(generation - 1, 0) > 0
+        self.counts["renewed around one inside"] += bool(self.inside)
 
     def token_came(self, generation: int) -> None:
         """A process takes a token for good."""
@@ -74,6 +80,7 @@ class Truth:
     def token_sent(self, generation: int) -> None:
         """A process passes the token on."""
         self._on_the_way[generation] += 1
+        self.counts["token passed"] += 1
         self.token_is_held()
 
     def token_is_held(self) -> None:
@@ -102,6 +109,7 @@ class Truth:
             self._losses_before[life] = len(self.losses)
             proc.rounds = self.opens
             proc.heard_s = now_s
+            self.counts["replaced"] += proc.name in self._seat_order
             if proc.name not in self._seat_order:
                 self._seat_order.append(proc.name)
 
@@ -169,13 +177,10 @@ class Truth:
         at = self._arrived[pair]
         self._arrived[pair] = at + 1
         sent = self._sent[pair]
-        must(
-            at < len(sent) and sent[at] == number, f"{pair}: message {number} came, {at} came before: {sent}"
-        )
-        must(
-            envelope.stamp == self._stamps[envelope.life][self._messages[number][1][envelope.life] - 1],
-            "stamp",
-        )
+        if at >= len(sent) or sent[at] != number:
+            raise Violation(f"{pair}: message {number} came, {at} came before: {sent}")
+        stamp = self._stamps[envelope.life][self._messages[number][1][envelope.life] - 1]
+        must(envelope.stamp == stamp, "a message comes with another stamp than it was sent with")
 
     def answered(self, life: int, sender: int, payload: bytes, asked: bytes) -> None:
         """An answer is in the program's hands: it is that sender's, to what was asked."""
@@ -193,9 +198,16 @@ class Truth:
         must(untaken < limits.UNTAKEN_BYTES_MAX, f"{life} has {untaken} bytes at {other}, and may send on")
 
     def nothing_is_lost(self) -> None:
-        """All is quiet: what was sent among the living has come and was taken."""
+        """All is quiet: what was sent to the living has come and was taken.
+
+        From the living, and from those who left in order over a connection that never broke.
+        """
         for (sender, receiver), sent in self._sent.items():
-            if sender in self.in_view and receiver in self.in_view:
+            if receiver not in self.in_view:
+                continue
+            whole = self._procs[sender].exited and frozenset((sender, receiver)) not in self.broken
+            if sender in self.in_view or whole:
+                self.counts["left in order"] += whole
                 came = self._arrived[sender, receiver]
                 must(came == len(sent), f"{sender} sent {len(sent)} messages to {receiver}, {came} came")
                 untaken = self._untaken_bytes[sender, receiver]
@@ -207,6 +219,7 @@ class Truth:
         """The keeper opens a barrier: everyone who lives waits at it."""
         must(set(arrivals) == self.in_view, f"barrier {name!r} opens for {set(arrivals)} of {self.in_view}")
         for life, arrival in arrivals.items():
+            self._opened.add((life, name, arrival))
             proc = self._procs[life]
             must(proc.waits_at == (name, arrival), f"barrier {name!r} opens, {life} waits at {proc.waits_at}")
             if name == LOCKSTEP:
@@ -221,20 +234,29 @@ class Truth:
                 f"it opens for {self.in_view} of {self._seat_order}",
             )
             self.opens += 1
+        self.counts[f"barrier {name!r} opened"] += len(arrivals) > 1
 
     def told(self, proc: Proc, names: tuple[str, ...]) -> None:
         """A program gets MemberLost."""
+        self.counts["losses told"] += 1
         first = self._losses_before[proc.life] + proc.told
         proc.told += len(names)
         wanted = tuple(self.losses[first : first + len(names)])
         must(names == wanted and bool(names), f"{proc.life} is told of {names}, lost are {wanted}")
 
-    def passed(self, proc: Proc) -> None:
-        """A program goes on after the barrier that keeps all."""
+    def passed(self, proc: Proc, name: str, arrival: int) -> None:
+        """A program goes on after a barrier: the keeper has opened it."""
+        must(
+            (proc.life, name, arrival) in self._opened, f"{proc.life} passes barrier {name!r}, which is shut"
+        )
+
+    def counted(self, proc: Proc) -> None:
+        """A program has passed the barrier that keeps all, and counts its rounds."""
         must(proc.rounds <= self.opens, f"{proc.life} has passed {proc.rounds} rounds of {self.opens}")
 
     # ------------------------------------------------------------------ deaths
 
     def died(self, life: int) -> None:
         """A process is dead."""
+        self.counts["killed inside"] += life in self.inside
         self.inside.discard(life)

@@ -127,6 +127,7 @@ class Proc:
         self.condemned = False  # SIGKILL is on its way
         self.left = False  # it has said goodbye, and takes no step any more
         self.dead = False
+        self.exited = False  # it died in order, of its own will
         self.in_stalled = self.out_stalled = self.threads_stalled = 0
         # what the program knows
         self.section = False  # one of its threads is, or wants to be, in the critical section

@@ -114,8 +114,8 @@ class World:
         member.on_record(record)
         if isinstance(record, records.View):
             self._check_view(proc, record, before)
-        else:
-            must(member.clock == before, f"{record} moves the clock of {proc.life}")
+        elif member.clock != before:
+            raise Violation(f"{record} moves the clock of {proc.life}")
         proc.carry_out()
 
     def _check_view(self, proc: Proc, view: records.View, before: int) -> None:
@@ -153,8 +153,12 @@ class World:
                     wanted = max(before, frame.stamp) + 1
                 else:
                     proc.early.setdefault(life, []).append(frame.stamp)
+                    self.truth.counts["came before its view"] += 1
+        elif frame.kind != _ACK:
+            self.truth.counts["came again"] += 1
         member.on_frame(life, frame)
-        must(member.clock == wanted, f"{frame} moves the clock of {proc.life}: {before} -> {member.clock}")
+        if member.clock != wanted:
+            raise Violation(f"{frame} moves the clock of {proc.life}: {before} -> {member.clock}")
 
     def run_thread(self, proc: Proc, thread: Thread) -> bool:
         """A thread of a program goes on, if it can; whether it did."""
@@ -167,13 +171,15 @@ class World:
                 thread.wait = thread.program.throw(BusStopped("it stops"))
             elif wait.timed and not self.calm and self.chance(self.plan.impatience):
                 self.note(proc.life, thread.name, "gives up:", wait.what)
+                self.truth.counts[f"gave up {wait.what[:4]}"] += 1
                 thread.wait = thread.program.throw(BusTimeout("too long"))
             else:
                 return False
         except StopIteration:
             thread.over = True
             proc.threads.remove(thread)
-        must(member.clock == before + proc.moves, f"{proc.life}: the clock went {before} -> {member.clock}")
+        if member.clock != before + proc.moves:
+            raise Violation(f"{proc.life}: the clock went {before} -> {member.clock}")
         proc.carry_out()
         self.note(proc.life, thread.name, "->", thread.wait.what if thread.wait else "goes on")
         return True
@@ -200,7 +206,7 @@ class World:
     def exit(self, proc: Proc) -> None:
         """A process that has said goodbye ends in order."""
         self.note(proc.life, "has exited")
-        proc.dead = True
+        proc.dead = proc.exited = True
         proc.threads.clear()
         for end in proc.ends.values():
             end.close()
@@ -308,6 +314,7 @@ class World:
 
     def _signal(self, effect: Kill) -> None:
         self.note("keeper kills", effect.life, effect.signal)
+        self.truth.counts["condemned"] += 1
         proc = self.procs.get(effect.life)
         if proc is not None and (effect.signal == SIGKILL or not proc.frozen):
             proc.condemned = True
