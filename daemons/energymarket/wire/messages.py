@@ -244,9 +244,9 @@ method Reload(text: ?string) -> (changed: []string, needs_restart: []string, fro
 method Stop() -> (slot: ?int)
 
 # A snapshot now, and one at every commit: its slot's prices, terms, events, weather and totals (with homes,
-# gifts and void_claims); homes, homes_in and batches that made the gate; orders, refusals, late_batches and
-# shed_offers of the slot; lateness_us, by which it opened late; speed and time. With phases also one when
-# a slot opens, when its exchange ends, and when homes join or leave.
+# gifts and void_claims); homes, homes_in and batches that made the gate; orders, refusals (of batches, 100
+# at most), late_batches and shed_offers of the slot; lateness_us, by which it opened late; speed and time.
+# With phases also one when a slot opens, when its exchange ends, and when homes join or leave.
 method Watch(phases: ?bool) -> (snapshot: object)
 
 error QuotaExceeded (what: string, limit: int)
