@@ -185,11 +185,27 @@ class ProcessManager:
             for handle in handles:
                 handle.kill()
                 handle.join()
+            if self._joined_after_all(batch):
+                self._seat(handles, births)  # they were on the bus, and are lost: `replace` fills their seats
             raise
-        for handle, (name, cls, parameters) in zip(handles, births, strict=True):
+        del self._outcome[batch]
+        self._seat(handles, births)
+        return handles
+
+    def _seat(self, handles: list[Handle], births: list[tuple[str, type[Process], dict[str, Any]]]) -> None:
+        for handle, (name, cls, parameters) in zip(handles, births, strict=False):
             self._handles[name] = handle
             self._births[name] = (cls, parameters)
-        return handles
+
+    def _joined_after_all(self, batch: int) -> bool:
+        """Whether the keeper had a batch on the bus before it heard that the manager gave it up."""
+        deadline_s = now_s() + limits.STOP_KILL_S
+        try:
+            while batch not in self._outcome and now_s() < deadline_s:
+                self._hear(max(0.0, deadline_s - now_s()))
+        except BusStopped:
+            return False
+        return self._outcome.pop(batch, "unknown") == ""
 
     def _await_batch(self, batch: int) -> None:
         deadline_s = now_s() + self._start_s
@@ -197,9 +213,8 @@ class ProcessManager:
             self._hear(max(0.0, deadline_s - now_s()))
             if now_s() >= deadline_s and batch not in self._outcome:
                 raise StartFailed(f"not all were on the bus within {self._start_s:g} s")
-        failure = self._outcome.pop(batch)
-        if failure:
-            raise StartFailed(failure)
+        if self._outcome[batch]:
+            raise StartFailed(self._outcome[batch])
 
     def _fork(
         self,
