@@ -87,9 +87,8 @@ def simulate(
     for name, value in options.items():
         if value is not None:
             words += [name, str(value)]
-    words += ["--compare"] if compare else []
-    words += ["--resume"] if resume else []
-    words += ["--json"] if here.as_json else []
+    flags = {"--compare": compare, "--resume": resume, "--json": here.as_json}
+    words += [name for name, is_set in flags.items() if is_set]
     return run_program("fastforward", words)
 
 
