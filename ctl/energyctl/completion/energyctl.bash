@@ -68,7 +68,7 @@ _energyctl_is() {
 _energyctl_options() {
     case "$1" in
     'up') echo '--for --speed --homes --seed --state --fresh --shards --report --detach --json --run --help' ;;
-    'simulate') echo '--for --homes --seed --shards --engine --workers --out --compare --resume --json --run --help' ;;
+    'simulate') echo '--for --homes --seed --shards --engine --address --workers --out --compare --resume --json --run --help' ;;
     'study') echo '--list --show --dry-run --case --out --engine --address --workers --csv --keep --resume --anew --json --run --help' ;;
     'start') echo '--user --json --run --help' ;;
     'status') echo '--user --json --run --help' ;;
@@ -123,6 +123,7 @@ _energyctl_takes() {
     'simulate --seed') echo 'nothing' ;;
     'simulate --shards') echo 'nothing' ;;
     'simulate --engine') echo 'nothing' ;;
+    'simulate --address') echo 'nothing' ;;
     'simulate --workers') echo 'nothing' ;;
     'simulate --out') echo 'directories' ;;
     'study --case') echo 'nothing' ;;

@@ -77,6 +77,7 @@ function __energyctl_takes
         'simulate --seed' \
         'simulate --shards' \
         'simulate --engine' \
+        'simulate --address' \
         'simulate --workers' \
         'simulate --out' \
         'study --case' \
@@ -286,8 +287,9 @@ complete -c energyctl -n '__energyctl_at \'simulate\'' -l for -x -d 'So much mar
 complete -c energyctl -n '__energyctl_at \'simulate\'' -l homes -x -d 'So many homes in the scenario\'s groups'
 complete -c energyctl -n '__energyctl_at \'simulate\'' -l seed -x -d 'Another seed of all chance'
 complete -c energyctl -n '__energyctl_at \'simulate\'' -l shards -x -d 'Ranges that the homes are cut into'
-complete -c energyctl -n '__energyctl_at \'simulate\'' -l engine -x -d 'In one process, or on the cores (default)'
-complete -c energyctl -n '__energyctl_at \'simulate\'' -l workers -x -d 'Processes of the engine local (default: cores)'
+complete -c energyctl -n '__energyctl_at \'simulate\'' -l engine -x -d 'One process, the cores (default), or actors of Ray'
+complete -c energyctl -n '__energyctl_at \'simulate\'' -l address -x -d 'Head of the Ray cluster to play on (engine ray'
+complete -c energyctl -n '__energyctl_at \'simulate\'' -l workers -x -d 'Processes on this machine (default: cores)'
 complete -c energyctl -n '__energyctl_at \'simulate\'' -l out -x -a '(__fish_complete_directories (__energyctl_value))' -d 'Where the results go (default: below $XDG_STATE_HOME)'
 complete -c energyctl -n '__energyctl_at \'simulate\'' -l compare -d 'Tell each home\'s bill under every sharing rule, side by side'
 complete -c energyctl -n '__energyctl_at \'simulate\'' -l resume -d 'Go on from the last checkpoint of an unfinished run'

@@ -88,12 +88,13 @@ def _work(serve: Callable[[Any], Any], pipe: Connection) -> None:
         memory.keep_freed_memory()
         while (task := pipe.recv()) is not END:
             pipe.send(("done", serve(task)))
-    except (EOFError, BrokenPipeError):
-        code = Exit.FAILED  # the run is gone
+    except (EOFError, ConnectionError):
+        code = Exit.FAILED  # the run is gone; with answers unread the pipe is reset, not just closed
     except BaseException:  # noqa: BLE001 the one broad except of a worker's life: the run tells
         code = Exit.FAILED
         pipe.send(("failed", traceback.format_exc()))
-    os._exit(code)
+    finally:
+        os._exit(code)  # in any case: what lies above on the stack is the run's
 
 
 def dismiss(workers: Sequence[Worker]) -> None:
