@@ -242,6 +242,12 @@ class Market:
         for order in orders:
             self.orders_known[order.home, order.id] = order
 
+    def take_back_slot(self) -> None:
+        """Forget the open slot and what was heard in it; its orders are restored when it opens again."""
+        self.opening = None
+        self.batches = {}
+        self.orders = []
+
     # hear
 
     def reloaded_model(self) -> PriceModel | None:

@@ -56,6 +56,11 @@ class Parent:
         """A record came: the child lives."""
         self._watch.heard(boottime_ns())
 
+    def wake(self) -> None:
+        """Let the child look at the clock page now."""
+        if self._child is not None:
+            self._child.wake()
+
     def tend(self, doorbell: Doorbell) -> int:
         """Reap, kill or start as is due; the answer is when to look again at the latest."""
         self._reap(doorbell)

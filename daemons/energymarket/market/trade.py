@@ -19,6 +19,7 @@ from energymarket.market.messages import Asked, OrderAsked, stopping
 from energymarket.market.quota import OrderQuota
 from energymarket.market.transactions import ORDER_ID_BYTES_MAX, ORDER_WH_MAX
 from energymarket.runtime.clock import boottime_ns
+from energymarket.runtime.kill_points import Point, reach
 from energymarket.transport import memory_fd
 from energymarket.wire import batch as batch_wire
 from energymarket.wire.fault import WireError
@@ -61,6 +62,7 @@ class TradeDesk:
         self.leases = Leases(owner.market.rules.homes)
         self.watchers: dict[int, Call] = {}
         self.pending: dict[tuple[int, int], Call] = {}  # range of homes -> the Submit that waits
+        self.passed: set[tuple[int, int]] = set()  # ranges that hand in nothing in the open slot
         self.price: dict[str, Any] = {}
         self._told = 0  # lines about leases since the last commit
 
@@ -149,6 +151,8 @@ class TradeDesk:
                 self._join(call)
             case "Submit":
                 self._submit(call)
+            case "Pass":
+                self._pass(call)
             case "Watch":
                 if call.more:
                     self.watchers[call.peer.id] = call
@@ -156,8 +160,8 @@ class TradeDesk:
             case other:
                 log.error("no answer for %s", other)
 
-    def leave(self, peer: int) -> None:
-        """A connection is gone: its leases end, what it handed in stays."""
+    def leave(self, peer: int) -> list[Lease]:
+        """A connection is gone: its leases end, what it handed in stays. The answer is what it held."""
         self.watchers.pop(peer, None)
         left = self.leases.release(peer)
         for lease in left:
@@ -166,6 +170,7 @@ class TradeDesk:
             self.owner.control.publish_joined()
         for key in [key for key, call in self.pending.items() if call.peer.id == peer]:
             del self.pending[key]
+        return left
 
     def _join(self, call: Call) -> None:
         first, count = call.parameters["first"], call.parameters["count"]
@@ -228,7 +233,7 @@ class TradeDesk:
             or (slot, epoch) != (market.opening.slot, owner.epoch)
             or owner.phase not in {Phase.EXCHANGE, Phase.TRADE}
         ):
-            self._too_late(call, batch, slot)
+            self._too_late(call, batch, slot, epoch)
         else:
             self._hear(call, batch)
 
@@ -276,7 +281,36 @@ class TradeDesk:
                 return True
         return False
 
-    def _too_late(self, call: Call, batch: Batch, slot: int) -> None:
+    def _pass(self, call: Call) -> None:
+        """Homes that hand in nothing in this slot: in lockstep nobody waits for them then."""
+        opening, peer = self.owner.market.opening, call.peer.id
+        held = [lease for lease in self.leases if lease.peer == peer]
+        if not held:
+            call.error(f"{TRADE}.NotJoined", {"home": 0})
+        elif opening is None or (opening.slot, opening.epoch) != (
+            call.parameters["slot"],
+            call.parameters["epoch"],
+        ):
+            call.error(f"{TRADE}.NotOpen", {"phase": self.owner.phase.name.lower()})
+        else:
+            self.passed |= {(lease.first, lease.count) for lease in held}
+            call.reply({})
+
+    def take_back(self, slot: int, epoch: int) -> None:
+        """The open slot is taken back: who has handed in hears that it counts for nothing."""
+        pending, self.pending, self.passed = self.pending, {}, set()
+        for call in pending.values():
+            call.error(f"{TRADE}.TakenBack", {"slot": slot, "epoch": epoch})
+
+    def is_done_with(self, lease: Lease) -> bool:
+        """Whether the homes of a lease have handed in, or will not, in the open slot."""
+        market = self.owner.market
+        return (lease.first, lease.count) in self.passed or market.has_handed_in(lease.first, lease.count)
+
+    def _too_late(self, call: Call, batch: Batch, slot: int, epoch: int) -> None:
+        if self.owner.is_taken_back(slot, epoch):
+            call.error(f"{TRADE}.TakenBack", {"slot": slot, "epoch": self.owner.epoch})
+            return
         opening = self.owner.market.opening
         self.owner.counts.late_batches += 1
         self.owner.counts.slot_late += 1
@@ -301,6 +335,7 @@ class TradeDesk:
         if before is not None:
             self._refuse(before, "Superseded", "the same homes have handed in again")
         self.pending[batch.first, batch.count] = call
+        reach(Point.MARKET_HEARD, self.owner.market.opened().slot)
 
     def _note(self, batch: Batch, slot: int, reason: str, detail: str) -> None:
         """Keep a refusal with the slot, and say it in the journal."""
@@ -324,6 +359,7 @@ class TradeDesk:
     def settle(self, closed: Closed) -> None:
         """The slot is durable: every batch gets its receipt."""
         self._told = 0
+        self.passed.clear()
         pending, self.pending = self.pending, {}
         for (first, count), call in pending.items():
             self._send_receipt(call, closed, first, count)

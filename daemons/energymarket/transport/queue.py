@@ -62,6 +62,9 @@ _MSQID: Final = struct.Struct("@48x3l3L2i2L")
 """struct msqid_ds of 64-bit Linux (x86-64, aarch64 and riscv64 agree): 3 times; bytes, messages, bytes
 at most; 2 pids; 2 unused."""
 
+_RELEASE: Final = _SEMBUF.pack(0, 0, _IPC_NOWAIT) + _SEMBUF.pack(0, 1, _SEM_UNDO | _IPC_NOWAIT)
+"""If the semaphore is taken, free it: both or neither."""
+
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -111,8 +114,9 @@ class OfferQueue:
             yield
         finally:
             self._held = False
-            # Fails only when the semaphore was removed meanwhile; the next call says so.
-            _semop(self._mutex, 1, _SEM_UNDO | _IPC_NOWAIT, None)
+            # Fails when the semaphore was removed meanwhile, which the next call says, or when it was
+            # reset because we were frozen: then it is not ours, and must not be freed a second time.
+            _libc.semop(self._mutex, _RELEASE, ctypes.c_size_t(2))
 
     def put(self, kind: int, data: bytes) -> bool:
         """Send a message under a type above zero; False if the queue is full. Never waits."""
@@ -194,16 +198,33 @@ class OfferQueue:
         if rung < RINGS_MAX:
             _semop(self._bell, waiting + 1, _IPC_NOWAIT, None)
 
+    def ring_all(self) -> None:
+        """Wake everybody who waits, and whoever is about to: looking in vain is cheaper than being late."""
+        try:
+            waiting, rung = self._bell_handle.waiting_for_nonzero, self._bell_handle.value
+        except sysv_ipc.ExistentialError as error:
+            raise QueueGone("the queue's bell is gone; attach to the run again") from error
+        if rung < RINGS_MAX:
+            _semop(self._bell, waiting + RINGS_MAX - rung, _IPC_NOWAIT, None)
+
     def depth(self) -> tuple[int, int]:
         """Messages and bytes in the queue, by msgctl: units that hide /proc/sysvipc can ask too."""
+        fields = self._state()
+        return fields[4], fields[3]
+
+    def room(self) -> int:
+        """Bytes that the queue has room for, as its owner has limited it."""
+        fields = self._state()
+        return int(fields[5] - fields[3])
+
+    def _state(self) -> tuple[int, ...]:
         state = ctypes.create_string_buffer(_MSQID.size)
         if _libc.msgctl(self._id, _IPC_STAT, state) != 0:
             number = ctypes.get_errno()
             if number in {errno.EIDRM, errno.EINVAL}:
                 raise QueueGone("the offer queue is gone; attach to the run again")
             raise OSError(number, os.strerror(number))
-        fields = _MSQID.unpack(state)
-        return fields[4], fields[3]
+        return _MSQID.unpack(state)
 
     def _guard(self, data: bytes) -> None:
         if not self._held:
