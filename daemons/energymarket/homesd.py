@@ -22,12 +22,14 @@ import numpy as np
 
 from energymarket.exits import ConfigError, Exit, Failure
 from energymarket.home import apart, files, household, ranges
+from energymarket.home.keeper import Keeper
+from energymarket.home.stepping import Stepper
 from energymarket.runtime import service
 from energymarket.runtime.child import die_with_parent, interpreter, signal_name
 from energymarket.runtime.clock import boottime_ns
 from energymarket.runtime.notify import Notifier
 from energymarket.runtime.occasions import Occasion
-from energymarket.scenario.opening import open_scenario
+from energymarket.scenario.opening import is_lockstep, open_scenario
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -133,6 +135,7 @@ class Pool:
         words = [*interpreter(), "-m", "energymarket.homesd", "--shard", f"{first}:{count}"]
         words += ["--run", str(self._words.run), "--state", str(self._words.state)]
         words += ["--compiled", str(self._words.compiled)]
+        words += ["--lockstep"] if self._words.lockstep else []
         environment = {k: v for k, v in os.environ.items() if not k.startswith(("WATCHDOG_", "LISTEN_"))}
         environment["NOTIFY_SOCKET"] = str(notify)
         environment["WATCHDOG_USEC"] = str(SILENCE_NS // 1000)
@@ -288,7 +291,8 @@ def _serve(words: argparse.Namespace, stop: StopFlag) -> int:
     if words.shard is not None:
         _die_with_parent()
         file = files.of_shard(words.state, *map(int, words.shard.split(":")))
-        household.keep(compiled, words.run, file, stop, single=False, wait_s=FILE_FREE_S)
+        keeper = Stepper if is_lockstep(words, compiled) else Keeper
+        household.keep(compiled, words.run, file, stop, single=False, wait_s=FILE_FREE_S, keeper=keeper)
         return Exit.OK
     wanted = words.shards or compiled.settings.get("service", {}).get("shards", 0)
     pooled = np.asarray(compiled.homes["single"]) == 0

@@ -26,13 +26,14 @@ from energymarket.market import recovery
 from energymarket.market.bookkeeping import Bookkeeper
 from energymarket.market.control import ControlDesk
 from energymarket.market.lockstep import LockstepOwner, LockstepTimetable
+from energymarket.market.lockstep_desk import LockstepDesk
 from energymarket.market.messages import Beat, Heard, Left, ReloadAsked, StopAsked
-from energymarket.market.owner import Course, Owner
+from energymarket.market.owner import Owner
 from energymarket.market.parenting import Parent
 from energymarket.market.recorder import Recorder
 from energymarket.market.reload import Reloader
 from energymarket.market.retention import Retention
-from energymarket.market.timetable import Timetable
+from energymarket.market.timetable import Course, Timetable
 from energymarket.market.trade import TradeDesk
 from energymarket.market.transactions import TransactionPool
 from energymarket.runtime import descriptors, memory, service
@@ -105,7 +106,8 @@ class MarketDaemon:
             offers.limit(self.service.get("queue_bytes_max", resources.QUEUE_BYTES))
             self.owner = self._owner(stack, store, ipc, offers)
             pool = TransactionPool(self.service.get("transactions_max", 16))
-            trade = TradeDesk(self.owner, pool, TRADE_SOCKET, self.service.get("orders_per_slot_max", 1000))
+            desk = LockstepDesk if self.lockstep else TradeDesk
+            trade = desk(self.owner, pool, TRADE_SOCKET, self.service.get("orders_per_slot_max", 1000))
             reloader = Reloader(self.compiled, self.words.config or self.compiled.directory / "scenario.toml")
             control = ControlDesk(self.owner, self.compiled.period, ipc, reloader, CONTROL_SOCKET)
             self.owner.trade, self.owner.control = trade, control
@@ -152,7 +154,7 @@ class MarketDaemon:
         recorder = None
         if self.service.get("record", True):
             recorder = Recorder(market, follows=store.is_recorded(market.slot))
-        parts = {
+        parts: dict[str, Any] = {
             "market": market,
             "books": Bookkeeper(store, market, retention, recorder),
             "timetable": timetable,
@@ -347,7 +349,9 @@ def _words(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--speed", type=_speed, help="market seconds per real second, instead of the scenario's"
     )
     parser.add_argument(
-        "--lockstep", action="store_true", help="without a clock: every slot waits for all, and nobody is late"
+        "--lockstep",
+        action="store_true",
+        help="without a clock: every slot waits for all, and nobody is late",
     )
     parser.add_argument("--slots", type=int, help="end after so many slots of the scenario")
     parser.add_argument(

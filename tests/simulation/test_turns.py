@@ -6,17 +6,17 @@ schedule is a seed: who acts next, who dies where, how late the market hears of 
 
 from __future__ import annotations
 
-import random
 from bisect import insort
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
-from itertools import product
-from typing import Any
+from itertools import pairwise, product
+from typing import Any, TypeVar
 
 import numpy as np
 import pytest
 
 from energymarket.core import exchange, turns
+from energymarket.core.chance import Purpose, draw_u64
 from energymarket.core.parameters import Excess, Sharing, Take
 from energymarket.core.parameters import Turn as Order
 from energymarket.core.records import OFFER, Policy
@@ -25,6 +25,30 @@ from energymarket.core.turns import GiveBack, Put, Range, Room, TakeBack, TakeFi
 SHARINGS = [Sharing(*each) for each in product(Take, Order, Excess)]
 TOKEN_BYTES, HEADER_BYTES = 32, 16
 LIFE = Generator[None, None, None]
+
+
+T = TypeVar("T")
+
+
+class Dice:
+    """Chance with a seed."""
+
+    def __init__(self, seed: int) -> None:
+        self._seed = seed
+        self._thrown = 0
+
+    def between(self, low: int, high: int) -> int:
+        """A number of low .. high."""
+        self._thrown += 1
+        return low + draw_u64(self._seed, Purpose.HOME, self._thrown) % (high - low + 1)
+
+    def one_of(self, things: Sequence[T]) -> T:
+        """One of them."""
+        return things[self.between(0, len(things) - 1)]
+
+    def hits(self, once_in: int) -> bool:
+        """Whether it happens, once in so many times."""
+        return self.between(1, once_in) == 1
 
 
 @dataclass
@@ -41,6 +65,7 @@ class Town:
 
     @property
     def homes(self) -> int:
+        """How many."""
         return len(self.surplus_wh)
 
     def reference(self) -> exchange.Outcome:
@@ -50,19 +75,19 @@ class Town:
         return exchange.outcome(*found)
 
 
-def a_town(dice: random.Random) -> Town:
+def a_town(dice: Dice) -> Town:
     """A town with few homes and a wild mixture of needs, so that every boundary is met often."""
-    homes = dice.randint(1, 24)
-    net = [dice.choice([0, -1, 1]) * dice.randint(0, dice.choice([2, 40, 1000])) for _ in range(homes)]
-    cuts = sorted(dice.sample(range(1, homes), dice.randint(0, min(5, homes - 1))))
+    homes = dice.between(1, 24)
+    net = [dice.one_of([0, -1, 1]) * dice.between(0, dice.one_of([2, 40, 1000])) for _ in range(homes)]
+    cuts = sorted({dice.between(1, homes) for _ in range(dice.between(0, 5))} - {homes})
     bounds = [0, *cuts, homes]
     return Town(
         surplus_wh=np.maximum(net, 0),
         need_wh=np.maximum(-np.array(net), 0),
-        policies=np.array([dice.choice(list(Policy)) for _ in range(homes)]),
-        sharing=dice.choice(SHARINGS),
-        spans=[(low + 1, high - low) for low, high in zip(bounds, bounds[1:], strict=False)],
-        seed=dice.randrange(1 << 30),
+        policies=np.array([dice.one_of(list(Policy)) for _ in range(homes)]),
+        sharing=dice.one_of(SHARINGS),
+        spans=[(low + 1, high - low) for low, high in pairwise(bounds)],
+        seed=dice.between(0, 1 << 30),
     )
 
 
@@ -76,9 +101,11 @@ class Queue:
     put_ever: int = 0
 
     def room(self) -> int:
+        """Bytes that are free."""
         return self.bytes_max - sum(size for _, _, size, _ in self.messages)
 
     def put(self, kind: int, size: int, content: Any) -> bool:
+        """Put a message behind those of its type, if there is room."""
         if size > self.room():
             return False
         self.put_ever += 1
@@ -223,7 +250,7 @@ class World:
         self.open = self.open or len(self.lives) == len(self.town.spans)
 
 
-def run(town: Town, queue_bytes: int, dice: random.Random, deaths: int, *, by_force: bool = False) -> World:
+def run(town: Town, queue_bytes: int, dice: Dice, deaths: int, *, by_force: bool = False) -> World:
     """One schedule from its seed, to the slot's gate."""
     world = World(town, Queue(queue_bytes))
     for span in town.spans:
@@ -233,17 +260,17 @@ def run(town: Town, queue_bytes: int, dice: random.Random, deaths: int, *, by_fo
             return world
         absent = [span for span in town.spans if span not in world.lives and span not in world.unheard]
         # A death in a handful of steps, or it would always be the first ones that are hit.
-        if deaths and world.lives and dice.random() < 0.02:
+        if deaths and world.lives and dice.hits(50):
             deaths -= 1
-            world.kill(dice.choice(sorted(world.lives)))
-        elif world.unheard and dice.random() < 0.1:
+            world.kill(dice.one_of(sorted(world.lives)))
+        elif world.unheard and dice.hits(10):
             world.hear(by_force=by_force)
-        elif absent and dice.random() < 0.1:
-            world.begin(dice.choice(absent))
+        elif absent and dice.hits(10):
+            world.begin(dice.one_of(absent))
         elif not world.open and len(world.lives) == len(town.spans) and not world.unheard:
             world.open = True
         elif world.lives:
-            next(world.lives[dice.choice(sorted(world.lives))])
+            next(world.lives[dice.one_of(sorted(world.lives))])
     raise AssertionError(f"stuck: {world}")
 
 
@@ -279,21 +306,21 @@ ROUNDS = 500
 def test_every_schedule_ends_as_the_unbounded_queue_does(block: int, is_long: bool) -> None:
     """Any cut into ranges, any queue that holds one offer and the turn, any order of acting, no deaths."""
     for seed in range(block, ROUNDS * (20 if is_long else 2), 4):
-        dice = random.Random(seed)
+        dice = Dice(seed)
         town = a_town(dice)
-        world = run(town, SMALLEST + dice.choice([0, 16, 40, 200, 16_384]), dice, deaths=0)
+        world = run(town, SMALLEST + dice.one_of([0, 16, 40, 200, 16_384]), dice, deaths=0)
         assert differs(world) == "", f"seed {seed}, {town}"
 
 
 @pytest.mark.parametrize("block", range(4))
 def test_every_schedule_with_deaths_ends_the_same(block: int, is_long: bool) -> None:
-    """Deaths between any two calls of the kernel, up to six in a slot; the slot is taken back and run again."""
+    """Deaths between any two calls of the kernel, up to six in a slot; it is taken back, run again."""
     taken_back = 0
     for seed in range(block, ROUNDS * (20 if is_long else 2), 4):
-        dice = random.Random(f"deaths {seed}")
+        dice = Dice(100_000 + seed)
         town = a_town(dice)
-        queue_bytes = SMALLEST + dice.choice([0, 16, 40, 200, 16_384])
-        world = run(town, queue_bytes, dice, deaths=dice.randint(1, 6))
+        queue_bytes = SMALLEST + dice.one_of([0, 16, 40, 200, 16_384])
+        world = run(town, queue_bytes, dice, deaths=dice.between(1, 6))
         taken_back += world.taken_back
         assert differs(world) == "", f"seed {seed}, {town}"
     assert taken_back > ROUNDS // 4  # the deaths hit slots that were open
@@ -303,9 +330,11 @@ def test_a_frozen_holder_that_wakes_in_a_later_epoch_changes_nothing(is_long: bo
     """The market takes the semaphore from a frozen holder; that one wakes, and finishes its turn of old."""
     forced = 0
     for seed in range(ROUNDS * (20 if is_long else 2)):
-        dice = random.Random(f"frozen {seed}")
+        dice = Dice(200_000 + seed)
         town = a_town(dice)
-        world = run(town, SMALLEST + dice.choice([200, 16_384]) + 2_000, dice, dice.randint(1, 4), by_force=True)
+        world = run(
+            town, SMALLEST + dice.one_of([200, 16_384]) + 2_000, dice, dice.between(1, 4), by_force=True
+        )
         wanted = differs(world).replace("nothing left", "").strip(", ")  # what the old one put may lie there
         assert wanted == "", f"seed {seed}, {town}"
         forced += world.forced
@@ -313,7 +342,7 @@ def test_a_frozen_holder_that_wakes_in_a_later_epoch_changes_nothing(is_long: bo
 
 
 def test_an_offer_that_is_split_more_often_than_its_parts_have_names_ends_the_same() -> None:
-    """70,000 takers of a Wh and one giver: the last part that has a name ends the offer, the rest goes back."""
+    """70,000 takers of a Wh, one giver: the last part that has a name ends the offer, the rest goes back."""
     takers = 70_000
     surplus_wh, need_wh = np.zeros((2, takers + 1), np.int64)
     surplus_wh[40_000], need_wh[:40_000], need_wh[40_001:] = 100_000, 1, 1
@@ -321,7 +350,7 @@ def test_an_offer_that_is_split_more_often_than_its_parts_have_names_ends_the_sa
         surplus_wh, need_wh, np.full(takers + 1, Policy.GIVE_THEN_SELL), Sharing(),
         [(1, 30_000), (30_001, 30_000), (60_001, takers + 1 - 60_000)], seed=3,
     )  # fmt: skip
-    world = run(town, SMALLEST, random.Random(1), deaths=0)
+    world = run(town, SMALLEST, Dice(1), deaths=0)
     assert differs(world) == ""
     assert len(world.town.reference().claims) == 65_536
 

@@ -1,4 +1,4 @@
-"""The keeper of a range of homes in lockstep: it waits for everybody, and goes back when a slot is taken back.
+"""The keeper of a range of homes in lockstep: it waits for all, and goes back when a slot is taken back.
 
 What is to be gone on from the market alone says (`Join`): the last committed slot. Whatever the homes have
 lived since is forgotten, whoever died; then the slot is lived again, to the same end.

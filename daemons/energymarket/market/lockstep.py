@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from energymarket.core.weather import Sample
     from energymarket.market.leases import Lease
+    from energymarket.market.lockstep_desk import LockstepDesk
 
 log = logging.getLogger(__name__)
 
@@ -64,6 +65,8 @@ class LockstepTimetable(Timetable):
 class LockstepOwner(Owner):
     """The thread that owns the market's state, in lockstep."""
 
+    trade: LockstepDesk
+
     def __init__(self, *, epoch: int, **parts: object) -> None:
         """`epoch` lies above those of all starts before: whoever is of an earlier one is told so."""
         super().__init__(**parts)  # type: ignore[arg-type]
@@ -97,8 +100,7 @@ class LockstepOwner(Owner):
 
     def _all_in(self) -> bool:
         """Every home has handed in, or has said that it will not."""
-        homes = sum(count for _, count in self.trade.passed | self.market.batches.keys())
-        return homes == self.market.rules.homes
+        return self.trade.homes_done() == self.market.rules.homes
 
     def _ready(self) -> bool:
         return not self._awaited()
@@ -161,10 +163,6 @@ class LockstepOwner(Owner):
 
     # take back
 
-    def is_taken_back(self, slot: int, epoch: int) -> bool:
-        """Whether a slot was open in this epoch and has been taken back since."""
-        return slot == self.next_slot() and epoch < self.epoch
-
     def _left(self, leases: Sequence[Lease]) -> None:
         """Homes are gone. Those that have handed in have nothing more to do with this slot."""
         gone = [lease for lease in leases if not self.trade.is_done_with(lease)]
@@ -182,12 +180,12 @@ class LockstepOwner(Owner):
         self.counts.start_anew()
         self._set_phase(Phase.STARTING)
         reach(Point.MARKET_TAKING_BACK, slot)
-        self.trade.take_back(slot, self.epoch)
+        self.trade.take_back(slot)
         self.empty_queue()
         self.books.save_epoch(self.epoch)
 
     def empty_queue(self) -> None:
-        """Drop every offer and turn. Under the semaphore, so that nobody puts one who has not seen the page."""
+        """Drop every offer and turn. Under the semaphore: who comes later has seen the page."""
         try:
             with self.offers.locked(LOCK_WAIT_S):
                 self.counts.drained += self.offers.drain()

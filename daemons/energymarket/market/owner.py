@@ -8,7 +8,7 @@ before it is there.
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from energymarket.core.clock import Deadlines
@@ -32,7 +32,6 @@ from energymarket.runtime.clock import boottime_ns, wall_ns
 from energymarket.runtime.inbox import Inbox
 from energymarket.runtime.kill_points import Point, reach
 from energymarket.transport.store import StoreError
-from energymarket.wire.clock_page import NO_END
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -46,7 +45,7 @@ if TYPE_CHECKING:
     from energymarket.market.control import ControlDesk
     from energymarket.market.leases import Lease
     from energymarket.market.messages import Message
-    from energymarket.market.timetable import Timetable
+    from energymarket.market.timetable import Course, Timetable
     from energymarket.market.trade import TradeDesk
     from energymarket.transport.call import Call
     from energymarket.transport.page import BoardReader, ClockWriter
@@ -61,21 +60,6 @@ DRAIN_WAIT_PART: Final = 0.02
 """Of a slot: how long the gate waits for the queue's semaphore; its holder may be frozen."""
 
 TRADING: Final = frozenset({Phase.EXCHANGE, Phase.TRADE})
-
-
-@dataclass(frozen=True, slots=True)
-class Course:
-    """Which slots the market runs through."""
-
-    first_slot: int  # of a fresh ledger
-    begin_slot: int  # of this run
-    slots: int | None  # end after so many of this run; None: until stopped
-    start_wait_ns: int  # the first slot waits this long for homes, weather and external
-
-    @property
-    def end_slot(self) -> int:
-        """The last slot, or NO_END."""
-        return NO_END if self.slots is None else self.begin_slot + self.slots - 1
 
 
 class Owner:
@@ -234,11 +218,6 @@ class Owner:
                 self._next(now_ns)
             case _:
                 return
-
-    def is_taken_back(self, slot: int, epoch: int) -> bool:
-        """Whether a slot was open in this epoch and has been taken back since. Live: never."""
-        del slot, epoch
-        return False
 
     def _left(self, leases: Sequence[Lease]) -> None:
         """Homes are gone: live, the slot goes on without them."""

@@ -62,7 +62,6 @@ class TradeDesk:
         self.leases = Leases(owner.market.rules.homes)
         self.watchers: dict[int, Call] = {}
         self.pending: dict[tuple[int, int], Call] = {}  # range of homes -> the Submit that waits
-        self.passed: set[tuple[int, int]] = set()  # ranges that hand in nothing in the open slot
         self.price: dict[str, Any] = {}
         self._told = 0  # lines about leases since the last commit
 
@@ -151,12 +150,12 @@ class TradeDesk:
                 self._join(call)
             case "Submit":
                 self._submit(call)
-            case "Pass":
-                self._pass(call)
             case "Watch":
                 if call.more:
                     self.watchers[call.peer.id] = call
                 call.reply({"notice": self._notice()}, continues=call.more)
+            case "Pass":  # live, nobody is waited for
+                call.reply({})
             case other:
                 log.error("no answer for %s", other)
 
@@ -281,36 +280,8 @@ class TradeDesk:
                 return True
         return False
 
-    def _pass(self, call: Call) -> None:
-        """Homes that hand in nothing in this slot: in lockstep nobody waits for them then."""
-        opening, peer = self.owner.market.opening, call.peer.id
-        held = [lease for lease in self.leases if lease.peer == peer]
-        if not held:
-            call.error(f"{TRADE}.NotJoined", {"home": 0})
-        elif opening is None or (opening.slot, opening.epoch) != (
-            call.parameters["slot"],
-            call.parameters["epoch"],
-        ):
-            call.error(f"{TRADE}.NotOpen", {"phase": self.owner.phase.name.lower()})
-        else:
-            self.passed |= {(lease.first, lease.count) for lease in held}
-            call.reply({})
-
-    def take_back(self, slot: int, epoch: int) -> None:
-        """The open slot is taken back: who has handed in hears that it counts for nothing."""
-        pending, self.pending, self.passed = self.pending, {}, set()
-        for call in pending.values():
-            call.error(f"{TRADE}.TakenBack", {"slot": slot, "epoch": epoch})
-
-    def is_done_with(self, lease: Lease) -> bool:
-        """Whether the homes of a lease have handed in, or will not, in the open slot."""
-        market = self.owner.market
-        return (lease.first, lease.count) in self.passed or market.has_handed_in(lease.first, lease.count)
-
     def _too_late(self, call: Call, batch: Batch, slot: int, epoch: int) -> None:
-        if self.owner.is_taken_back(slot, epoch):
-            call.error(f"{TRADE}.TakenBack", {"slot": slot, "epoch": self.owner.epoch})
-            return
+        del epoch
         opening = self.owner.market.opening
         self.owner.counts.late_batches += 1
         self.owner.counts.slot_late += 1
@@ -359,7 +330,6 @@ class TradeDesk:
     def settle(self, closed: Closed) -> None:
         """The slot is durable: every batch gets its receipt."""
         self._told = 0
-        self.passed.clear()
         pending, self.pending = self.pending, {}
         for (first, count), call in pending.items():
             self._send_receipt(call, closed, first, count)

@@ -1,6 +1,7 @@
 """The turn of a lockstep exchange as a message of the queue, and the message types of that exchange.
 
-magic u2, version u1, role u1, flags u2, slot_high u2, slot_low u4, epoch u4, home u4, giver u4, taker u4, 4 blank
+magic u2, version u1, role u1, flags u2, slot_high u2, slot_low u4, epoch u4, home u4, giver u4, taker u4,
+4 bytes blank
 """
 
 from __future__ import annotations
