@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from event_bus.protocol.mailbox import Envelope
-    from event_bus.protocol.member import Member
+    from event_bus.protocol.member import Arrival, Member
     from event_bus.shell.wires import Wires
 
 _PROTOCOL = 5
@@ -35,6 +35,7 @@ class Communicator:
         self._wires = wires
         self._section = threading.Lock()  # which thread of this process may ask for the token
         self._inside: int | None = None  # the thread that is in the critical section
+        self._meeting = Barrier(wires, "", keep_all=False)
         self.mailbox = MailboxView(wires)
 
     # ------------------------------------------------------------------ messages
@@ -74,16 +75,15 @@ class Communicator:
         """Send a message and wait until process `dest` has received it by `receive_from_sync`; its answer."""
         data = _pickled(payload)
         with self._wires.step() as member:
-            life = member.seat(dest).life
+            life = _other(member, dest)
             answers = self._call(member, [life], data, SYNC, timeout, f"process {dest} receives")
             if life not in answers:
                 raise ProcessLost(f"process {dest} is gone before it has received")
         return pickle.loads(answers[life])
 
     def receive_from_sync(self, payload: Any, sender: int | str, *, timeout: float | None = None) -> Message:
-        """Wait for what process `sender` sends by `send_to_sync`; `payload` goes back as the answer."""
-        data = _pickled(payload)
-        return self._receive(data, sender, SYNC, timeout)
+        """Wait for what process `sender` waits to have received; `payload` goes back as the answer."""
+        return self._receive(_pickled(payload), sender, timeout)
 
     def broadcast_sync(self, payload: Any, sender: int | str, *, timeout: float | None = None) -> Any:
         """A call that all make: `sender`'s payload reaches everyone, and nobody goes on before it has.
@@ -95,7 +95,7 @@ class Communicator:
         with self._wires.step() as member:
             if member.seat(sender).life == member.life:
                 return self._broadcast_sync(member, data, timeout)
-        return self._receive(data, sender, BROADCAST_SYNC, timeout)
+        return self._receive(data, sender, timeout)
 
     def _broadcast_sync(self, member: Member, data: bytes, timeout: float | None) -> dict[int, Any]:
         answers = self._call(member, member.others(), data, BROADCAST_SYNC, timeout, "all others receive")
@@ -112,14 +112,14 @@ class Communicator:
             answers = member.answers.pop(call)
         return {life: answer for life, answer in answers.items() if answer is not None}
 
-    def _receive(self, data: bytes, sender: int | str, type_: str, timeout: float | None) -> Message:
+    def _receive(self, data: bytes, sender: int | str, timeout: float | None) -> Message:
         with self._wires.step() as member:
-            life = member.seat(sender).life
+            life = _other(member, sender)
             found: list[Envelope] = []
 
             def came() -> bool:
                 if not found:
-                    envelope = member.mailbox.pick_rendezvous(lambda e: e.life == life and e.type == type_)
+                    envelope = member.mailbox.pick_rendezvous(lambda each: each.life == life)
                     if envelope is not None:
                         found.append(envelope)
                 return bool(found) or not member.lives(life)
@@ -179,7 +179,7 @@ class Communicator:
 
     def synchronize(self, *, timeout: float | None = None) -> None:
         """Wait until all living processes have come here. One that dies is waited for no longer."""
-        self.barrier("", keep_all=False).wait(timeout=timeout)
+        self._meeting.wait(timeout=timeout)
 
     def barrier(self, name: str, *, keep_all: bool) -> Barrier:
         """The barrier of that name, for round after round. All who use it say the same of `keep_all`.
@@ -247,32 +247,43 @@ class Barrier:
         self._wires = wires
         self._name = name
         self._keep_all = keep_all
+        self._title = f"barrier {name!r} opens" if name else "all processes synchronize"
 
     def wait(self, *, timeout: float | None = None) -> None:
         """Wait until it opens. Raises MemberLost if it keeps everyone and somebody is lost."""
-        title = f"barrier {self._name!r} opens" if self._name else "all processes synchronize"
         with self._wires.step() as member:
-            self._raise_losses(member)
+            if self._keep_all:
+                self._raise_losses(member)
             arrival = member.arrive(self._name, keep_all=self._keep_all)
-            over = self._keep_all
-
-            def ended() -> bool:
-                return arrival.opened or (over and member.has_untold)
-
+            ended = self._ends(member, arrival)
             try:
-                self._wires.wait_for_keeper(ended, timeout, title)
+                self._wires.wait_for_keeper(ended, timeout, self._title)
             except BusTimeout:
                 member.withdraw(arrival)
-                done = lambda: arrival.withdrawn or ended()  # noqa: E731
-                self._wires.wait_for_keeper(done, limits.WITHDRAW_S, "the keeper answers")
+                self._wires.wait_for_keeper(
+                    lambda: arrival.withdrawn or ended(), limits.WITHDRAW_S, "the keeper answers"
+                )
                 if not ended():
                     raise
             if not arrival.opened:
                 self._raise_losses(member)
 
+    def _ends(self, member: Member, arrival: Arrival) -> Callable[[], bool]:
+        if self._keep_all:
+            return lambda: arrival.opened or member.has_untold
+        return lambda: arrival.opened
+
     def _raise_losses(self, member: Member) -> None:
-        if self._keep_all and member.has_untold:
+        if member.has_untold:
             raise MemberLost(member.untold())
+
+
+def _other(member: Member, number: int | str) -> int:
+    """The life of another process: to wait for oneself would be for ever."""
+    life = member.seat(number).life
+    if life == member.life:
+        raise BusError(f"process {number} is this process: nobody else would answer it")
+    return life
 
 
 def _wanted(type_: str | None, life: int | None) -> Callable[[Envelope], bool]:

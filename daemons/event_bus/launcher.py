@@ -75,6 +75,10 @@ class Handle:
         self._process.join(timeout)
         return not self.alive
 
+    def terminate(self) -> None:
+        """SIGTERM: it ends wherever it is, running its `finally` blocks."""
+        self._process.terminate()
+
     def kill(self) -> None:
         """SIGKILL."""
         self._process.kill()

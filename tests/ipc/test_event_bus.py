@@ -55,14 +55,14 @@ def test_ten_thousand_messages_per_pair_come_once_and_in_order(start: Start) -> 
                         say(wrong=[message.sender, message.payload, self.next[message.sender]])
                     self.next[message.sender] += 1
                 if sum(self.next) == 30_000:
-                    say(all=self.process_id)
+                    say(all=self.name)
                     self.stop()
         with ProcessManager() as manager:
             manager.add_process(4, P)
             manager.join(60)
     """).end(60)
     assert len(run.said()) == 4, run.story()
-    assert {each["all"] for each in run.said()} == {0, 1, 2, 3}
+    assert {each["all"] for each in run.said()} == {"P-0", "P-1", "P-2", "P-3"}
 
 
 def test_a_broadcast_reaches_all_others_and_the_numbering_is_consecutive(start: Start) -> None:
@@ -294,6 +294,8 @@ def test_the_critical_section_under_kill_9_of_its_holder(start: Start) -> None:
             continue
         victim = passages[-1]["enter"]
         os.kill(victim, signal.SIGSTOP)  # so that it is inside still when it dies
+        while psutil.Process(victim).status() != psutil.STATUS_STOPPED:
+            pass_time(0.0005)
         if _passages(run)[-1].get("enter") == victim:
             killed[victim] = monotonic_s()
             os.kill(victim, signal.SIGKILL)

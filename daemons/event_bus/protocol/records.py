@@ -148,7 +148,7 @@ def pack(record: Record) -> bytes:
     return marshal.dumps((_NUMBER[type(record)], *record))
 
 
-def unpack(packet: bytes) -> Record:
+def unpack(packet: bytes | memoryview) -> Record:
     """The record of a packet."""
     number, *fields = marshal.loads(packet)  # noqa: S302 - from a fork of this very program, over a socket pair
     if number >= len(RECORDS):

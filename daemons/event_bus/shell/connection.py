@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import socket
+import struct
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
@@ -16,8 +17,9 @@ if TYPE_CHECKING:
     from event_bus.protocol.frames import Frame
     from event_bus.protocol.records import Record
 
-_PACKET_BYTES: Final = 1 << 17
-_DESCRIPTORS_MAX: Final = 2
+_PACKET_BYTES: Final = 1 << 16
+_DESCRIPTOR: Final = struct.Struct("=i")
+_ANCILLARY_BYTES: Final = socket.CMSG_SPACE(2 * _DESCRIPTOR.size)
 _GONE: Final = frozenset({errno.EPIPE, errno.ECONNRESET, errno.ENOTCONN})
 
 
@@ -82,6 +84,7 @@ class Packets:
         end.setblocking(False)
         self.descriptors: list[int] = []  # that came with the last record
         self._takes_descriptors = takes_descriptors
+        self._packet = memoryview(bytearray(_PACKET_BYTES))
         self._end = end
         self.unsent: deque[tuple[bytes, tuple[int, ...]]] = deque()  # likewise
 
@@ -127,16 +130,17 @@ class Packets:
         """The next record, or None if none has come. Raises EOFError when the other end is closed."""
         try:
             if self._takes_descriptors:
-                packet, self.descriptors, _, _ = socket.recv_fds(self._end, _PACKET_BYTES, _DESCRIPTORS_MAX)
+                size, ancillary, _, _ = self._end.recvmsg_into([self._packet], _ANCILLARY_BYTES)
+                self.descriptors = _descriptors(ancillary) if ancillary else []
             else:
-                packet = self._end.recv(_PACKET_BYTES)
+                size = self._end.recv_into(self._packet)
         except BlockingIOError:
             return None
         except ConnectionResetError:
-            packet = b""
-        if not packet:
+            size = 0
+        if not size:
             raise EOFError
-        return records.unpack(packet)
+        return records.unpack(self._packet[:size])
 
     def close(self) -> None:
         """Close it, and the descriptors that were to go."""
@@ -144,6 +148,15 @@ class Packets:
             _close(descriptors)
         self.unsent.clear()
         self._end.close()
+
+
+def _descriptors(ancillary: list[tuple[int, int, bytes]]) -> list[int]:
+    return [
+        number
+        for level, kind, data in ancillary
+        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS
+        for (number,) in _DESCRIPTOR.iter_unpack(data)
+    ]
 
 
 def _close(descriptors: tuple[int, ...]) -> None:

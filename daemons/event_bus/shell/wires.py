@@ -110,7 +110,7 @@ class Wires:
         self.carry_out()
         self._lend_line(lent=True)
         try:
-            self._serve_line_until(lambda: done() or self.member.stopping, timeout)
+            self._serve_line_until(done, timeout)
         finally:
             self._lend_line(lent=False)
         if not done():
@@ -118,7 +118,7 @@ class Wires:
 
     def _serve_line_until(self, done: Callable[[], bool], timeout: float | None) -> None:
         until_s = None if timeout is None else now_s() + timeout
-        while not done():
+        while not (done() or self.member.stopping):
             left_ms = None if until_s is None else max(0, math.ceil((until_s - now_s()) * 1000))
             self.changed.release()
             try:
