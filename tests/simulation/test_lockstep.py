@@ -18,7 +18,7 @@ pytestmark = pytest.mark.timeout(300)
 PENCILS = [name for name in toml.shipped() if name.startswith("pencil-")]
 
 CHAINED = "pencil-sharing-greedy-neutral-fair"
-"""The scene in which most passes through the queue: whole offers, in rounds, and what is too much goes back."""
+"""The scene in which most passes through the queue: whole offers, in rounds; what is too much goes back."""
 
 
 def wanted_hash(scenario: str, slots: int, compiled_cache: Path, monkeypatch: pytest.MonkeyPatch) -> str:
@@ -68,7 +68,7 @@ def test_six_processes_end_as_in_fast_forward(
 def test_a_pencil_scene_ends_as_in_fast_forward(
     place: Place, compiled_cache: Path, monkeypatch: pytest.MonkeyPatch, name: str, shards: int
 ) -> None:
-    """Which is as computed by hand (test_fastforward.py): gifts of every kind, rules, scenes, single orders."""
+    """Which is as computed by hand (test_fastforward.py): gifts of all kinds, rules, scenes, orders."""
     scenario, _ = toml.read(name)
     assert scenario is not None
     slots = scenario.market.period.slots

@@ -22,6 +22,7 @@ from energymarket.transport.queue import OfferQueue, QueueGone
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Callable
 
     from energymarket.home.files import StateFile
     from energymarket.runtime.service import StopFlag
@@ -57,7 +58,7 @@ def keep(
     *,
     single: bool,
     wait_s: float = 0,
-    keeper: type[Keeper] = Keeper,
+    keeper: Callable[..., Keeper] = Keeper,
 ) -> None:
     """Run the homes of a state file until asked to stop, live or as another `keeper` does it.
 

@@ -7,7 +7,8 @@ lived since is forgotten, whoever died; then the slot is lived again, to the sam
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import numpy as np
 
@@ -20,14 +21,15 @@ from energymarket.home.turning import Bargaining
 from energymarket.runtime.kill_points import Point, reach
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     import numpy.typing as npt
 
     from energymarket.home.session import Joined, Refused
     from energymarket.wire.clock_page import ClockPage
 
 log = logging.getLogger(__name__)
+
+InStep: TypeAlias = Callable[[str, int, Callable[[], bool]], bool]
+"""Told the point, the epoch, and how to find out whether the slot goes on; False if it does not."""
 
 PATIENCE_S: Final = 1e6
 """A receipt comes when everybody has handed in: also those who are being started again."""
@@ -40,11 +42,10 @@ class TakenBack(Exception):
 class Stepper(Keeper):
     """Runs one range of homes in lockstep. See `Keeper` for how it is made."""
 
-    in_step: Callable[[str, int, Callable[[], bool]], bool] | None = None
-    """Wait until the whole pool has come to a point of an epoch; False if the slot is over before."""
-
-    def __init__(self, *arguments: Any, **named: Any) -> None:  # noqa: ANN401 - those of Keeper
+    def __init__(self, *arguments: Any, in_step: InStep | None = None, **named: Any) -> None:  # noqa: ANN401
+        """`in_step` waits until the whole pool has come to a point of an epoch, or the slot is over."""
         super().__init__(*arguments, **named)
+        self._in_step = in_step
         self._tried = (-1, -1)  # slot and epoch that were lived last, to whatever end
 
     # going on
@@ -127,7 +128,7 @@ class Stepper(Keeper):
 
     def _all_at(self, point: str, page: ClockPage) -> None:
         """Wait for the rest of the pool. Raises TakenBack."""
-        if self.in_step is not None and not self.in_step(point, page.epoch, lambda: self._goes_on(page)):
+        if self._in_step is not None and not self._in_step(point, page.epoch, lambda: self._goes_on(page)):
             raise TakenBack
 
     # gifts
