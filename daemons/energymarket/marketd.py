@@ -201,7 +201,9 @@ class MarketDaemon:
             store.put_state({"course": f"{self.words.course} {begin}"})
         store.put_state({"first_slot": str(first)})
         wait_s = self.service.get("start_wait_s", 10.0)
-        return Course(first, begin, self.words.slots, round(wait_s * 1e9))
+        # Without a clock and an end it would play for ever, as fast as it goes.
+        slots = self.words.slots or (self.compiled.period.slots if self.lockstep else None)
+        return Course(first, begin, slots, round(wait_s * 1e9))
 
     def _server(
         self,

@@ -19,7 +19,7 @@ from tests.simulation.market_place import Place, let_pass, soon
 from tests.simulation.test_kill import SCENE, Dice
 from tests.simulation.test_lockstep import hash_of, wanted_hash
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = pytest.mark.timeout(2_400)
 
 DAY = 96
 SHARDS = 3
@@ -70,7 +70,7 @@ def parent_of(pid: int) -> int:
 
 def ends_well(place: Place, up: subprocess.Popen[bytes]) -> None:
     """The run ends by itself with 0, and leaves nothing in the kernel."""
-    assert up.wait(800) == 0, place.log.read_text()[-6_000:]
+    assert up.wait(2_000) == 0, place.log.read_text()[-6_000:]
     assert place.processes("energymarket.") == []
     assert not place.run.exists()
 
@@ -107,14 +107,27 @@ def test_killed_fifty_times_a_day_the_ledger_is_the_same(
     assert sysv_objects() == before
 
 
+ANYWHERE = (
+    Point.MARKET_ORDERED,
+    Point.OFFER_PUT,
+    Point.OFFER_TAKEN,
+    Point.MARKET_TAKING_BACK,
+    Point.POOL_REPLACING,
+    Point.WEATHER_POSTED,
+    Point.EXTERNAL_SAID,
+)
+"""They come when they come: with the next order or gift, where a shard has just died, an event just begun."""
+
+
 def test_killed_at_every_named_point_the_ledger_is_the_same(
     place: Place, town: str, compiled_cache: Path, monkeypatch: pytest.MonkeyPatch, is_long: bool
 ) -> None:
-    """Once at each point (fifty times in the long form), each time in another slot; all of them are hit."""
+    """Every point is hit; in the long form those of every slot fifty times each, or nearly."""
     rounds = 50 if is_long else 1
-    first, spread = 1_944_480 + 2, [each for each in Point if each not in ANYWHERE]
-    planned = [f"{point}@{first + at}" for at, point in enumerate(spread * rounds)]
-    slots = len(planned) + 6
+    of_slots = [point for point in Point if point not in ANYWHERE]
+    # Every other slot: a market that dies at an opening may not have sent the receipts of the slot before.
+    planned = [f"{point}@{FIRST_SLOT + 2 + 2 * at}" for at, point in enumerate(of_slots * rounds)]
+    slots = 2 * len(planned) + 6
     wanted = wanted_hash(town, slots, compiled_cache, monkeypatch)
     points = place.path / "points"
     points.mkdir()
@@ -123,10 +136,11 @@ def test_killed_at_every_named_point_the_ledger_is_the_same(
     before = sysv_objects()
     with lockstep_run(place, town, slots, **{VARIABLE: str(points)}) as up:
         ends_well(place, up)
-    assert [entry.name for entry in points.iterdir()] == []
     assert hash_of(place.state) == wanted
+    missed = Counter(entry.name.partition("@")[0] for entry in points.iterdir())
+    assert max(missed.values(), default=0) <= rounds // 5, missed
     assert sysv_objects() == before
 
 
-ANYWHERE = (Point.MARKET_TAKING_BACK, Point.POOL_REPLACING, Point.WEATHER_POSTED, Point.EXTERNAL_SAID)
-"""They come when they come: where a shard has just died, an event has just begun."""
+FIRST_SLOT = 1_944_480
+"""Of the town: 2025-06-16, in quarter-hours since 1970."""

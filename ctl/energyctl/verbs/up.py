@@ -100,9 +100,10 @@ def up(
         if detach:
             return detaching.detached(order)
         code = running.in_foreground(order, here)
+    told = running.tell_outcome(order, here) if code is Exit.OK else Exit.OK
     if report is None or code not in {Exit.OK, Exit.INTERRUPTED}:
-        return code
-    return _report(order, report) or code
+        return told or code
+    return told or _report(order, report) or code
 
 
 def _order(
