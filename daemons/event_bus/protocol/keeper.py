@@ -178,7 +178,7 @@ class Keeper:
             case records.Arrive():  # first, for it comes most often
                 self._on_arrive(said, record)
             case records.Ready():
-                self._on_ready(said)
+                self._on_ready(said, now_s)
             case records.Failed():
                 said.stage = Stage.LEAVING
                 self._fail(said.batch, record.text)
@@ -199,7 +199,7 @@ class Keeper:
             case _:
                 raise ProtocolError(f"a process does not say {type(record).__name__}")
 
-    def _on_ready(self, ready: Life) -> None:
+    def _on_ready(self, ready: Life, now_s: float) -> None:
         if ready.stage is not Stage.STARTING:
             return  # its batch has failed
         ready.stage = Stage.READY
@@ -208,6 +208,7 @@ class Keeper:
             return
         for life in batch:
             life.stage = Stage.LIVING
+            life.heard_s = now_s  # nobody was asked before, however long the last constructor took
             if life.name not in self._seats:
                 self._seats.append(life.name)
         self._change_view()

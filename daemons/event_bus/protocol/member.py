@@ -216,7 +216,8 @@ class Member:
 
     def has_room(self, life: int) -> bool:
         """Whether a message to that process may be sent now."""
-        return life == self.life or self._pairs[life].has_room()
+        pair = self._pairs.get(life)
+        return pair is None or pair.has_room()  # there is none with itself, nor with one who is gone
 
     def send(self, lives: list[int], payload: bytes, type_: str, *, answered: bool = False) -> int:
         """Send one message, to one or to many; the number of the call if an answer is wanted, else 0."""
@@ -285,8 +286,8 @@ class Member:
 
     def _act(self, act: Act | None) -> None:
         seats = self.view.seats
-        if act is None or len(seats) < 2:
-            return
+        if act is None or (act is Act.ASK and len(seats) < 2):
+            return  # who is alone is granted it unasked
         step, kind = (1, Kind.ASK) if act is Act.ASK else (-1, Kind.TOKEN)
         life = seats[(self.number + step) % len(seats)].life
         pair = self._pairs[life]

@@ -48,8 +48,12 @@ class Pair:
         return self.sent_bytes - self.credited_bytes < limits.UNTAKEN_BYTES_MAX
 
     def again(self) -> list[bytes]:
-        """What a new connection begins with: everything of which it is not known that it came."""
-        return [data for _, data in self._unacknowledged]
+        """What a new connection begins with: everything of which it is not known that it came.
+
+        And what came here and was taken, for the last word of that may be lost: the other may wait for it.
+        """
+        data = [data for _, data in self._unacknowledged]
+        return [self._ack(), *data] if self.received else data
 
     def accept(self, number: int) -> bool:
         """Count a numbered frame; whether it is new."""
@@ -78,5 +82,8 @@ class Pair:
             and self._taken - self._last_told_taken < limits.UNTAKEN_BYTES_MAX // 4
         ):
             return None
+        return self._ack()
+
+    def _ack(self) -> bytes:
         self._acknowledged, self._last_told_taken = self.received, self._taken
         return frames.pack(Kind.ACK, 0, self.received, self._taken)

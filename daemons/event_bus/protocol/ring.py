@@ -2,7 +2,8 @@
 
 After Martin (1985): who wants the token asks to the right, each asks on once until the holder is reached,
 and the token comes back to the left, past everyone who wants it in between. An idle token rests where it
-was used last and costs nothing. Each asker is on the token's way, so nobody starves.
+was used last and costs nothing. Each asker is on the token's way, so nobody starves. It is passed only to
+one who asked: passed on unasked, it and the asks can run after each other for ever, and nobody wants it.
 
 A change of membership begins a new generation: a token of an older one is void wherever it turns up. Each
 process says whether it holds the token; when all have, the keeper grants the new token to the one that does
@@ -28,6 +29,8 @@ class Place(Enum):
     """This process wants to enter; the right was asked."""
     WAITING_RELAYING = auto()
     """Likewise, and the left has asked too."""
+    EXPECTING = auto()
+    """This process gave up waiting, and the left has not asked; the right was: the token may come."""
     RESTING = auto()
     """The token is here, and nobody wants it."""
     INSIDE = auto()
@@ -77,7 +80,7 @@ TABLE: Final[dict[tuple[Place, Event], tuple[Place, Act | None]]] = {
     (_P.RELAYING, _E.ASKED): (_P.RELAYING, None),
     (_P.RELAYING, _E.TOKEN): (_P.OUT, Act.PASS),
     (_P.RELAYING, _E.RENEW): (_P.OUT, None),
-    (_P.WAITING, _E.CANCEL): (_P.RELAYING, None),
+    (_P.WAITING, _E.CANCEL): (_P.EXPECTING, None),
     (_P.WAITING, _E.ASKED): (_P.WAITING_RELAYING, None),
     (_P.WAITING, _E.TOKEN): (_P.INSIDE, None),
     (_P.WAITING, _E.RENEW): (_P.WAITING, Act.ASK),
@@ -85,6 +88,10 @@ TABLE: Final[dict[tuple[Place, Event], tuple[Place, Act | None]]] = {
     (_P.WAITING_RELAYING, _E.ASKED): (_P.WAITING_RELAYING, None),
     (_P.WAITING_RELAYING, _E.TOKEN): (_P.INSIDE_ASKED, None),
     (_P.WAITING_RELAYING, _E.RENEW): (_P.WAITING, Act.ASK),
+    (_P.EXPECTING, _E.WANT): (_P.WAITING, None),
+    (_P.EXPECTING, _E.ASKED): (_P.RELAYING, None),
+    (_P.EXPECTING, _E.TOKEN): (_P.RESTING, None),
+    (_P.EXPECTING, _E.RENEW): (_P.OUT, None),
     (_P.RESTING, _E.WANT): (_P.INSIDE, None),
     (_P.RESTING, _E.ASKED): (_P.OUT, Act.PASS),
     (_P.RESTING, _E.RENEW): (_P.OUT, None),
@@ -99,7 +106,6 @@ TABLE: Final[dict[tuple[Place, Event], tuple[Place, Act | None]]] = {
     (_P.INSIDE_BETWEEN, _E.TOKEN): (_P.INSIDE, None),
     (_P.INSIDE_BETWEEN, _E.RENEW): (_P.INSIDE_BETWEEN, None),
     (_P.INSIDE_BETWEEN_ASKED, _E.LEAVE): (_P.RELAYING, None),
-    (_P.INSIDE_BETWEEN_ASKED, _E.ASKED): (_P.INSIDE_BETWEEN_ASKED, None),
     (_P.INSIDE_BETWEEN_ASKED, _E.TOKEN): (_P.INSIDE_ASKED, None),
     (_P.INSIDE_BETWEEN_ASKED, _E.RENEW): (_P.INSIDE_BETWEEN, None),
 }
