@@ -6,8 +6,10 @@ import logging
 import multiprocessing
 import os
 import select
+import signal
 import socket
 import sys
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self
 
 from event_bus import limits
@@ -19,6 +21,7 @@ from event_bus.shell.keeping import keep
 from event_bus.shell.life import live
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from multiprocessing.context import ForkProcess
 
     from event_bus.process import Process
@@ -170,22 +173,39 @@ class ProcessManager:
         bus_size = len(self.process_list) + size
         handles: list[Handle] = []
         try:
-            for index, (name, cls, parameters) in enumerate(births):
-                self._lives += 1
-                process = self._fork(
-                    self._lives, name, batch, size, cls, (first + index, bus_size), parameters
-                )
-                handles.append(Handle(self, self._lives, name, process))
+            with _interruption_later():
+                for index, (name, cls, parameters) in enumerate(births):
+                    self._lives += 1
+                    process = self._fork(
+                        self._lives, name, batch, size, cls, (first + index, bus_size), parameters
+                    )
+                    handles.append(Handle(self, self._lives, name, process))
             self._await_batch(batch)
         except BaseException:
             for handle in handles:
                 handle.kill()
                 handle.join()
+            if self._joined_after_all(batch):
+                self._seat(handles, births)  # they were on the bus, and are lost: `replace` fills their seats
             raise
-        for handle, (name, cls, parameters) in zip(handles, births, strict=True):
+        del self._outcome[batch]
+        self._seat(handles, births)
+        return handles
+
+    def _seat(self, handles: list[Handle], births: list[tuple[str, type[Process], dict[str, Any]]]) -> None:
+        for handle, (name, cls, parameters) in zip(handles, births, strict=False):
             self._handles[name] = handle
             self._births[name] = (cls, parameters)
-        return handles
+
+    def _joined_after_all(self, batch: int) -> bool:
+        """Whether the keeper had a batch on the bus before it heard that the manager gave it up."""
+        deadline_s = now_s() + limits.STOP_KILL_S
+        try:
+            while batch not in self._outcome and now_s() < deadline_s:
+                self._hear(max(0.0, deadline_s - now_s()))
+        except BusStopped:
+            return False
+        return self._outcome.pop(batch, "unknown") == ""
 
     def _await_batch(self, batch: int) -> None:
         deadline_s = now_s() + self._start_s
@@ -193,9 +213,8 @@ class ProcessManager:
             self._hear(max(0.0, deadline_s - now_s()))
             if now_s() >= deadline_s and batch not in self._outcome:
                 raise StartFailed(f"not all were on the bus within {self._start_s:g} s")
-        failure = self._outcome.pop(batch)
-        if failure:
-            raise StartFailed(failure)
+        if self._outcome[batch]:
+            raise StartFailed(self._outcome[batch])
 
     def _fork(
         self,
@@ -227,13 +246,14 @@ class ProcessManager:
             ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
             pidfd = os.pidfd_open(os.getpid())
             _flush()
-            self._keeper = _fork.Process(
-                target=keep, name="event bus keeper", daemon=True, args=(theirs, pidfd, self._silence_s)
-            )
-            self._keeper.start()
-            theirs.close()
-            os.close(pidfd)
-            self._line = Packets(ours)
+            with _interruption_later():
+                self._keeper = _fork.Process(
+                    target=keep, name="event bus keeper", daemon=True, args=(theirs, pidfd, self._silence_s)
+                )
+                self._keeper.start()
+                theirs.close()
+                os.close(pidfd)
+                self._line = Packets(ours)
         return self._line
 
     # ------------------------------------------------------------------ watching
@@ -327,6 +347,20 @@ class ProcessManager:
                     return
                 case _:
                     pass  # Stopped: the kernel says so as well
+
+
+@contextmanager
+def _interruption_later() -> Iterator[None]:
+    """Within it SIGINT waits.
+
+    Amid a fork, Python loses what an interruption raises, and a child that has not yet said that it ignores
+    the signal dies of it.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _flush() -> None:

@@ -49,8 +49,5 @@ STOP_GIVE_UP_S: Final = 2.4
 FLUSH_S: Final = 0.3
 """How long a process that leaves waits for its last messages to be in the kernel's hands."""
 
-WITHDRAW_S: Final = 1.0
-"""How long a call that timed out at a barrier waits for the keeper's word whether it opened after all."""
-
 START_S: Final = 30.0
 """How long a batch may take from its fork until all its constructors have returned."""

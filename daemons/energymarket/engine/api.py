@@ -31,6 +31,7 @@ from energymarket.scenario.compile import CompileError, compile_scenario, with_o
 from energymarket.scenario.compiled import SLOTS_MAX, Compiled, CompiledError, load
 
 if TYPE_CHECKING:
+    from energymarket.core.parameters import Period
     from energymarket.scenario.schema import Scenario
 
 ENGINES: Final = ("embedded", "local")
@@ -40,7 +41,11 @@ _SECONDS: Final = {"s": 1, "min": 60, "h": 3600, "d": 86_400, "w": 604_800, "y":
 
 def slots_of(duration: str | int | None, compiled: Compiled) -> int:
     """`96` slots, `12h`, `7d`, `1y` (365 days); None is the scenario's own period. Failure if it is none."""
-    period = compiled.period
+    return slots_in(duration, compiled.period)
+
+
+def slots_in(duration: str | int | None, period: Period) -> int:
+    """`slots_of` a scenario that is not compiled yet."""
     if duration is None:
         return period.slots
     text = str(duration)

@@ -221,6 +221,10 @@ class OfferQueue:
         fields = self._state()
         return int(fields[5] - fields[3])
 
+    def limit_bytes(self) -> int:
+        """The bytes that it holds at most (msg_qbytes)."""
+        return self._state()[5]
+
     def _state(self) -> tuple[int, ...]:
         state = ctypes.create_string_buffer(_MSQID.size)
         if _libc.msgctl(self._id, _IPC_STAT, state) != 0:

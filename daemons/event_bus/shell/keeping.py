@@ -176,6 +176,7 @@ class Keeping:
 def keep(manager: socket.socket, manager_pidfd: int, silence_s: float) -> None:
     """The keeper's whole life. Ctrl-C is for the manager: it stops the bus in order."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # it was held for the fork
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     _close_all_but({0, 1, 2, manager.fileno(), manager_pidfd})
     Keeping(manager, manager_pidfd, silence_s).run()

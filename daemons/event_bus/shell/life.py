@@ -37,6 +37,7 @@ def live(
     for inherited in not_ours:
         inherited.close()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the manager, which stops the bus in order
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # it was held for the fork
     signal.signal(signal.SIGTERM, _terminate)
     wires = Wires(life, line)
     wires.start()
