@@ -11,10 +11,12 @@ import numpy as np
 from energymarket.core import exchange
 from energymarket.core.parameters import Rule
 from energymarket.core.records import Phase, Policy
+from energymarket.exits import ConfigError
 from energymarket.home.bargain import Bargain, Exchange
 from energymarket.home.scene import Scenes
 from energymarket.home.session import Lost, Refused
 from energymarket.runtime.clock import boottime_ns
+from energymarket.runtime.kill_points import Point, reach
 from energymarket.runtime.occasions import Occasion
 from energymarket.wire import batch as batch_wire
 
@@ -46,6 +48,16 @@ class Handed:
     epoch: int
     columns: dict[str, npt.NDArray[np.int64]]
     bargain: Bargain
+
+
+def check_pace(page: ClockPage, *, lockstep: bool) -> None:
+    """ConfigError if the market does not run as these homes do: one would wait for the other for ever."""
+    if page.live == lockstep:
+        has, want = ("live", "in lockstep") if lockstep else ("in lockstep", "live")
+        raise ConfigError(
+            f"the market runs {has}, these homes were told to run {want}",
+            "give --lockstep to all of them or to none, or set lockstep in [service] of the scenario",
+        )
 
 
 class Keeper:
@@ -138,6 +150,7 @@ class Keeper:
             page = self._clock.read()
             if page is None:
                 continue
+            check_pace(page, lockstep=False)
             if page.phase in {Phase.ENDED, Phase.STOPPED} and self._books.slot is not None:
                 self._books.write()
                 self._notifier.status(self._status(f"market {page.phase.name.lower()}"))
@@ -187,20 +200,8 @@ class Keeper:
         order = exchange.ring_order(fleet.first, fleet.count, start, homes)
         up_wh = np.where(fleet.policy == Policy.SELL, 0, net.surplus_wh)
         takers = order[net.need_wh[order] > 0]
-        bargain = Exchange(
-            queue=self._queue,
-            sharing=self._compiled.sharing,
-            slot=page.slot,
-            epoch=page.epoch,
-            deadline_ns=page.exchange_ns,
-            gate_ns=page.gate_ns,
-            homes=homes,
-            offers=exchange.make_offers(fleet.ids, up_wh, positions),
-            taker_ids=fleet.ids[takers],
-            need_wh=net.need_wh[takers],
-            stop=self._stop,
-            beat=self._notifier.beat,
-        ).run()
+        offers = exchange.make_offers(fleet.ids, up_wh, positions)
+        bargain = self._bargain(page, offers, takers, net.need_wh[takers])
         if bargain.degraded != self._degraded:
             self._degraded = bargain.degraded
             self._notifier.status(self._status("trading"))
@@ -220,6 +221,29 @@ class Keeper:
         )
         self._scenes.misreport(page.slot, columns)
         return bargain, columns
+
+    def _bargain(
+        self,
+        page: ClockPage,
+        offers: npt.NDArray[np.void],
+        takers: npt.NDArray[np.int64],
+        need_wh: npt.NDArray[np.int64],
+    ) -> Bargain:
+        """The exchange of gifts: what the range offers, and who (places in the range) lacks how much."""
+        return Exchange(
+            queue=self._queue,
+            sharing=self._compiled.sharing,
+            slot=page.slot,
+            epoch=page.epoch,
+            deadline_ns=page.exchange_ns,
+            gate_ns=page.gate_ns,
+            homes=self._compiled.homes_count,
+            offers=offers,
+            taker_ids=self._fleet.ids[takers],
+            need_wh=need_wh,
+            stop=self._stop,
+            beat=self._notifier.beat,
+        ).run()
 
     def _state(self, net: Net, page: ClockPage) -> tuple[Bargain, dict[str, npt.NDArray[np.int64]]]:
         """Under another rule than the queue homes say what they have over and lack; the market shares."""
@@ -276,19 +300,26 @@ class Keeper:
         if self._single and self._compiled.sharing.rule is Rule.QUEUE:
             self._trade_singly(handed.columns, handed.slot)
         batch_id = f"{self._fleet.first}+{self._fleet.count}@{handed.slot}.{handed.epoch}"
-        wait_s = max(0, page.next_open_ns - boottime_ns()) / 1e9 + PATIENCE_S
+        wait_s = self._receipt_wait_s(page)
         answer = self._session.submit(
             self._pack(handed), batch_id, handed.slot, handed.epoch, shed=handed.bargain.shed, wait_s=wait_s
         )
         self._handed = None
         if isinstance(answer, Refused):
-            self._gated = handed.slot
-            detail = answer.parameters.get("detail") or f"open is slot {answer.parameters.get('open_slot')}"
-            log.warning("the batch of slot %d was refused: %s (%s)", handed.slot, answer.name, detail)
+            self._refused(handed, answer)
             return
+        reach(Point.HANDED_IN, handed.slot)
         self._books.settle(handed.slot, answer)
         self._bill_ueur += int(answer["money_ueur"].sum())
         self._notifier.status(self._status(self._account(handed.slot, answer)))
+
+    def _receipt_wait_s(self, page: ClockPage) -> float:
+        return max(0, page.next_open_ns - boottime_ns()) / 1e9 + PATIENCE_S
+
+    def _refused(self, handed: Handed, answer: Refused) -> None:
+        self._gated = handed.slot
+        detail = answer.parameters.get("detail") or f"open is slot {answer.parameters.get('open_slot')}"
+        log.warning("the batch of slot %d was refused: %s (%s)", handed.slot, answer.name, detail)
 
     def _account(self, slot: int, receipt: dict[str, npt.NDArray[np.integer]]) -> str:
         """What the slot came to, in one line for people."""

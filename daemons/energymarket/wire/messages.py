@@ -88,10 +88,16 @@ method Submit(
   descriptor: ?int
 )
 
+# In lockstep the gate waits for every home that is joined. Those of this connection hand in nothing in the
+# slot: their next batch carries the gap.
+method Pass(slot: int, epoch: int) -> ()
+
 # A notice now, and one at every step of market time.
 method Watch() -> (notice: Notice)
 
 error GateClosed (slot: int, open_slot: ?int)
+# In lockstep: the slot was open in an earlier epoch; somebody died, and it is run again.
+error TakenBack (slot: int, epoch: int)
 error NotOpen (phase: string)
 error OfferUnknown (giver: int, index: int)
 error NotJoined (home: int)
