@@ -11,7 +11,7 @@ and taken all of that in one hold; only what is left, or still lacking, goes thr
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -94,7 +94,7 @@ class Exchange:
     homes: int
     offers: npt.NDArray[np.void]
     taker_ids: npt.NDArray[np.uint32]
-    need_wh: npt.NDArray[np.int64]
+    need_wh: npt.NDArray[np.integer[Any]]
     stop: StopFlag
     beat: Callable[[], None]  # called at least every BELL_WAIT_S
     at: int = field(init=False, default=0)  # offers before this one have been put
@@ -167,6 +167,8 @@ class Exchange:
                 raise
             if moved:
                 self.queue.ring()
+            if not self._wanting() and not self.put_types:
+                return  # nothing of ours lies in the queue, and nobody lacks anything
             if not moved or not self._wanting():
                 self._rest()
 
