@@ -8,6 +8,7 @@ have lived through it all the same, and the next batch carries the gap.
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,6 +19,7 @@ from energymarket.transport.generation import GenerationFile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from concurrent.futures import Future
     from pathlib import Path
 
     import numpy.typing as npt
@@ -39,11 +41,14 @@ class Books:
         self._state = State(self._memory, fleet.count)  # at the end of `slot`
         self.slot: int | None = None  # None: nothing has happened yet
         self._settled = -1  # last slot whose receipt has been added to the registers of gifts
-        self._written = (-1, 0)  # slot and edition that were made durable last
+        self._written = (-1, 0)  # slot and edition that were handed to the disk last
+        self._flusher = ThreadPoolExecutor(1, "flush")  # waits for the disk, and touches nothing else
+        self._flush: Future[None] | None = None
 
     def close(self) -> None:
         """Give the file back."""
         self.slot = None
+        self._flusher.shutdown()
         self._file.close()
 
     def fresh(self, slot: int) -> None:
@@ -95,13 +100,25 @@ class Books:
         self.slot = slot
         return net
 
-    def write(self) -> None:
-        """Make the present state durable: before its batch is handed in, and at the end."""
+    def start_writing(self) -> None:
+        """Hand the present state to the disk; `write` waits until it is there."""
         slot = self._lived()
         edition = int(self._settled == slot)
         if self._written != (slot, edition):
+            self._await_disk()
             self._file.put(self._memory, slot, edition)
+            self._flush = self._flusher.submit(self._file.flush)
             self._written = (slot, edition)
+
+    def write(self) -> None:
+        """Make the present state durable: before its batch is handed in, and at the end."""
+        self.start_writing()
+        self._await_disk()
+
+    def _await_disk(self) -> None:
+        flush, self._flush = self._flush, None
+        if flush is not None:
+            flush.result()
 
     def _lived(self) -> int:
         if self.slot is None:

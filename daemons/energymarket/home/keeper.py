@@ -164,6 +164,7 @@ class Keeper:
             books.begin(page.slot - 1, self._since)
         books.live_until(page.slot - 1, self._weather_of)
         net = books.step(page.slot, self._weather_of(page.slot), page.price)
+        books.start_writing()  # the disk works while the exchange runs
         bargain, columns = self._agree(net, page)
         self._done = page.slot
         if self._stop.is_set():

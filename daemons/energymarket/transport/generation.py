@@ -138,10 +138,10 @@ class GenerationFile:
         self._writing = None
 
     def put(self, area: memoryview, slot: int, edition: int) -> None:
-        """Write a state (`area_bytes` long, zeros behind the payload) where none is kept; durable after it.
+        """Write a state (`area_bytes` long, zeros behind the payload) where none is kept; then `flush`.
 
         As `writable` and `commit`, without a mapping: pages that are written there cost a fault each, and
-        count as this process's memory. OSError means that it is not durable: never try the same file again.
+        count as this process's memory.
         """
         generation = self._free_generation()
         self._put_header(Header(self._shape, generation, NO_SLOT, 0))
@@ -151,8 +151,11 @@ class GenerationFile:
             sums.add(part)
             _write_all(self._fd, part, at + start)
         self._put_header(Header(self._shape, generation, slot, sums.value(), edition))
-        os.fdatasync(self._fd)
         self._writing = None
+
+    def flush(self) -> None:
+        """Make durable what was put. OSError means that it is not: never try the same file again."""
+        os.fdatasync(self._fd)
 
     @property
     def area_bytes(self) -> int:
