@@ -94,6 +94,7 @@ class Pool:
         self._words = words
         self._pooled = pooled  # by home, less one: whether the scenario has it in the pool
         self._still = pooled
+        self._left: list[int] = []  # the homes that have left
         self._look_ns = 0  # when homes that leave are looked for again
         self._ranges = ranges
         self._shards: list[Shard] = []
@@ -145,7 +146,9 @@ class Pool:
         now_ns = boottime_ns()
         if now_ns >= self._look_ns:
             self._look_ns = now_ns + LOOK_MS * 1_000_000
-            self._still = without(self._pooled, apart.homes_in(self._words.state))
+            left = sorted(apart.homes_in(self._words.state))
+            if left != self._left:  # a mask of all homes is not made anew several times a second
+                self._left, self._still = left, without(self._pooled, left)
         return self._still
 
     def _wait(self) -> None:
@@ -211,10 +214,10 @@ class Pool:
 
     def _let_leave(self, shard: Shard, pooled: npt.NDArray[np.bool_], now_ns: int) -> None:
         """End a shard of which a home wants to leave; what is left of it is started when it has ended."""
-        leaving = np.flatnonzero(_only(shard, pooled) & ~pooled)
+        leaving = np.flatnonzero(~pooled[shard.first - 1 : shard.first - 1 + shard.count])
         if not len(leaving):
             return
-        for home in (leaving + 1).tolist():
+        for home in (leaving + shard.first).tolist():
             fields = Occasion.HOME_LEFT.fields(home=home)
             log.info("home %d leaves the pool: shard %s is cut", home, shard.text, extra=fields)
         shard.leave_by_ns = now_ns + STOP_NS

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from energymarket.core import ledger, pricing, settlement
+from energymarket.core.matching import is_range
 from energymarket.core.parameters import Rule, price_model_digest
 from energymarket.core.refusals import Refusal
 from energymarket.core.settlement import Batch, Prices, Readings, Settlement
@@ -21,7 +22,7 @@ from energymarket.core.sharing.settling import restate
 from energymarket.core.units import money_ueur
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     import numpy.typing as npt
 
@@ -129,13 +130,17 @@ class Accounts:
         return cls(Readings.zero(homes), np.zeros(homes, np.int64), np.full(homes, NO_SLOT, np.int64))
 
     def apply(
-        self, slot: int, columns: dict[str, npt.NDArray[np.int64]], batches: Iterable[tuple[int, int, str]]
+        self,
+        slot: int,
+        columns: Mapping[str, npt.NDArray[np.signedinteger[Any]]],
+        batches: Iterable[tuple[int, int, str]],
     ) -> None:
         """Add a committed slot: registers, balances, and that the homes of its batches were heard.
 
         A batch is (first home, count, id). A home with an order alone has a row, but nobody read its meter.
         """
-        rows = columns["home"] - 1
+        home = columns["home"]
+        rows = slice(int(home[0]) - 1, int(home[-1])) if is_range(home) else home - 1
         self.readings.production_wh[rows] += columns["produced_wh"]
         self.readings.consumption_wh[rows] += columns["consumed_wh"]
         self.readings.import_wh[rows] += columns["imported_wh"]

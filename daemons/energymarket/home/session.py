@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from energymarket.runtime.service import StopFlag
+    from energymarket.wire.batch import Buffer
 
 log = logging.getLogger(__name__)
 
@@ -183,15 +184,15 @@ class Session:
         return latest
 
     def submit(
-        self, data: bytes | bytearray, batch_id: str, slot: int, epoch: int, *, shed: int, wait_s: float
+        self, data: list[Buffer], batch_id: str, slot: int, epoch: int, *, shed: int, wait_s: float
     ) -> dict[str, Any] | Refused:
-        """Hand in a batch; the answer is its receipt's columns, or why not. Raises Lost."""
+        """Hand in a batch, in parts; the answer is its receipt's columns, or why not. Raises Lost."""
         if self._trade is None:
             raise Lost
         asked: dict[str, Any] = {"id": batch_id, "slot": slot, "epoch": epoch, "shed": shed}
         descriptors: tuple[int, ...] = ()
-        if len(data) <= INLINE_BYTES_MAX:
-            asked["data"] = base64.b64encode(data).decode()
+        if sum(len(part) for part in data) <= INLINE_BYTES_MAX:
+            asked["data"] = base64.b64encode(b"".join(data)).decode()
         else:
             descriptors = (memory_fd.seal(data, "batch"),)
             asked["descriptor"] = 0

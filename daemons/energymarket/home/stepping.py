@@ -138,7 +138,7 @@ class Stepper(Keeper):
         page: ClockPage,
         offers: npt.NDArray[np.void],
         takers: npt.NDArray[np.int64],
-        need_wh: npt.NDArray[np.int64],
+        need_wh: npt.NDArray[np.integer[Any]],
     ) -> Bargain:
         """The exchange in turns round the ring. Raises TakenBack."""
         fleet, homes = self._fleet, self._compiled.homes_count

@@ -276,7 +276,7 @@ class TradeDesk:
         if slot <= self.owner.market.slot and receipts.stands_in(self.owner.books.store, slot, key):
             receipt = receipts.from_ledger(self.owner.books.store, slot, batch.first, batch.count)
             if receipt is not None:
-                self._reply_receipt(call, slot, receipt)
+                self._reply_receipt(call, slot, [receipt])
                 return True
         return False
 
@@ -336,17 +336,18 @@ class TradeDesk:
 
     def _send_receipt(self, call: Call, closed: Closed, first: int, count: int) -> None:
         columns = receipt_columns(closed.settlement, first, count)
-        receipt = batch_wire.pack_receipt(columns, slot=closed.slot, epoch=0, first=first)
+        receipt = batch_wire.receipt_parts(columns, slot=closed.slot, epoch=0, first=first)
         self._reply_receipt(call, closed.slot, receipt)
 
-    def _reply_receipt(self, call: Call, slot: int, receipt: bytes | bytearray) -> None:
-        if len(receipt) <= INLINE_BYTES_MAX:
-            call.reply({"slot": slot, "receipt": base64.b64encode(receipt).decode(), "descriptor": None})
+    def _reply_receipt(self, call: Call, slot: int, receipt: list[batch_wire.Buffer]) -> None:
+        if sum(len(part) for part in receipt) <= INLINE_BYTES_MAX:
+            text = base64.b64encode(b"".join(receipt)).decode()
+            call.reply({"slot": slot, "receipt": text, "descriptor": None})
             return
         try:
             fd = memory_fd.seal(receipt, "receipt")
         except OSError:  # no descriptor or no memory left: it goes inline, whatever its length
-            text = base64.b64encode(receipt).decode()
+            text = base64.b64encode(b"".join(receipt)).decode()
             call.reply({"slot": slot, "receipt": text, "descriptor": None})
             return
         call.reply({"slot": slot, "receipt": None, "descriptor": 0}, descriptors=(fd,))

@@ -247,6 +247,8 @@ class OfferQueue:
             before = signal.pthread_sigmask(signal.SIG_BLOCK, _INTERRUPTIBLE)
             try:
                 number = _semop(self._mutex, -1, _SEM_UNDO, timeout_s)
+                if number == errno.EINTR:  # by a tracer, or by SIGSTOP and SIGCONT: once more
+                    number = _semop(self._mutex, -1, _SEM_UNDO, timeout_s)
             finally:
                 signal.pthread_sigmask(signal.SIG_SETMASK, before)
         if number == errno.EAGAIN:
