@@ -26,7 +26,7 @@ from energymarket.transport import resources
 from energymarket.transport.page import BoardReader, ClockWriter
 from energymarket.transport.resources import Ipc
 from energymarket.wire import weather_file
-from energymarket.wire.clock_page import ClockPage
+from energymarket.wire.clock_page import ClockPage, Flag
 from energymarket.wire.weather_file import Observation
 from tests.ipc.processes import environment
 
@@ -131,7 +131,7 @@ def page_of(slot: int, slot_ns: int = 1_000_000_000) -> ClockPage:
     """The market's clock in a slot that has just begun."""
     now = clock.boottime_ns()
     return ClockPage(
-        slot=slot, epoch=0, phase=Phase.EXCHANGE, flags=0, open_ns=now, exchange_ns=now + slot_ns // 2,
+        slot=slot, epoch=0, phase=Phase.EXCHANGE, flags=int(Flag.LIVE), open_ns=now, exchange_ns=now + slot_ns // 2,
         gate_ns=now + slot_ns * 8 // 10, next_open_ns=now + slot_ns, price=1, import_=2, export_=0, fee=0,
         slot_s=900, slot_ns=slot_ns, market_pid=os.getpid(),
     )  # fmt: skip
