@@ -132,7 +132,8 @@ def page_of(slot: int, slot_ns: int = 1_000_000_000) -> ClockPage:
     now = clock.boottime_ns()
     return ClockPage(
         slot=slot, epoch=0, phase=Phase.EXCHANGE, flags=int(Flag.LIVE), open_ns=now,
-        exchange_ns=now + slot_ns // 2, gate_ns=now + slot_ns * 8 // 10, next_open_ns=now + slot_ns, price=1, import_=2, export_=0, fee=0,
+        exchange_ns=now + slot_ns // 2, gate_ns=now + slot_ns * 8 // 10, next_open_ns=now + slot_ns,
+        price=1, import_=2, export_=0, fee=0,
         slot_s=900, slot_ns=slot_ns, market_pid=os.getpid(),
     )  # fmt: skip
 
