@@ -21,6 +21,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
+import bus
+import study
 from layouts import (
     DAEMONS,
     FIELDS,
@@ -85,6 +87,17 @@ lies under its own type. The rest of a split offer goes back to its place under 
 {given_back:#x} added to the type: {given_back_is} Every access is within a hold of the semaphore; a second
 semaphore is the bell that wakes those who wait. A message of another slot or epoch is dropped.
 """
+_TURN: Final = """\
+## Queue message: a turn
+
+{intro} Lockstep only: one turn goes round the ring of homes, and whoever has it puts, takes or takes back
+offers within one hold of the semaphore. Room for its {TURN_BYTES} bytes is kept in the queue.
+
+The type of a message of offers is then epoch · 2^27 + 1 + the ring position of its first giver. What goes
+back to the givers of such a message has 2^25 added to it. The type of a turn is epoch · 2^27 + 2^26 + the
+first home of the segment that it is addressed to. {step_is}
+"""
+
 _EVENTS: Final = """
 ## Event record
 
@@ -212,6 +225,11 @@ def _messages() -> Iterator[str]:
     yield struct_table(offers, "HEADER", offers.remarks("Head") | {"offers": "how many follow"})
     yield dtype_table(records, "OFFER")
     yield enum_table(records, "OfferState")
+    turn = Source("wire.turn_message")
+    yield _TURN.format_map(turn.names | {"intro": turn.intro(), "step_is": turn.note("EPOCH_STEP")})
+    flags = {"flags": "1: lacking, 2: backs, 4: busy"}
+    yield struct_table(turn, "LAYOUT", Source("core.turns").remarks("Turn") | flags)
+    yield enum_table(Source("core.turns"), "Role")
     yield _EVENTS.format_map(events.names | {"intro": events.intro()})
     remarks = events.remarks("EventRecord") | {"type": "of RecordType", "duration": "slots; of BEGIN"}
     remarks |= {"checksum": "CRC-32 over bytes 0 to 3, then 8 to 31"}
@@ -380,16 +398,20 @@ def rules_of_spread() -> str:
     return "\n".join(f"**`{name}`**: {texts[name]}\n" for name in ("worse_off", "jain", "quantiles"))
 
 
-PARTS: Final[dict[str, Callable[[], str]]] = {
-    "compaction": compaction,
-    "exit codes": exit_codes,
-    "indicators": indicators,
-    "keys": keys,
-    "plugin codes": plugin_codes,
-    "rooms": rooms,
-    "rules of spread": rules_of_spread,
-    "shares": shares,
-}
+PARTS: Final[dict[str, Callable[[], str]]] = (
+    {
+        "compaction": compaction,
+        "exit codes": exit_codes,
+        "indicators": indicators,
+        "keys": keys,
+        "plugin codes": plugin_codes,
+        "rooms": rooms,
+        "rules of spread": rules_of_spread,
+        "shares": shares,
+    }
+    | bus.PARTS
+    | study.PARTS
+)
 
 
 def with_parts(text: str) -> str:

@@ -99,7 +99,7 @@ def _spread(function: ast.FunctionDef, argument: ast.expr) -> list[str]:
     return []
 
 
-def _fields(layout: struct.Struct) -> Iterator[tuple[int, str]]:
+def struct_fields(layout: struct.Struct) -> Iterator[tuple[int, str]]:
     """(offset, type) of each field of a layout without alignment; padding is type `zero`."""
     at = 0
     for times, code in re.findall(r"(\d*)([a-zA-Z])", layout.format):
@@ -130,7 +130,7 @@ def struct_table(
     structure = source.names[layout]
     packed = [*(names or source.packed_by(layout)), *rest]
     rows = []
-    for at, kind in _fields(structure):
+    for at, kind in struct_fields(structure):
         text = "" if kind.endswith("zero") else packed.pop(0)
         rows.append((at, kind, *_named(source, text, remarks)))
     if packed:

@@ -12,7 +12,7 @@ from energyctl.exits import Exit, ProblemError
 from energyctl.programs import run_program
 from energyctl.session import default_simulation, session
 
-ENGINES: Final = ("embedded", "local")
+ENGINES: Final = ("embedded", "local", "ray")
 
 
 def register(app: typer.Typer) -> None:
@@ -42,11 +42,23 @@ def simulate(
     ] = None,
     engine: Annotated[
         str | None,
-        typer.Option("--engine", metavar="embedded|local", help="In one process, or on the cores (default)."),
+        typer.Option(
+            "--engine",
+            metavar="embedded|local|ray",
+            help="One process, the cores (default), or actors of Ray.",
+        ),
+    ] = None,
+    address: Annotated[
+        str | None,
+        typer.Option(
+            "--address",
+            metavar="HOST:PORT",
+            help="Head of the Ray cluster to play on (engine ray; default: one of this machine alone).",
+        ),
     ] = None,
     workers: Annotated[
         int | None,
-        typer.Option("--workers", min=1, metavar="N", help="Processes of the engine local (default: cores)."),
+        typer.Option("--workers", min=1, metavar="N", help="Processes on this machine (default: cores)."),
     ] = None,
     out: Annotated[
         Path | None,
@@ -65,23 +77,26 @@ def simulate(
     Ctrl-C ends it with what there is. Earlier results in the same place stay until the new ones are whole.
     """
     here = session(ctx)
-    if engine not in {None, *ENGINES}:
-        raise ProblemError(
-            Exit.USAGE,
-            "no_such_engine",
-            f"there is no engine {engine!r}",
-            hint=f"engines: {', '.join(ENGINES)}",
-        )
+    _check(engine, address)
     place = out or default_simulation(os.environ, Path(scenario).stem)
     words = [scenario, "--out", str(place)]
     options = {
         "--for": lasting, "--homes": homes, "--seed": seed, "--shards": shards, "--engine": engine,
-        "--workers": workers,
+        "--workers": workers, "--address": address,
     }  # fmt: skip
     for name, value in options.items():
         if value is not None:
             words += [name, str(value)]
-    words += ["--compare"] if compare else []
-    words += ["--resume"] if resume else []
-    words += ["--json"] if here.as_json else []
+    flags = {"--compare": compare, "--resume": resume, "--json": here.as_json}
+    words += [name for name, is_set in flags.items() if is_set]
     return run_program("fastforward", words)
+
+
+def _check(engine: str | None, address: str | None) -> None:
+    """Refuse an engine that there is not, and an address for one that has none."""
+    if engine not in {None, *ENGINES}:
+        hint = f"engines: {', '.join(ENGINES)}"
+        raise ProblemError(Exit.USAGE, "no_such_engine", f"there is no engine {engine!r}", hint=hint)
+    if address is not None and engine != "ray":
+        hint = "--engine ray --address HOST:PORT"
+        raise ProblemError(Exit.USAGE, "address_without_ray", "--address is that of a Ray cluster", hint=hint)

@@ -217,15 +217,12 @@ class Market:
             gap=gap,
             weather_stale=outside.weather_stale,
         )
-        self.batches = {}
-        self.orders = []
-        return self.opening
+        return self.reopen_slot(self.opening)
 
     def reopen_slot(self, opening: Opening) -> Opening:
         """Open a slot as it was when orders were acknowledged in it, whatever has been learned since."""
+        self.take_back_slot()
         self.opening = opening
-        self.batches = {}
-        self.orders = []
         return opening
 
     def _prices(self, slot: int, price: int) -> Prices:
@@ -246,6 +243,12 @@ class Market:
         self.orders = list(orders)
         for order in orders:
             self.orders_known[order.home, order.id] = order
+
+    def take_back_slot(self) -> None:
+        """Forget which slot is open and what was heard in it; orders are restored when it opens again."""
+        self.opening = None
+        self.batches = {}
+        self.orders = []
 
     # hear
 
@@ -352,9 +355,7 @@ class Market:
         self.contributions = pricing.follow(opening.model, self.contributions, opening.terms)
         self.coefficients = price_model_digest(opening.model)
         self.book.forget(opening.slot)
-        self.opening = None
-        self.batches = {}
-        self.orders = []
+        self.take_back_slot()
         self._forget_old_orders(opening.slot)
 
     def _forget_old_orders(self, slot: int) -> None:

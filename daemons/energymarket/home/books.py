@@ -73,11 +73,24 @@ class Books:
         if self.slot is not None and self.slot >= slot and self._file.holds(slot):
             self._file.keep(slot)
             return  # the market came back, not we: the homes have lived on
+        self.go_back(slot)
+
+    def go_back(self, slot: int) -> None:
+        """Load the state of a slot; whatever was lived since is forgotten. Raises GenerationError."""
         data, edition = self._file.load(slot)
         self._adopt(State(data, self._fleet.count))
         self.slot = slot
         self._settled = slot if edition else -1
         self._written = (slot, edition)
+
+    def holds(self, slot: int) -> bool:
+        """Whether the file has the state of a slot."""
+        return self._file.holds(slot)
+
+    def keep(self, slot: int) -> None:
+        """Keep the state of a slot that is settled, whether or not the homes were heard in it."""
+        if self._file.holds(slot):
+            self._file.keep(slot)
 
     def settle(self, slot: int, receipt: Mapping[str, npt.NDArray[np.int64]]) -> None:
         """Add a receipt to the registers of gifts, once; the ledger has the slot now."""

@@ -12,10 +12,12 @@ from energymarket.core import exchange
 from energymarket.core.block import BLOCK_HOMES, I32
 from energymarket.core.parameters import Rule
 from energymarket.core.records import Phase, Policy
+from energymarket.exits import ConfigError
 from energymarket.home.bargain import Bargain, Exchange
 from energymarket.home.scene import Scenes
 from energymarket.home.session import Lost, Refused
 from energymarket.runtime.clock import boottime_ns
+from energymarket.runtime.kill_points import Point, reach
 from energymarket.runtime.occasions import Occasion
 from energymarket.wire import batch as batch_wire
 
@@ -52,6 +54,16 @@ class Handed:
     epoch: int
     columns: dict[str, I32]
     bargain: Bargain
+
+
+def check_pace(page: ClockPage, *, lockstep: bool) -> None:
+    """ConfigError if the market does not run as these homes do: one would wait for the other for ever."""
+    if page.live == lockstep:
+        has, want = ("live", "in lockstep") if lockstep else ("in lockstep", "live")
+        raise ConfigError(
+            f"the market runs {has}, these homes were told to run {want}",
+            "give --lockstep to all of them or to none, or set lockstep in [service] of the scenario",
+        )
 
 
 class Keeper:
@@ -144,6 +156,7 @@ class Keeper:
             page = self._clock.read()
             if page is None:
                 continue
+            check_pace(page, lockstep=False)
             if page.phase in {Phase.ENDED, Phase.STOPPED} and self._books.slot is not None:
                 self._books.write()
                 self._notifier.status(self._status(f"market {page.phase.name.lower()}"))
@@ -306,19 +319,26 @@ class Keeper:
         if self._single and self._compiled.sharing.rule is Rule.QUEUE:
             self._trade_singly(handed.columns, handed.slot)
         batch_id = f"{self._fleet.first}+{self._fleet.count}@{handed.slot}.{handed.epoch}"
-        wait_s = max(0, page.next_open_ns - boottime_ns()) / 1e9 + PATIENCE_S
+        wait_s = self._receipt_wait_s(page)
         answer = self._session.submit(
             self._pack(handed), batch_id, handed.slot, handed.epoch, shed=handed.bargain.shed, wait_s=wait_s
         )
         self._handed = None
         if isinstance(answer, Refused):
-            self._gated = handed.slot
-            detail = answer.parameters.get("detail") or f"open is slot {answer.parameters.get('open_slot')}"
-            log.warning("the batch of slot %d was refused: %s (%s)", handed.slot, answer.name, detail)
+            self._refused(handed, answer)
             return
+        reach(Point.HANDED_IN, handed.slot)
         self._books.settle(handed.slot, answer)
         self._bill_ueur += int(answer["money_ueur"].sum())
         self._notifier.status(self._status(self._account(handed.slot, answer)))
+
+    def _receipt_wait_s(self, page: ClockPage) -> float:
+        return max(0, page.next_open_ns - boottime_ns()) / 1e9 + PATIENCE_S
+
+    def _refused(self, handed: Handed, answer: Refused) -> None:
+        self._gated = handed.slot
+        detail = answer.parameters.get("detail") or f"open is slot {answer.parameters.get('open_slot')}"
+        log.warning("the batch of slot %d was refused: %s (%s)", handed.slot, answer.name, detail)
 
     def _account(self, slot: int, receipt: dict[str, npt.NDArray[np.integer]]) -> str:
         """What the slot came to, in one line for people."""

@@ -19,6 +19,7 @@ from energymarket.market.messages import Asked, OrderAsked, stopping
 from energymarket.market.quota import OrderQuota
 from energymarket.market.transactions import ORDER_ID_BYTES_MAX, ORDER_WH_MAX
 from energymarket.runtime.clock import boottime_ns
+from energymarket.runtime.kill_points import Point, reach
 from energymarket.transport import memory_fd
 from energymarket.wire import batch as batch_wire
 from energymarket.wire.fault import WireError
@@ -153,11 +154,13 @@ class TradeDesk:
                 if call.more:
                     self.watchers[call.peer.id] = call
                 call.reply({"notice": self._notice()}, continues=call.more)
+            case "Pass":  # live, nobody is waited for
+                call.reply({})
             case other:
                 log.error("no answer for %s", other)
 
-    def leave(self, peer: int) -> None:
-        """A connection is gone: its leases end, what it handed in stays."""
+    def leave(self, peer: int) -> list[Lease]:
+        """A connection is gone: its leases end, what it handed in stays. The answer is what it held."""
         self.watchers.pop(peer, None)
         left = self.leases.release(peer)
         for lease in left:
@@ -166,6 +169,7 @@ class TradeDesk:
             self.owner.control.publish_joined()
         for key in [key for key, call in self.pending.items() if call.peer.id == peer]:
             del self.pending[key]
+        return left
 
     def _join(self, call: Call) -> None:
         first, count = call.parameters["first"], call.parameters["count"]
@@ -228,7 +232,7 @@ class TradeDesk:
             or (slot, epoch) != (market.opening.slot, owner.epoch)
             or owner.phase not in {Phase.EXCHANGE, Phase.TRADE}
         ):
-            self._too_late(call, batch, slot)
+            self._too_late(call, batch, slot, epoch)
         else:
             self._hear(call, batch)
 
@@ -276,7 +280,8 @@ class TradeDesk:
                 return True
         return False
 
-    def _too_late(self, call: Call, batch: Batch, slot: int) -> None:
+    def _too_late(self, call: Call, batch: Batch, slot: int, epoch: int) -> None:
+        del epoch
         opening = self.owner.market.opening
         self.owner.counts.late_batches += 1
         self.owner.counts.slot_late += 1
@@ -301,6 +306,7 @@ class TradeDesk:
         if before is not None:
             self._refuse(before, "Superseded", "the same homes have handed in again")
         self.pending[batch.first, batch.count] = call
+        reach(Point.MARKET_HEARD, self.owner.market.opened().slot)
 
     def _note(self, batch: Batch, slot: int, reason: str, detail: str) -> None:
         """Keep a refusal with the slot, and say it in the journal."""

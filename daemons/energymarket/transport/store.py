@@ -12,6 +12,7 @@ import sqlite3
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
+from energymarket.runtime.kill_points import Point, reach
 from energymarket.transport import write_ahead_log
 from energymarket.transport.ledger_rows import (
     RECORD_SCHEMA,
@@ -259,6 +260,7 @@ class LedgerStore:
         """A slot, what the market goes on from, perhaps a checkpoint, and the record: all or nothing."""
         with self._transaction() as db:
             db.execute(INSERT_SLOT, [getattr(row, name) for name in SlotRow.__dataclass_fields__])
+            reach(Point.MARKET_WRITING, row.slot)
             db.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", state.items())
             db.execute("DELETE FROM orders WHERE slot < ?", (row.slot - RECEIPT_SLOTS_KEPT,))
             if checkpoint is not None:

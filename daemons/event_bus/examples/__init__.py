@@ -1,0 +1,1 @@
+"""Four small programs to learn the bus from: `python -m event_bus.examples` lists them."""

@@ -1,0 +1,1 @@
+"""Around the protocol: sockets, threads, forks, the clock. It carries bytes and decides nothing."""
