@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -22,7 +22,7 @@ from energymarket.core.sharing.settling import restate
 from energymarket.core.units import money_ueur
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable
 
     import numpy.typing as npt
 
@@ -129,12 +129,7 @@ class Accounts:
         """Accounts of a ledger without a slot."""
         return cls(Readings.zero(homes), np.zeros(homes, np.int64), np.full(homes, NO_SLOT, np.int64))
 
-    def apply(
-        self,
-        slot: int,
-        columns: Mapping[str, npt.NDArray[np.signedinteger[Any]]],
-        batches: Iterable[tuple[int, int, str]],
-    ) -> None:
+    def apply(self, slot: int, columns: settlement.Rows, batches: Iterable[tuple[int, int, str]]) -> None:
         """Add a committed slot: registers, balances, and that the homes of its batches were heard.
 
         A batch is (first home, count, id). A home with an order alone has a row, but nobody read its meter.

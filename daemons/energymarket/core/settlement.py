@@ -50,6 +50,7 @@ __all__ = [
 ]
 
 Columns: TypeAlias = dict[str, npt.NDArray[np.signedinteger[Any]]]
+Rows: TypeAlias = "Mapping[str, npt.NDArray[np.signedinteger[Any]]]"
 Stated: TypeAlias = dict[str, npt.NDArray[Any]]
 
 

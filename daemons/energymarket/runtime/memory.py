@@ -7,6 +7,7 @@ from typing import Final
 
 _M_TRIM_THRESHOLD: Final = -1
 _M_MMAP_THRESHOLD: Final = -3
+_M_ARENA_MAX: Final = -8
 
 TRIM_BYTES: Final = 512 << 20
 MMAP_BYTES: Final = 256 << 20
@@ -19,5 +20,7 @@ def keep_freed_memory() -> None:
     """Let malloc keep freed memory for the next slot; where there is no mallopt (musl) nothing happens."""
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
+        # Threads take turns anyway (the interpreter's lock); with an arena each they keep memory twice.
+        mallopt(_M_ARENA_MAX, 1)
         mallopt(_M_MMAP_THRESHOLD, MMAP_BYTES)
         mallopt(_M_TRIM_THRESHOLD, TRIM_BYTES)

@@ -137,3 +137,13 @@ def slot_row(row: tuple[Any, ...]) -> SlotRow:
         hash=bytes(row[9]),
         seal=bytes(row[10]),
     )
+
+
+LARGE_HOMES: Final = 100_000
+LARGE_PAGE_BYTES: Final = 65_536
+"""A slot of so many homes is megabytes: SQLite copies and chains them page by page, so on large ones."""
+
+
+def page_bytes_of(homes: int, usual_bytes: int) -> int:
+    """The pages of a fresh ledger of so many homes."""
+    return LARGE_PAGE_BYTES if homes >= LARGE_HOMES else usual_bytes
