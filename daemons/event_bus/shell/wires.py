@@ -36,8 +36,14 @@ class Step:
         self._wires = wires
 
     def __enter__(self) -> Member:
-        self._wires.changed.acquire()
-        return self._wires.member
+        wires = self._wires
+        if wires.bus_wants:
+            # A lock goes to whoever asks for it next, not to who waits: a program that sends in a loop
+            # would keep the bus thread from reading, and from answering the keeper, for seconds.
+            with wires.turn:
+                pass
+        wires.changed.acquire()
+        return wires.member
 
     def __exit__(self, *_: object) -> None:
         wires = self._wires
@@ -55,6 +61,8 @@ class Wires:
     def __init__(self, life: int, line: socket.socket) -> None:
         self.member = Member(life)
         self.changed = threading.Condition(threading.Lock())
+        self.turn = threading.Lock()  # held by the bus thread while it waits for the other
+        self.bus_wants = False
         self.waiting = 0  # threads of the program that wait for a change
         self._line = Packets(line, takes_descriptors=True)
         self._streams: dict[int, Stream] = {}  # by life
@@ -180,15 +188,21 @@ class Wires:
     def _serve_once(self) -> None:
         timeout = None if self._end_s is None else max(0.0, self._end_s - now_s())
         for descriptor, happened in self._epoll.poll(timeout):
-            life = self._lives.get(descriptor)
-            with self.changed:
-                if life is None:
-                    self._serve_line(happened)
-                else:
+            with self.turn:
+                self.bus_wants = True
+                self.changed.acquire()
+                self.bus_wants = False
+            try:
+                life = self._lives.get(descriptor)
+                if life is not None:
                     self._serve_stream(life, happened)
+                elif descriptor == self._line.fileno():
+                    self._serve_line(happened)
                 self.carry_out()
                 if self.waiting:
                     self.changed.notify_all()
+            finally:
+                self.changed.release()
         if self._end_s is not None and now_s() >= self._end_s:
             os._exit(EXIT_SOFTWARE)
 
