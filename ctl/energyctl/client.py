@@ -113,6 +113,11 @@ class Connection:
             answer, continues = self.receive(timeout_s)
             yield answer
 
+    @property
+    def has_more(self) -> bool:
+        """Whether an answer is here already, which no descriptor tells of."""
+        return bool(self._frames)
+
     def fileno(self) -> int:
         """The descriptor, to wait for the answer among others."""
         return self._live().fileno()

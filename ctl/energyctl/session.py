@@ -86,6 +86,11 @@ def default_state(environ: Mapping[str, str], scenario: str) -> Path:
     return Path(base) / "energy-market" / scenario
 
 
+def default_study(environ: Mapping[str, str], study: str) -> Path:
+    """Where the results of a study lie if nothing else is said."""
+    return default_state(environ, "studies") / study
+
+
 def default_simulation(environ: Mapping[str, str], scenario: str) -> Path:
     """Where the results of a simulation lie if nothing else is said: apart from every live state."""
     return default_state(environ, "simulations") / scenario

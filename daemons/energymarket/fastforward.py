@@ -4,27 +4,34 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
+import signal
 import sys
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from energymarket.engine import api
+from energymarket import once
+from energymarket.engine import api, joining, run
 from energymarket.engine.folder import Folder
-from energymarket.exits import Exit
+from energymarket.exits import Exit, Failure
 from energymarket.runtime import service
+from energymarket.runtime.apart import work_apart
 from energymarket.runtime.clock import boottime_ns
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from energymarket.engine.run import Plan, Told
+    from energymarket.engine.run import Noted, Plan, Told
+    from energymarket.runtime.apart import Ending
     from energymarket.runtime.service import StopFlag
 
 PROGRAM: Final = "energy-fastforward"
+
+_PLAIN: Final[dict[str, Any]] = {"highlight": False, "markup": False, "soft_wrap": True}
 
 
 def _count(text: str) -> int:
@@ -58,8 +65,9 @@ def _words(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--homes", type=_count, metavar="N", help="so many homes in the scenario's groups")
     parser.add_argument("--seed", type=_seed, metavar="S", help="another seed of all chance")
     parser.add_argument("--shards", type=_count, metavar="N", help="ranges that the homes are cut into")
-    parser.add_argument("--engine", choices=api.ENGINES, help="one process, or the cores (default)")
-    parser.add_argument("--workers", type=_count, metavar="N", help="processes of the engine local")
+    parser.add_argument("--engine", choices=api.ENGINES, help="one process, the cores (default), or Ray")
+    parser.add_argument("--workers", type=_count, metavar="N", help="processes on this machine")
+    parser.add_argument("--address", metavar="HOST:PORT", help="head of the Ray cluster (engine ray)")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="where the results go")
     parser.add_argument("--compare", action="store_true", help="bills under every sharing rule, side by side")
     parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint")
@@ -70,6 +78,8 @@ def _words(arguments: Sequence[str] | None) -> argparse.Namespace:
 def simulate(given: argparse.Namespace, stop: StopFlag) -> int:
     """Compile, play, answer."""
     folder = Folder(given.out.absolute())
+    if given.engine == "ray":
+        joining.foresee(given.address)
     compiled = api.compiled_of(given.scenario, given.homes, given.seed)
     plan = api.plan_of(
         compiled,
@@ -78,6 +88,7 @@ def simulate(given: argparse.Namespace, stop: StopFlag) -> int:
         engine=given.engine,
         shards=given.shards,
         workers=given.workers,
+        address=given.address,
         compares=given.compare,
     )
     with folder.held():
@@ -89,8 +100,10 @@ def simulate(given: argparse.Namespace, stop: StopFlag) -> int:
         if not given.resume and folder.clear():
             sys.stderr.write(f"{PROGRAM}: the unfinished run in {folder.path} is begun anew\n")
         with ExitStack() as stack:
-            told = _bar(stack, compiled.name, quiet=given.json and not sys.stderr.isatty())
-            document = api.play(plan, folder, resume=given.resume, told=told, stopping=stop.is_set)
+            told, noted = _bar(stack, compiled.name, quiet=given.json and not sys.stderr.isatty())
+            document = api.play(
+                plan, folder, resume=given.resume, told=told, stopping=stop.is_set, noted=noted
+            )
     return _answer(given, document, folder)
 
 
@@ -104,11 +117,13 @@ def _is_of(found: dict[str, Any], plan: Plan) -> bool:
     return same and told and bool(found.get("complete"))
 
 
-def _bar(stack: ExitStack, name: str, *, quiet: bool) -> Told:
-    """A bar with rate and time left on standard error, if people look at it."""
+def _bar(stack: ExitStack, name: str, *, quiet: bool) -> tuple[Told, Noted]:
+    """A bar with rate and time left on standard error, if people look at it; sentences in any case."""
     console = Console(stderr=True)
-    if quiet or not console.is_terminal:
-        return lambda _done, _total: None
+    if quiet:
+        return run.quiet, run.unnoted
+    if not console.is_terminal:
+        return run.quiet, lambda sentence: console.print(f"{PROGRAM}: {sentence}", **_PLAIN)
     rate_column = TextColumn("{task.fields[rate]}")
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), rate_column)
     progress = Progress(*columns, TimeRemainingColumn(), console=console, transient=True)
@@ -125,7 +140,7 @@ def _bar(stack: ExitStack, name: str, *, quiet: bool) -> Told:
         rate = (done - first) * 1e9 / max(now_ns - since_ns, 1)
         progress.update(task, completed=done, total=total, rate=f"{rate:,.0f} slots/s" if rate else "")
 
-    return told
+    return told, lambda sentence: console.print(sentence, **_PLAIN)
 
 
 def _answer(given: argparse.Namespace, document: dict[str, Any], folder: Folder) -> int:
@@ -153,6 +168,7 @@ def _lines(document: dict[str, Any], place: str) -> list[str]:
         f"given    {energy['taken_kwh']:14,.1f} kWh    sold     {energy['sold_kwh']:14,.1f} kWh",
         f"homes    {money['homes_eur']:14,.2f} €      grid     {money['grid_eur']:14,.2f} €",
         *_rules(document),
+        *_cluster(document),
         "",
         f"ledger {document['ledger_hash']}",
         f"in {place}",
@@ -171,10 +187,51 @@ def _rules(document: dict[str, Any]) -> list[str]:
     return ["", f"{'sharing rule':14} {'all homes pay':>16} {'worse off':>10} than alone", *rows]
 
 
+def _cluster(document: dict[str, Any]) -> list[str]:
+    """Who played on a Ray cluster, and who was lost."""
+    found = document.get("ray")
+    if found is None:
+        return []
+    hosts = sorted({f"{each['host']} ({each['address']})" for each in found["nodes"]})
+    lost = [
+        f"{each['at']} shard {each['shard']} at slot {each['slot']}: {each['reason']};"
+        f" replaced in {each['took_s']:.1f} s, {each['slots_again']} slots played again"
+        for each in found["replacements"]
+    ]
+    actors = len(found["actors"])
+    return ["", f"Ray {found['version']} at {found['address']}: {actors} actors; {', '.join(hosts)}", *lost]
+
+
 def main() -> int:
     """Play a scenario; the answer is an exit code."""
     given = _words(None)
+    if given.engine != "ray":
+        return _play(given)
+    ending = work_apart(lambda: _play_quietly(given))
+    if ending.finished:
+        return ending.code
+    return once.run(PROGRAM, lambda: _lost(ending), as_json=given.json)
+
+
+def _play(given: argparse.Namespace) -> int:
     return service.run_once(PROGRAM, lambda stop: simulate(given, stop), as_json=given.json)
+
+
+def _play_quietly(given: argparse.Namespace) -> int:
+    """Ray's C++ side writes to descriptor 2 what it has to say before it ends a process: that is ours."""
+    once.open_streams()
+    sys.stderr.flush()
+    sys.stderr = os.fdopen(os.dup(2), "w", buffering=1, encoding="utf-8")
+    once.discard_output(2)
+    return _play(given)
+
+
+def _lost(ending: Ending) -> NoReturn:
+    """Ray ends the process whose node it cannot reach any more, wherever that is."""
+    how = "the Ray node of this machine, or the cluster's head, is gone"
+    if ending.code < 0:
+        how = f"killed by {signal.Signals(-ending.code).name}"
+    raise Failure(f"the run has ended without a word: {how}", "--resume goes on from the last checkpoint")
 
 
 if __name__ == "__main__":

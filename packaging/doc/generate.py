@@ -18,6 +18,7 @@ import sqlite3
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import MISSING
 from pathlib import Path
 from typing import Final
 
@@ -336,6 +337,38 @@ def keys() -> str:
     return f"```toml\n{Source('scenario.toml').names['default_text']().strip()}\n```\n"
 
 
+def study_keys() -> str:
+    """The keys of a study, table by table."""
+    keys_of = Source("scenario.reader").names["keys_of"]
+    rows: list[tuple[str, str, str]] = []
+
+    def walk(tabled: type, prefix: str) -> None:
+        for name, (place, noted) in keys_of(tabled).items():
+            if noted.table is not None:
+                inner = f"{prefix.strip('[]')}.{name}".strip(".")
+                walk(noted.table, f"[[{inner}]]" if noted.many else f"[{inner}]")
+                continue
+            default = place.default
+            shown = (
+                "required"
+                if default is MISSING
+                else noted.example
+                if default is None
+                else noted.kind.write(default)
+            )
+            kind = "for example " if default is None else ""
+            rows.append(
+                (
+                    f"`{prefix} {name}`".replace("` ", "`"),
+                    f"{kind}`{shown}`".replace("`required`", "required"),
+                    noted.doc,
+                )
+            )
+
+    walk(Source("studies.document").names["Study"], "")
+    return table(("key", "default", "meaning"), rows)
+
+
 def rooms() -> str:
     """Every file with its first line, by room."""
     made = []
@@ -350,6 +383,16 @@ def rooms() -> str:
             place = "/".join((title, *folder.relative_to(base).parts))
             made.append(f"**{place}/** {first_line(folder / '__init__.py')}\n\n{table(('file', ''), rows)}")
     return "\n".join(made)
+
+
+def study_columns() -> str:
+    """The columns of a study's table that are no indicators of kpi.md."""
+    columns = Source("studies.columns").names
+    known = [each for each in columns["MEASURED"] if not each.place or "." not in each.place]
+    fixed = [columns["CASE"], columns["STATUS"], *known, columns["ERROR"]]
+    return table(
+        ("column", "type", "meaning"), [(f"`{each.name}`", each.kind, each.meaning) for each in fixed]
+    )
 
 
 def compaction() -> str:
@@ -390,6 +433,8 @@ PARTS: Final[dict[str, Callable[[], str]]] = {
     "rooms": rooms,
     "rules of spread": rules_of_spread,
     "shares": shares,
+    "study columns": study_columns,
+    "study keys": study_keys,
 } | bus.PARTS
 
 

@@ -36,6 +36,7 @@ PARTS: Final[dict[str, Callable[[], list[str]]]] = {
     "findings": tables.findings,
     "keys": keys.sections,
     "occasions": tables.occasions,
+    "study keys": keys.study,
     "units": tables.units,
     "verbs": tables.verbs,
 }

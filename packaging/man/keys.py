@@ -13,6 +13,7 @@ import mdoc
 from energymarket.scenario.kinds import Key
 from energymarket.scenario.reader import keys_of
 from energymarket.scenario.schema import Document, EventSection, FactorSection, PriceSection
+from energymarket.studies.document import Study
 
 LIVE: Final = frozenset(
     {
@@ -31,7 +32,7 @@ OF_EXTERNAL: Final = frozenset(
 Entry = tuple[str, Field[Any], Key]
 
 
-def tables() -> dict[type, list[tuple[str, str]]]:
+def tables(root: type = Document) -> dict[type, list[tuple[str, str]]]:
     """Every table of the file, in its order, with the headings under which it may stand and their words."""
     found: dict[type, list[tuple[str, str]]] = {}
 
@@ -48,7 +49,7 @@ def tables() -> dict[type, list[tuple[str, str]]]:
                 places.append((heading, noted.doc))
             walk(noted.table, inner)
 
-    walk(Document, "")
+    walk(root, "")
     return found
 
 
@@ -65,9 +66,18 @@ def is_map(table: type) -> bool:
 
 
 def sections() -> list[str]:
-    """A section of the page for every table."""
-    lines = [".Ss Top level", *_keys(Document)]
-    for table, places in tables().items():
+    """A section of the page for every table of a scenario."""
+    return _sections(Document)
+
+
+def study() -> list[str]:
+    """The same of a study."""
+    return _sections(Study)
+
+
+def _sections(root: type) -> list[str]:
+    lines = [".Ss Top level", *_keys(root)]
+    for table, places in tables(root).items():
         lines.append(f".Ss {' , '.join(mdoc.argument(heading) for heading, _ in places)}")
         words = "the same for all kinds" if places[0][0].endswith(".KIND]") else places[0][1]
         lines += mdoc.sentence(words)

@@ -5,10 +5,12 @@ _energyctl_is() {
     case "$1" in
     'up') echo 'yes' ;;
     'simulate') echo 'yes' ;;
+    'study') echo 'yes' ;;
     'start') echo 'yes' ;;
     'status') echo 'yes' ;;
     'price') echo 'yes' ;;
     'watch') echo 'yes' ;;
+    'top') echo 'yes' ;;
     'wait') echo 'yes' ;;
     'homes') echo 'yes' ;;
     'weather') echo 'yes' ;;
@@ -66,10 +68,12 @@ _energyctl_is() {
 _energyctl_options() {
     case "$1" in
     'up') echo '--for --speed --homes --seed --state --fresh --shards --report --detach --json --run --help' ;;
-    'simulate') echo '--for --homes --seed --shards --engine --workers --out --compare --resume --json --run --help' ;;
+    'simulate') echo '--for --homes --seed --shards --engine --address --workers --out --compare --resume --json --run --help' ;;
+    'study') echo '--list --show --dry-run --case --out --engine --address --workers --csv --keep --resume --anew --json --run --help' ;;
     'start') echo '--user --json --run --help' ;;
     'status') echo '--user --json --run --help' ;;
     'price') echo '--last --explain --slot --json --run --help' ;;
+    'top') echo '-w --interval -n --count --user --json --run --help' ;;
     'wait') echo '--timeout --json --run --help' ;;
     'homes') echo '--first --count --json --run --help' ;;
     'event raise') echo '--intensity --for --json --run --help' ;;
@@ -119,10 +123,20 @@ _energyctl_takes() {
     'simulate --seed') echo 'nothing' ;;
     'simulate --shards') echo 'nothing' ;;
     'simulate --engine') echo 'nothing' ;;
+    'simulate --address') echo 'nothing' ;;
     'simulate --workers') echo 'nothing' ;;
     'simulate --out') echo 'directories' ;;
+    'study --case') echo 'nothing' ;;
+    'study --out') echo 'directories' ;;
+    'study --engine') echo 'nothing' ;;
+    'study --address') echo 'nothing' ;;
+    'study --workers') echo 'nothing' ;;
     'price --last') echo 'nothing' ;;
     'price --slot') echo 'nothing' ;;
+    'top -w') echo 'nothing' ;;
+    'top --interval') echo 'nothing' ;;
+    'top -n') echo 'nothing' ;;
+    'top --count') echo 'nothing' ;;
     'wait --timeout') echo 'nothing' ;;
     'homes --first') echo 'homes' ;;
     'homes --count') echo 'nothing' ;;
@@ -209,9 +223,10 @@ _energyctl_takes() {
 # What comes as an argument of a verb, counted from 0.
 _energyctl_argument() {
     case "$1 $2" in
-    ' 0') echo 'words up simulate start status price watch wait homes weather event ledger report stop restart reload reset home logs doctor check metrics explain replay kpi bug-report install-units uninstall-units config import scenario ipc call completion version' ;;
+    ' 0') echo 'words up simulate study start status price watch top wait homes weather event ledger report stop restart reload reset home logs doctor check metrics explain replay kpi bug-report install-units uninstall-units config import scenario ipc call completion version' ;;
     'up 0') echo 'paths classic default pencil-classic pencil-full-queue pencil-gift pencil-imbalance pencil-late pencil-phantom-claim pencil-policy3-alone pencil-policy3-part pencil-rule-mid-market pencil-rule-need-first pencil-rule-static-key pencil-sharing-exact-fair pencil-sharing-exact-selfish pencil-sharing-greedy-mean-fair pencil-sharing-greedy-mean-selfish pencil-sharing-greedy-neutral-fair pencil-sharing-greedy-neutral-selfish pencil-stale-weather pencil-trade' ;;
     'simulate 0') echo 'paths classic default pencil-classic pencil-full-queue pencil-gift pencil-imbalance pencil-late pencil-phantom-claim pencil-policy3-alone pencil-policy3-part pencil-rule-mid-market pencil-rule-need-first pencil-rule-static-key pencil-sharing-exact-fair pencil-sharing-exact-selfish pencil-sharing-greedy-mean-fair pencil-sharing-greedy-mean-selfish pencil-sharing-greedy-neutral-fair pencil-sharing-greedy-neutral-selfish pencil-stale-weather pencil-trade' ;;
+    'study 0') echo 'nothing' ;;
     'wait '*) echo 'nothing' ;;
     'homes 0') echo 'homes' ;;
     'event 0') echo 'words list raise clear' ;;

@@ -4,10 +4,12 @@ function __energyctl_is
     contains -- "$argv[1]" \
         'up' \
         'simulate' \
+        'study' \
         'start' \
         'status' \
         'price' \
         'watch' \
+        'top' \
         'wait' \
         'homes' \
         'weather' \
@@ -75,10 +77,20 @@ function __energyctl_takes
         'simulate --seed' \
         'simulate --shards' \
         'simulate --engine' \
+        'simulate --address' \
         'simulate --workers' \
         'simulate --out' \
+        'study --case' \
+        'study --out' \
+        'study --engine' \
+        'study --address' \
+        'study --workers' \
         'price --last' \
         'price --slot' \
+        'top -w' \
+        'top --interval' \
+        'top -n' \
+        'top --count' \
         'wait --timeout' \
         'homes --first' \
         'homes --count' \
@@ -225,10 +237,12 @@ complete -c energyctl -l run -x -a '(__fish_complete_directories (__energyctl_va
 complete -c energyctl -l help -d 'Show what it does and takes'
 complete -c energyctl -n '__energyctl_argument \'\' 0' -a up -d 'Run a market here'
 complete -c energyctl -n '__energyctl_argument \'\' 0' -a simulate -d 'Play a scenario without a clock'
+complete -c energyctl -n '__energyctl_argument \'\' 0' -a study -d 'Play a scenario with other parameters again and again'
 complete -c energyctl -n '__energyctl_argument \'\' 0' -a start -d 'Start the suite and wait until all of it serves'
 complete -c energyctl -n '__energyctl_argument \'\' 0' -a status -d 'Show how the market is'
 complete -c energyctl -n '__energyctl_argument \'\' 0' -a price -d 'Show the price in €/kWh, now, of the last slots, or term by term'
 complete -c energyctl -n '__energyctl_argument \'\' 0' -a watch -d 'Follow the market'
+complete -c energyctl -n '__energyctl_argument \'\' 0' -a top -d 'Watch the suite at work'
 complete -c energyctl -n '__energyctl_argument \'\' 0' -a wait -d 'Wait until something holds'
 complete -c energyctl -n '__energyctl_argument \'\' 0' -a homes -d 'Show homes'
 complete -c energyctl -n '__energyctl_argument \'\' 0' -a weather -d 'Show the weather of the open slot'
@@ -273,12 +287,26 @@ complete -c energyctl -n '__energyctl_at \'simulate\'' -l for -x -d 'So much mar
 complete -c energyctl -n '__energyctl_at \'simulate\'' -l homes -x -d 'So many homes in the scenario\'s groups'
 complete -c energyctl -n '__energyctl_at \'simulate\'' -l seed -x -d 'Another seed of all chance'
 complete -c energyctl -n '__energyctl_at \'simulate\'' -l shards -x -d 'Ranges that the homes are cut into'
-complete -c energyctl -n '__energyctl_at \'simulate\'' -l engine -x -d 'In one process, or on the cores (default)'
-complete -c energyctl -n '__energyctl_at \'simulate\'' -l workers -x -d 'Processes of the engine local (default: cores)'
+complete -c energyctl -n '__energyctl_at \'simulate\'' -l engine -x -d 'One process, the cores (default), or actors of Ray'
+complete -c energyctl -n '__energyctl_at \'simulate\'' -l address -x -d 'Head of the Ray cluster to play on (engine ray'
+complete -c energyctl -n '__energyctl_at \'simulate\'' -l workers -x -d 'Processes on this machine (default: cores)'
 complete -c energyctl -n '__energyctl_at \'simulate\'' -l out -x -a '(__fish_complete_directories (__energyctl_value))' -d 'Where the results go (default: below $XDG_STATE_HOME)'
 complete -c energyctl -n '__energyctl_at \'simulate\'' -l compare -d 'Tell each home\'s bill under every sharing rule, side by side'
 complete -c energyctl -n '__energyctl_at \'simulate\'' -l resume -d 'Go on from the last checkpoint of an unfinished run'
 complete -c energyctl -n '__energyctl_argument \'simulate\' 0' -F -a 'classic default pencil-classic pencil-full-queue pencil-gift pencil-imbalance pencil-late pencil-phantom-claim pencil-policy3-alone pencil-policy3-part pencil-rule-mid-market pencil-rule-need-first pencil-rule-static-key pencil-sharing-exact-fair pencil-sharing-exact-selfish pencil-sharing-greedy-mean-fair pencil-sharing-greedy-mean-selfish pencil-sharing-greedy-neutral-fair pencil-sharing-greedy-neutral-selfish pencil-stale-weather pencil-trade'
+
+complete -c energyctl -n '__energyctl_at \'study\'' -l list -d 'Name the shipped studies'
+complete -c energyctl -n '__energyctl_at \'study\'' -l show -d 'Print the study\'s file: to begin one of your own'
+complete -c energyctl -n '__energyctl_at \'study\'' -l dry-run -d 'Print the cases, play none'
+complete -c energyctl -n '__energyctl_at \'study\'' -l case -x -d 'Print the scenario of a case, play none'
+complete -c energyctl -n '__energyctl_at \'study\'' -l out -x -a '(__fish_complete_directories (__energyctl_value))' -d 'Where the results go (default: below $XDG_STATE_HOME)'
+complete -c energyctl -n '__energyctl_at \'study\'' -l engine -x -d 'On the cores of this machine, or over Ray'
+complete -c energyctl -n '__energyctl_at \'study\'' -l address -x -d 'Of a Ray cluster that runs'
+complete -c energyctl -n '__energyctl_at \'study\'' -l workers -x -d 'Cases that are played at a time (default: cores)'
+complete -c energyctl -n '__energyctl_at \'study\'' -l csv -d 'Write the table as CSV, too'
+complete -c energyctl -n '__energyctl_at \'study\'' -l keep -d 'Keep the ledger of every case: for reports and checks'
+complete -c energyctl -n '__energyctl_at \'study\'' -l resume -d 'Play the cases that are missing or have failed'
+complete -c energyctl -n '__energyctl_at \'study\'' -l anew -d 'Remove the study that lies there, and begin anew'
 
 complete -c energyctl -n '__energyctl_at \'start\'' -l user -d 'The units of your own service manager, not the system\'s'
 
@@ -288,6 +316,10 @@ complete -c energyctl -n '__energyctl_at \'price\'' -l last -x -d 'The last N sl
 complete -c energyctl -n '__energyctl_at \'price\'' -l explain -d 'Term by term: inertia, factors, events'
 complete -c energyctl -n '__energyctl_at \'price\'' -l slot -x -d 'With --explain: this slot, not the open one'
 
+
+complete -c energyctl -n '__energyctl_at \'top\'' -s w -l interval -x -d 'Refresh so often'
+complete -c energyctl -n '__energyctl_at \'top\'' -s n -l count -x -d 'End after so many refreshes'
+complete -c energyctl -n '__energyctl_at \'top\'' -l user -d 'The units of your own service manager, not the system\'s'
 
 complete -c energyctl -n '__energyctl_at \'wait\'' -l timeout -x -d 'Give up after so many seconds'
 

@@ -9,10 +9,12 @@ from energymarket.exits import Plugin
 MODULES: Final[dict[str, str]] = {
     "up": "up",
     "simulate": "simulate",
+    "study": "study",
     "start": "start",
     "status": "status",
     "price": "price",
     "watch": "watch",
+    "top": "top",
     "wait": "wait",
     "homes": "homes",
     "weather": "weather",

@@ -12,7 +12,7 @@ from energyctl.exits import Exit, ProblemError
 from energyctl.programs import run_program
 from energyctl.session import default_simulation, session
 
-ENGINES: Final = ("embedded", "local")
+ENGINES: Final = ("embedded", "local", "ray")
 
 
 def register(app: typer.Typer) -> None:
@@ -42,11 +42,23 @@ def simulate(
     ] = None,
     engine: Annotated[
         str | None,
-        typer.Option("--engine", metavar="embedded|local", help="In one process, or on the cores (default)."),
+        typer.Option(
+            "--engine",
+            metavar="embedded|local|ray",
+            help="One process, the cores (default), or actors of Ray.",
+        ),
+    ] = None,
+    address: Annotated[
+        str | None,
+        typer.Option(
+            "--address",
+            metavar="HOST:PORT",
+            help="Head of the Ray cluster to play on (engine ray; default: one of this machine alone).",
+        ),
     ] = None,
     workers: Annotated[
         int | None,
-        typer.Option("--workers", min=1, metavar="N", help="Processes of the engine local (default: cores)."),
+        typer.Option("--workers", min=1, metavar="N", help="Processes on this machine (default: cores)."),
     ] = None,
     out: Annotated[
         Path | None,
@@ -72,11 +84,18 @@ def simulate(
             f"there is no engine {engine!r}",
             hint=f"engines: {', '.join(ENGINES)}",
         )
+    if address is not None and engine != "ray":
+        raise ProblemError(
+            Exit.USAGE,
+            "address_without_ray",
+            "--address is that of a Ray cluster",
+            hint="--engine ray --address HOST:PORT",
+        )
     place = out or default_simulation(os.environ, Path(scenario).stem)
     words = [scenario, "--out", str(place)]
     options = {
         "--for": lasting, "--homes": homes, "--seed": seed, "--shards": shards, "--engine": engine,
-        "--workers": workers,
+        "--workers": workers, "--address": address,
     }  # fmt: skip
     for name, value in options.items():
         if value is not None:

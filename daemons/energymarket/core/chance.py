@@ -31,6 +31,7 @@ class Purpose(IntEnum):
     HOME = 7
     APPLIANCE = 8
     PV_NOISE = 9
+    SAMPLE = 10
 
 
 def _mix64(value: int) -> int:

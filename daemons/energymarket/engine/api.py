@@ -19,9 +19,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from energymarket.engine import joining
 from energymarket.engine.folder import Folder
 from energymarket.engine.result import Result, document_of
-from energymarket.engine.run import Plan, Run, Told, quiet
+from energymarket.engine.run import Noted, Plan, Run, Told, quiet, unnoted
 from energymarket.engine.singly import needed_by
 from energymarket.exits import ConfigError, Exit, Failure
 from energymarket.runtime import memory
@@ -31,16 +32,21 @@ from energymarket.scenario.compile import CompileError, compile_scenario, with_o
 from energymarket.scenario.compiled import SLOTS_MAX, Compiled, CompiledError, load
 
 if TYPE_CHECKING:
+    from energymarket.core.parameters import Period
     from energymarket.scenario.schema import Scenario
 
-ENGINES: Final = ("embedded", "local")
+ENGINES: Final = ("embedded", "local", "ray")
 
 _SECONDS: Final = {"s": 1, "min": 60, "h": 3600, "d": 86_400, "w": 604_800, "y": 365 * 86_400}
 
 
 def slots_of(duration: str | int | None, compiled: Compiled) -> int:
     """`96` slots, `12h`, `7d`, `1y` (365 days); None is the scenario's own period. Failure if it is none."""
-    period = compiled.period
+    return slots_in(duration, compiled.period)
+
+
+def slots_in(duration: str | int | None, period: Period) -> int:
+    """`slots_of` a scenario that is not compiled yet."""
     if duration is None:
         return period.slots
     text = str(duration)
@@ -90,24 +96,32 @@ def plan_of(
     engine: str | None = None,
     shards: int | None = None,
     workers: int | None = None,
+    address: str | None = None,
     compares: bool = False,
 ) -> Plan:
-    """A plan with everything decided that was left open. Failure (USAGE) for an unknown engine."""
+    """A plan with everything decided that was left open. Failure (USAGE) for an unknown engine.
+
+    `shards` of the engine ray may stay open, as 0: how many processors a cluster has shows when it is joined.
+    """
     if engine is not None and engine not in ENGINES:
         raise Failure(f"there is no engine {engine!r}", f"engines: {', '.join(ENGINES)}", Exit.USAGE)
     if engine is None:
         engine = "local" if cores() > 1 else "embedded"
-    if needed_by(compiled):
+    if address is not None and engine != "ray":
+        hint = "--engine ray --address HOST:PORT, or no address"
+        raise Failure(f"an address of a Ray cluster for the engine {engine}", hint, Exit.USAGE)
+    if engine == "local" and needed_by(compiled):
         engine = "embedded"  # scenes and single orders are settled in order, by the market itself
-    workers = (workers or cores()) if engine == "local" else 1
+    workers = 1 if engine == "embedded" else (workers or cores())
     service = compiled.settings.get("service", {})
     return Plan(
         compiled=compiled,
         slots=slots_of(duration, compiled),
         directory=folder.run,
         engine=engine,
-        shards=shards or workers,
+        shards=shards or (0 if engine == "ray" else workers),
         workers=workers,
+        address=address,
         compares=compares,
         disk_max_bytes=service.get("retention", {}).get("disk_max_bytes", 2 << 30),
     )
@@ -120,13 +134,14 @@ def play(
     resume: bool = False,
     told: Told = quiet,
     stopping: Callable[[], bool] = lambda: False,
+    noted: Noted = unnoted,
 ) -> dict[str, Any]:
     """Play a plan into its folder, which is held; the document. What was interrupted stays unfinished."""
     memory.keep_freed_memory()
     began_ns, began_cpu_s = boottime_ns(), _cpu_s()
     run = Run(plan, resume=resume)
     try:
-        run.go(told, stopping)
+        run.go(told, stopping, noted)
         run.write_registers()
         wall_s = (boottime_ns() - began_ns) / 1e9
         document = document_of(run, engine=plan.engine, wall_s=wall_s, cpu_s=_cpu_s() - began_cpu_s)
@@ -159,6 +174,7 @@ def simulate(
     engine: str | None = None,
     shards: int | None = None,
     workers: int | None = None,
+    address: str | None = None,
     compares: bool = False,
     out: str | Path | None = None,
 ) -> Result:
@@ -166,9 +182,13 @@ def simulate(
 
     `duration` is a number of slots or `12h`, `7d`, `1y`; without it the scenario's own period is played.
     With `compares` the document says what each home would pay under every sharing rule (`sharing`).
+    `engine="ray"` plays with actors (`shards` of them), on this machine or on the cluster whose head is at
+    `address` (HOST:PORT); the document's `ray` says where, and who was lost and replaced.
     The ledger lies in `out`, or in a temporary directory that goes with the result. The result's hash does
     not depend on engine, shards or workers. Failure (or ConfigError) says what cannot be.
     """
+    if engine == "ray":
+        joining.foresee(address)
     compiled = compiled_of(scenario, homes, seed)
     slots_of(duration, compiled)  # refused before anything is made
     place = Path(tempfile.mkdtemp(prefix="energy-market-")) if out is None else Path(out)
@@ -180,6 +200,7 @@ def simulate(
         engine=engine,
         shards=shards,
         workers=workers,
+        address=address,
         compares=compares,
     )
     try:

@@ -10,18 +10,24 @@ import os
 import signal
 import traceback
 from multiprocessing.connection import Connection, Pipe
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from energymarket.exits import Exit, Failure
 from energymarket.runtime import memory
+from energymarket.runtime.child import die_with_parent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from energymarket.engine.tasks import Desk
-
 END: Final = None
 """What a worker is told at the end."""
+
+
+class Desk(Protocol):
+    """Where a worker does what it is told."""
+
+    def serve(self, task: Any, /) -> Any:  # noqa: ANN401 - of a kind that the desk knows
+        """Do a task; what it answers goes to who gave it."""
 
 
 class Worker:
@@ -56,16 +62,20 @@ class Worker:
 def hire(desks: Sequence[Desk]) -> list[Worker]:
     """Fork one worker for each desk. Call it before there are threads."""
     workers: list[Worker] = []
+    run = os.pidfd_open(os.getpid())
     for number, desk in enumerate(desks):
         ours, theirs = Pipe()
         pid = os.fork()
         if pid == 0:
+            if not die_with_parent(run, signal.SIGKILL):  # in the middle of a task, too
+                os._exit(Exit.FAILED)
             ours.close()
             for other in workers:
                 other.pipe.close()  # else they would not hear that the run has died
             _work(desk.serve, theirs)
         theirs.close()
         workers.append(Worker(number, pid, ours))
+    os.close(run)
     return workers
 
 
@@ -78,12 +88,13 @@ def _work(serve: Callable[[Any], Any], pipe: Connection) -> None:
         memory.keep_freed_memory()
         while (task := pipe.recv()) is not END:
             pipe.send(("done", serve(task)))
-    except (EOFError, BrokenPipeError):
-        code = Exit.FAILED  # the run is gone
+    except (EOFError, ConnectionError):
+        code = Exit.FAILED  # the run is gone; with answers unread the pipe is reset, not just closed
     except BaseException:  # noqa: BLE001 the one broad except of a worker's life: the run tells
         code = Exit.FAILED
         pipe.send(("failed", traceback.format_exc()))
-    os._exit(code)
+    finally:
+        os._exit(code)  # in any case: what lies above on the stack is the run's
 
 
 def dismiss(workers: Sequence[Worker]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from energymarket.core.fleet import Lived
 from energymarket.engine.singly import SingleSettler
@@ -56,6 +56,10 @@ class Embedded:
     def rest(self) -> Rest:
         """See `Source`."""
         return rest_of(self._track)
+
+    def account(self) -> dict[str, Any]:
+        """See `Source`."""
+        return {}
 
     def close(self) -> None:
         """Nothing was taken."""

@@ -24,8 +24,10 @@ from energymarket.core.state import State
 from energymarket.core.totals import TOTALS
 from energymarket.engine import checkpoint as checkpoints
 from energymarket.engine import singly
+from energymarket.engine.afar import Afar
 from energymarket.engine.books import Books
 from energymarket.engine.checkpoint import Checkpoint
+from energymarket.engine.cluster import RayCluster
 from energymarket.engine.digest import BODY_BYTES, BODY_BYTES_PER_HOME, detail_from
 from energymarket.engine.embedded import Embedded
 from energymarket.engine.local import Local
@@ -62,6 +64,14 @@ def quiet(_done: int, _total: int) -> None:
     """Nobody asked."""
 
 
+Noted: TypeAlias = Callable[[str], None]
+"""Told in a sentence of what happens to a run beside its slots: who plays it, who was lost."""
+
+
+def unnoted(_sentence: str) -> None:
+    """Nobody asked."""
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
     """What to run, and how."""
@@ -72,6 +82,7 @@ class Plan:
     engine: str = "embedded"
     shards: int = 1
     workers: int = 1
+    address: str | None = None  # of the Ray cluster that plays it; None: one of this machine alone
     compares: bool = False  # what homes would pay under every sharing rule
     disk_max_bytes: int = 2 << 30
 
@@ -97,6 +108,7 @@ class Run:
     def __init__(self, plan: Plan, *, resume: bool) -> None:
         self.plan = plan
         self.sums = Sums()
+        self.account: dict[str, Any] = {}  # of how it was played
         self.next_slot = plan.compiled.period.first_slot
         self.end_slot = self.next_slot + plan.slots
         homes = plan.compiled.homes_count
@@ -176,9 +188,14 @@ class Run:
 
     # running
 
-    def go(self, told: Told = quiet, stopping: Callable[[], bool] = lambda: False) -> None:
+    def go(
+        self,
+        told: Told = quiet,
+        stopping: Callable[[], bool] = lambda: False,
+        noted: Noted = unnoted,
+    ) -> None:
         """Play until the end, or until asked to stop; what was played is durable then. Failure if not."""
-        source = self._source()
+        source = self._source(noted)
         homes = self.plan.compiled.homes_count
         leg_slots = 2 * slots_at_once(homes)
         room = max(1, self.plan.disk_max_bytes // LEG_PART // (BODY_BYTES + BODY_BYTES_PER_HOME * homes))
@@ -194,17 +211,29 @@ class Run:
                 saved_ns = boottime_ns() - began_ns - played_ns
                 wanted_ns = max(LEG_NS, CHECKPOINT_PART * saved_ns)
                 leg_slots = max(1, min(4 * leg_slots, len(slots) * wanted_ns // max(played_ns, 1), room))
+            self.account = source.account()
         except StoreError as error:
             raise _refused(error) from error
         finally:
             source.close()
 
-    def _source(self) -> Source:
+    def _source(self, noted: Noted) -> Source:
         plan = self.plan
         track = Track(plan.compiled, self._market)
         if plan.engine == "local" and isinstance(self._settler, Settler):
             return Local(
                 plan.compiled, self.state, track, self._settler, shards=plan.shards, workers=plan.workers
+            )
+        if plan.engine == "ray":
+            return Afar(
+                plan.compiled,
+                self.state,
+                track,
+                self._settler,
+                RayCluster(plan.address, plan.shards or None),
+                shards=plan.shards or None,
+                workers=plan.workers,
+                noted=noted,
             )
         return Embedded(plan.compiled, self.state, track, self._settler, plan.shards)
 

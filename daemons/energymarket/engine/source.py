@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from energymarket.core.fleet import Course, Fleet
 
@@ -54,6 +54,9 @@ class Source(Protocol):
 
     def rest(self) -> Rest:
         """What the market goes on from, between two legs."""
+
+    def account(self) -> dict[str, Any]:
+        """What is to be told of how the slots were played, as JSON; asked before `close`."""
 
     def close(self) -> None:
         """Give back what was taken."""

@@ -12,7 +12,7 @@ from energymarket.scenario import resolve
 from energymarket.scenario.homes_checks import check_homes
 from energymarket.scenario.kinds import UEUR_PER_EUR
 from energymarket.scenario.problems import Path, did_you_mean
-from energymarket.scenario.reader import Findings, keys_of
+from energymarket.scenario.reader import Findings
 from energymarket.scenario.schema import (
     SLOTS_MAX,
     Document,
@@ -25,7 +25,7 @@ from energymarket.scenario.schema import (
     Weather,
     WeatherSource,
 )
-from energymarket.scenario.uses import switch, used
+from energymarket.scenario.uses import idle
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -58,23 +58,8 @@ def check(document: Document, raw: Mapping[str, object], findings: Findings) -> 
 
 def check_uses(section: object, raw: Mapping[str, object], path: Path, findings: Findings) -> None:
     """Refuse keys that are known but have no effect where they stand."""
-    known = keys_of(type(section))
-    effective = used(section)
-    for name, value in raw.items():
-        there = (*path, name)
-        if name not in known or findings.refused(there):
-            continue
-        if name not in effective:
-            findings.add(there, f"has no effect with {switch(section)}", "leave it out")
-        entry, noted = known[name]
-        inner = getattr(section, entry.name)
-        if noted.table is None or inner is None:
-            continue
-        if not noted.many and isinstance(value, dict):
-            check_uses(inner, value, there, findings)
-        elif isinstance(value, list) and len(value) == len(inner):
-            for index, (item, item_raw) in enumerate(zip(inner, value, strict=True)):
-                check_uses(item, item_raw, (*there, index), findings)
+    for there, why in list(idle(section, raw, path, findings.refused)):
+        findings.add(there, f"has no effect with {why}", "leave it out")
 
 
 def _check_time(time: Time, findings: Findings) -> None:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from energymarket.core.limits import HOMES_MAX
 from energymarket.scenario.cache import cache_directory, locate, source_hash
 from energymarket.scenario.compile_errors import CompileError
+from energymarket.scenario.compile_memo import Memo, climate
 from energymarket.scenario.schema import Scenario
 
 if TYPE_CHECKING:
@@ -75,8 +76,13 @@ def _settle(draft: Path, place: Path) -> Path:
     return place
 
 
-def compile_into(directory: Path, scenario: Scenario, progress: Progress = silent) -> str:
-    """Compile a scenario into an empty directory, whatever the cache holds; its hash."""
+def compile_into(
+    directory: Path, scenario: Scenario, progress: Progress = silent, memo: Memo | None = None
+) -> str:
+    """Compile a scenario into an empty directory, whatever the cache holds; its hash.
+
+    With a memo, what an earlier scenario had in common with this one is not made again.
+    """
     try:
         from energymarket.scenario import compile_weather
     except ImportError as problem:
@@ -88,20 +94,21 @@ def compile_into(directory: Path, scenario: Scenario, progress: Progress = silen
     from energymarket.scenario.compile_community import community_of
     from energymarket.scenario.compile_settings import carbon_tables, settings_of, tariff_tables
 
+    memo, same = memo or Memo(), climate(scenario)
     progress("data set", 0.0)
-    community = community_of(scenario)
+    community = memo.of("data set", same, lambda: community_of(scenario))
     progress("weather and sun", 0.05)
     use_weather = scenario.data is not None and scenario.data.use_weather
     measured = community.hours if community is not None and use_weather else None
-    sky = compile_weather.sky_of(scenario, measured)
+    sky = memo.of("sky", same, lambda: compile_weather.sky_of(scenario, measured))
     progress("load archetypes", 0.2)
-    tables, days, persons = _loads(scenario, sky)
+    tables, days, persons = _loads(scenario, sky, memo)
     progress("homes", 0.5)
     homes = _homes(scenario, community, persons, compile_heat.Heat(sky, scenario.market.period))
     tables |= _standard_loads(scenario, homes, tables["load_wh"])
     tables["heat_shape"] = _heat_shape(scenario, days)
     progress("roofs and turbines", 0.6)
-    tables |= _plants(scenario, sky, homes)
+    tables |= _plants(scenario, sky, homes, memo)
     tables |= homes.series.tables()
     tables |= tariff_tables(scenario, community)
     tables |= carbon_tables(scenario, community)
@@ -123,7 +130,7 @@ def compile_into(directory: Path, scenario: Scenario, progress: Progress = silen
 
 
 def _loads(
-    scenario: Scenario, sky: Sky
+    scenario: Scenario, sky: Sky, memo: Memo
 ) -> tuple[dict[str, npt.NDArray[Any]], HouseDays | None, npt.NDArray[np.int64]]:
     """Archetypes, if any home is a household; reference days also where heat pumps need their shape."""
     import numpy as np
@@ -138,13 +145,20 @@ def _loads(
     if households or heated:
         from energymarket.scenario.compile_days import house_days, local_year
 
-        days = house_days(local_year(period), sky, scenario.weather.region)
+        days = memo.of(
+            "days", climate(scenario), lambda: house_days(local_year(period), sky, scenario.weather.region)
+        )
     if not households or days is None:
         return {"load_wh": np.zeros((period.slots, 0), np.float32)}, days, np.zeros(0, np.int64)
     from energymarket.scenario.compile_days import local_year
     from energymarket.scenario.compile_loads import archetypes
 
-    made = archetypes(scenario.load, days, local_year(period), period, scenario.seed)
+    known = days
+    made = memo.of(
+        "archetypes",
+        (climate(scenario), repr(scenario.load), scenario.seed),
+        lambda: archetypes(scenario.load, known, local_year(period), period, scenario.seed),
+    )
     return {"load_wh": made.load_wh}, days, made.persons
 
 
@@ -189,12 +203,15 @@ def _heat_shape(scenario: Scenario, days: HouseDays | None) -> npt.NDArray[np.fl
     return heat_shape(days, scenario.market.period)
 
 
-def _plants(scenario: Scenario, sky: Sky, homes: HomesCompiler) -> dict[str, npt.NDArray[np.float32]]:
-    from energymarket.scenario.compile_solar import roof_factors
+def _plants(
+    scenario: Scenario, sky: Sky, homes: HomesCompiler, memo: Memo
+) -> dict[str, npt.NDArray[np.float32]]:
+    from energymarket.scenario.compile_solar import Lit, roof_factors
     from energymarket.scenario.compile_wind import expected_power
 
     roofs = homes.catalogue.all_roofs()
-    factors = roof_factors(roofs, sky.steps, sky.sun, scenario.market.period.slots)
+    lit = memo.of("roofs", climate(scenario), Lit)
+    factors = roof_factors(roofs, sky.steps, sky.sun, scenario.market.period.slots, lit)
     return {
         "pv_beam": factors.beam,
         "pv_sky": factors.sky,

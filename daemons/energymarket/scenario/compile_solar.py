@@ -12,7 +12,7 @@ weather on the board, at the price of some per cent on bright days (see the test
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
@@ -46,31 +46,58 @@ class RoofFactors:
     ground: npt.NDArray[np.float32]  # per roof
 
 
-def roof_factors(roofs: tuple[Roof, ...], steps: Steps, sun: Sun, slots: int) -> RoofFactors:
-    """The factors of each roof.
+LIT_BYTES_MAX: Final = 256 << 20
+"""Of roofs that are kept for the next scenario under the same sun: 900 of a year of slots of 15 min."""
 
-    A slot's beam factor is the mean over its steps weighted by the clear sky's beam, so that the
-    slot's mean beam on the plane comes out although sun and cosine move within the slot.
-    """
+
+@dataclass(slots=True)
+class Lit:
+    """Roofs whose light under one sun is known: beam per slot, and what comes from sky and ground."""
+
+    roofs: dict[Roof, tuple[F64, float, float]] = field(default_factory=dict)
+
+    def keep(self, roof: Roof, light: tuple[F64, float, float]) -> None:
+        """Keep one more; beyond the limit all others go."""
+        if (len(self.roofs) + 1) * light[0].nbytes > LIT_BYTES_MAX:
+            self.roofs.clear()
+        self.roofs[roof] = light
+
+
+def roof_factors(
+    roofs: tuple[Roof, ...], steps: Steps, sun: Sun, slots: int, lit: Lit | None = None
+) -> RoofFactors:
+    """The factors of each roof. `lit` are roofs under the same sun that are known already, and learns."""
+    known = lit or Lit()
     beam = np.zeros((slots, len(roofs)), np.float32)
     sky = np.zeros((slots, len(roofs)), np.float32)
     ground = np.zeros(len(roofs), np.float32)
     weight = np.where(sun.cos_zenith > 0, np.maximum(sun.clear_dni_w_per_m2, 1e-3), 0.0)
     weight_mean = steps.slot_means(weight)
     for column, roof in enumerate(roofs):
-        cosine = pvlib.irradiance.aoi_projection(
-            roof.tilt_deg, roof.azimuth_deg, sun.zenith_deg, sun.azimuth_deg
-        )
-        cosine = np.clip(np.asarray(cosine, dtype=np.float64), 0.0, 1.0)
-        passed = np.nan_to_num(pvlib.iam.physical(np.degrees(np.arccos(cosine)))) * cosine
-        mean = steps.slot_means(weight * passed)
-        light = roof.light_permille / 1000.0
-        beam[:, column] = light * np.divide(mean, weight_mean, out=np.zeros_like(mean), where=weight_mean > 0)
-        through = _diffuse_passed(roof.tilt_deg)
-        view = (1.0 + np.cos(np.radians(roof.tilt_deg))) / 2.0
-        sky[:, column] = light * view * through["sky"]
-        ground[column] = light * ALBEDO * (1.0 - view) * through["ground"]
+        light = known.roofs.get(roof)
+        if light is None:
+            light = _light(roof, steps, sun, weight, weight_mean)
+            known.keep(roof, light)
+        beam[:, column], sky[:, column], ground[column] = light
     return RoofFactors(quantised(beam), quantised(sky), quantised(ground))
+
+
+def _light(roof: Roof, steps: Steps, sun: Sun, weight: F64, weight_mean: F64) -> tuple[F64, float, float]:
+    """Beam per slot, sky and ground of one roof.
+
+    A slot's beam factor is the mean over its steps weighted by the clear sky's beam, so that the
+    slot's mean beam on the plane comes out although sun and cosine move within the slot.
+    """
+    cosine = pvlib.irradiance.aoi_projection(roof.tilt_deg, roof.azimuth_deg, sun.zenith_deg, sun.azimuth_deg)
+    cosine = np.clip(np.asarray(cosine, dtype=np.float64), 0.0, 1.0)
+    passed = np.nan_to_num(pvlib.iam.physical(np.degrees(np.arccos(cosine)))) * cosine
+    mean = steps.slot_means(weight * passed)
+    light = roof.light_permille / 1000.0
+    beam = light * np.divide(mean, weight_mean, out=np.zeros_like(mean), where=weight_mean > 0)
+    through = _diffuse_passed(roof.tilt_deg)
+    view = (1.0 + np.cos(np.radians(roof.tilt_deg))) / 2.0
+    sky = float(light * view * through["sky"])
+    return beam, sky, float(light * ALBEDO * (1.0 - view) * through["ground"])
 
 
 def _diffuse_passed(tilt_deg: int) -> dict[str, float]:

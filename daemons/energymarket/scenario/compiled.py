@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -181,6 +182,31 @@ def load(directory: Path | str) -> Compiled:
         raise CompiledError(
             f"{directory / JSON_NAME} lacks something ({problem!r})\ncompile the scenario again"
         ) from problem
+    _check(compiled)
+    return compiled
+
+
+def carried(compiled: Compiled) -> tuple[bytes, dict[str, Array]]:
+    """A scenario without its files: the JSON and the arrays, for `unpacked` elsewhere. CompiledError."""
+    head = canonical(_read_json(compiled.directory))
+    arrays: dict[str, Array] = {"weather.npy": np.asarray(compiled.weather)}
+    arrays |= {f"homes.{name}.npy": np.asarray(array) for name, array in compiled.homes.items()}
+    arrays |= {f"table.{name}.npy": np.asarray(array) for name, array in compiled.tables.items()}
+    return head, {file: array.view(np.ndarray) for file, array in arrays.items()}
+
+
+def unpacked(head: bytes, arrays: Mapping[str, Array], expected_hash: str) -> Compiled:
+    """A scenario from what `carried` answered; its `directory` is none. Reads every array.
+
+    CompiledError if hash, JSON and arrays do not belong together.
+    """
+    data = cast("dict[str, Any]", json.loads(head))
+    if not data.get("hash") == scenario_hash(data) == expected_hash:
+        raise CompiledError("the scenario that has arrived is not the one that was sent: its JSON differs")
+    for file, noted in data["arrays"].items():
+        if file not in arrays or array_hash(arrays[file]) != noted["sha256"]:
+            raise CompiledError(f"the scenario that has arrived is not the one that was sent: {file} differs")
+    compiled = _assembled(Path(os.devnull), data, dict(arrays))
     _check(compiled)
     return compiled
 

@@ -51,6 +51,11 @@ class Range:
     low: float
     high: float
 
+    def __post_init__(self) -> None:
+        """1 in the schema is 1.0 in a file that says so: they are hashed, and have to be the same."""
+        object.__setattr__(self, "low", float(self.low))
+        object.__setattr__(self, "high", float(self.high))
+
 
 @dataclass(frozen=True, slots=True)
 class Key:

@@ -23,6 +23,7 @@ class Findings:
     lines: dict[Path, int]
     problems: list[Problem] = field(default_factory=list)
     paths: list[Path] = field(default_factory=list)
+    root: type[Any] | None = None  # of the file's tables; None: it is a scenario
 
     def add(self, path: Path, message: str, hint: str = "") -> None:
         """Note a problem of a key or table."""
@@ -51,7 +52,7 @@ def read_table(table: type[T], raw: Mapping[str, object], path: Path, findings: 
     hints = ""
     for name in raw:
         if name not in known:
-            hint = did_you_mean(name, known) or _elsewhere(name, table)
+            hint = did_you_mean(name, known) or _elsewhere(name, table, findings.root)
             findings.add((*path, name), "unknown key", hint)
             hints += hint
     values: dict[str, object] = {}
@@ -99,11 +100,11 @@ def _read(noted: Key, value: object, path: Path, findings: Findings) -> object |
     return tuple(items)
 
 
-def _elsewhere(name: str, table: type[Any]) -> str:
+def _elsewhere(name: str, table: type[Any], root: type[Any] | None) -> str:
     """Where a key of this name does belong, if it is known at all."""
     from energymarket.scenario.schema import Document
 
-    places = _places(Document, "")
+    places = _places(root or Document, "")
     found = [
         place for place, known in places.items() if place and name in keys_of(known) and known is not table
     ]

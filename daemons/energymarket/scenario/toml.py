@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 import tomllib
+from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from energymarket.scenario import checks, reader, resolve
 from energymarket.scenario.lines import key_lines
@@ -18,6 +19,7 @@ __all__ = [
     "Problem",
     "Scenario",
     "default_text",
+    "from_tables",
     "parse",
     "read",
     "render_problems",
@@ -38,13 +40,23 @@ def parse(text: str, name: str) -> tuple[Scenario | None, list[Problem]]:
         return None, [_syntax_problem(str(error), text, name)]
     except RecursionError:
         return None, [Problem(name, 0, "", "tables or lists are nested too deep")]
-    findings = reader.Findings(name, key_lines(text))
+    return _checked(raw, text, reader.Findings(name, key_lines(text)))
+
+
+def from_tables(raw: Mapping[str, Any], name: str) -> tuple[Scenario | None, list[Problem]]:
+    """A scenario from the tables of a file whose lines are not known; its text is empty."""
+    return _checked(raw, "", reader.Findings(name, {(): 0}))
+
+
+def _checked(
+    raw: Mapping[str, Any], text: str, findings: reader.Findings
+) -> tuple[Scenario | None, list[Problem]]:
     document = reader.read_table(Document, raw, (), findings)
     if document is not None:
         checks.check(document, raw, findings)
     if document is None or findings.problems:
         return None, findings.problems
-    return resolve.scenario(document, Path(name).stem, name, text), []
+    return resolve.scenario(document, Path(findings.file).stem, findings.file, text), []
 
 
 def _syntax_problem(message: str, text: str, name: str) -> Problem:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from energymarket.core.parameters import Rule
 from energymarket.scenario.homes_schema import Load, LoadKind
@@ -17,6 +17,11 @@ from energymarket.scenario.schema import (
     Weather,
     WeatherSource,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from energymarket.scenario.problems import Path
 
 _CONSTANT: Final = frozenset(
     {
@@ -101,3 +106,32 @@ def switch(section: object) -> str:
             return f'layout = "{section.layout}"'
         case _:
             return ""
+
+
+def idle(
+    section: object,
+    raw: Mapping[str, object],
+    path: Path = (),
+    is_skipped: Callable[[Path], bool] = lambda _path: False,
+) -> Iterator[tuple[Path, str]]:
+    """Where keys of a file stand that have no effect there, and what makes them so; nothing inside others.
+
+    `section` is what was read from `raw`.
+    """
+    known = keys_of(type(section))
+    effective = used(section)
+    for name, value in raw.items():
+        there = (*path, name)
+        if name not in known or is_skipped(there):
+            continue
+        if name not in effective:
+            yield there, switch(section)
+        entry, noted = known[name]
+        inner = getattr(section, entry.name)
+        if noted.table is None or inner is None:
+            continue
+        if not noted.many and isinstance(value, dict):
+            yield from idle(inner, value, there, is_skipped)
+        elif isinstance(value, list) and len(value) == len(inner):
+            for index, (item, item_raw) in enumerate(zip(inner, value, strict=True)):
+                yield from idle(item, item_raw, (*there, index), is_skipped)

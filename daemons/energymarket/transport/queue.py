@@ -196,14 +196,21 @@ class OfferQueue:
 
     def depth(self) -> tuple[int, int]:
         """Messages and bytes in the queue, by msgctl: units that hide /proc/sysvipc can ask too."""
+        fields = self._state()
+        return fields[4], fields[3]
+
+    def limit_bytes(self) -> int:
+        """The bytes that it holds at most (msg_qbytes)."""
+        return self._state()[5]
+
+    def _state(self) -> tuple[int, ...]:
         state = ctypes.create_string_buffer(_MSQID.size)
         if _libc.msgctl(self._id, _IPC_STAT, state) != 0:
             number = ctypes.get_errno()
             if number in {errno.EIDRM, errno.EINVAL}:
                 raise QueueGone("the offer queue is gone; attach to the run again")
             raise OSError(number, os.strerror(number))
-        fields = _MSQID.unpack(state)
-        return fields[4], fields[3]
+        return _MSQID.unpack(state)
 
     def _guard(self, data: bytes) -> None:
         if not self._held:

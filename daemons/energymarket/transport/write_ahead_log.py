@@ -6,6 +6,7 @@ commit two to four times as much as to write into it (measured on ext4).
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -41,3 +42,12 @@ def _reaches(path: Path, size: int) -> bool:
         frame = max(0, size - _HEAD_BYTES) // frame_bytes
         file.seek(_HEAD_BYTES + frame * frame_bytes)
         return file.read(_FRAME_HEAD_BYTES)[8:16] == head[16:24]
+
+
+def bytes_on_disk(path: Path) -> int:
+    """What a database takes with its write-ahead log; 0 if it is not there. Any thread may ask."""
+    size = 0
+    for each in (path, path.with_name(f"{path.name}-wal")):
+        with suppress(FileNotFoundError):  # the log goes when its last reader does
+            size += each.stat().st_size
+    return size

@@ -182,7 +182,10 @@ type OrderRow (
   receipt: string
 )
 
-# One screen of the market: members as in the manual energyctl-status.
+# One screen of the market, answered without waiting for its work. Of it: state, market (pid, external_pid,
+# generation: how often a market has opened this ledger), snapshot (the last that Watch has sent), late_ms
+# (how overdue the next slot is), homes and homes_joined, queue (messages, bytes, limit_bytes), transactions,
+# counts since the start, ledger.bytes (the file and its write-ahead log).
 method Status() -> (status: object)
 
 method Price(last: ?int) -> (current: PriceRow, prices: []PriceRow)
@@ -240,8 +243,10 @@ method Reload(text: ?string) -> (changed: []string, needs_restart: []string, fro
 # Close the gate, settle, say goodbye. Answers when the last slot is durable.
 method Stop() -> (slot: ?int)
 
-# A snapshot now, and one at every commit; with phases also one when a slot opens, when its exchange ends,
-# and when homes join or leave.
+# A snapshot now, and one at every commit: its slot's prices, terms, events, weather and totals (with homes,
+# gifts and void_claims); homes, homes_in and batches that made the gate; orders, refusals, late_batches and
+# shed_offers of the slot; lateness_us, by which it opened late; speed and time. With phases also one when
+# a slot opens, when its exchange ends, and when homes join or leave.
 method Watch(phases: ?bool) -> (snapshot: object)
 
 error QuotaExceeded (what: string, limit: int)
