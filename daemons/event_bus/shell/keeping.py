@@ -1,4 +1,7 @@
-"""The keeper's process: one loop, no thread; it hears the kernel, the manager and every process."""
+"""The keeper's process: one loop; it hears the kernel, the manager and every process.
+
+Once somebody is lost it has a thread that writes the log, which may be a pipe that nobody reads.
+"""
 
 from __future__ import annotations
 
@@ -49,7 +52,6 @@ class Keeping:
 
     def run(self) -> None:
         """Keep, until everything has stopped."""
-        self._logger.start()
         self._epoll.register(self._manager, select.EPOLLIN)
         self._epoll.register(self._manager_pidfd, select.EPOLLIN)
         next_s = now_s()
@@ -172,6 +174,8 @@ class Keeping:
     def _tell_manager(self, record: records.Record) -> None:
         if isinstance(record, records.Gone) and record.cause != "it has left":
             self._words.put((record.name, record.cause))
+            if not self._logger.is_alive():
+                self._logger.start()  # with the first loss
         self._stopped = isinstance(record, records.Stopped)
         self._manager.send(record)
 
@@ -184,6 +188,8 @@ class Keeping:
             log.warning("event bus: %s is lost: %s", name, cause)
 
     def _end_log(self) -> None:
+        if not self._logger.is_alive():
+            return
         self._words.put(("", ""))
         self._logger.join(limits.LOG_S)
         if self._logger.is_alive():
