@@ -21,6 +21,7 @@ from energymarket.exits import Exit
 from energymarket.runtime import service
 from energymarket.runtime.child import FIRST_FD, begin_as_child
 from energymarket.runtime.clock import boottime_ns
+from energymarket.runtime.kill_points import Point, reach
 from energymarket.transport import resources
 from energymarket.transport.doorbell import Bell, MarketGone, Ringer
 from energymarket.transport.page import BoardReader, ClockReader
@@ -144,8 +145,13 @@ class External:
             if self._ringer.full or not due(page, reading, slot, self._first_slot, now_ns):
                 break
             raining = reading.sample is not None and int(reading.sample["rain_um_per_h"]) > 0
-            for record in self._reporter.report(raining=raining):
+            *said, reported = self._reporter.report(raining=raining)
+            for record in said:
                 self._ringer.add(record)
+            if said:
+                self._ringer.flush()
+                reach(Point.EXTERNAL_SAID, slot)
+            self._ringer.add(reported)
             self._look_ns = LOOK_NS_MIN
         if now_ns >= self._beat_ns:
             self._ringer.add(EventRecord(RecordType.HEARTBEAT))

@@ -17,6 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from energymarket import once
 from energymarket.engine import api, joining, run
 from energymarket.engine.folder import Folder
+from energymarket.engine.result import lines_of
 from energymarket.exits import Exit, Failure
 from energymarket.runtime import service
 from energymarket.runtime.apart import work_apart
@@ -149,57 +150,8 @@ def _answer(given: argparse.Namespace, document: dict[str, Any], folder: Folder)
     if given.json:
         sys.stdout.write(json.dumps({**document, "folder": str(place)}) + "\n")
     else:
-        sys.stdout.write("\n".join(_lines(document, str(place))) + "\n")
+        sys.stdout.write("\n".join(lines_of(document, str(place))) + "\n")
     return Exit.OK if done else Exit.INTERRUPTED
-
-
-def _lines(document: dict[str, Any], place: str) -> list[str]:
-    energy, money = document["energy"], document["money"]
-    slots, homes, wall_s = document["slots"], document["homes"], document["wall_s"]
-    of = "" if document["complete"] else f" of {document['slots_planned']:,} (interrupted; --resume goes on)"
-    rate = slots * homes / max(wall_s, 1e-9)
-    return [
-        f"{document['scenario']}: {document['title']}",
-        f"{homes:,} homes, {slots:,} slots{of}, {document['from']} to {document['until']}",
-        f"{wall_s:.1f} s ({rate / 1e6:.2f} million home-slots per second), engine {document['engine']}",
-        "",
-        f"consumed {energy['consumed_kwh']:14,.1f} kWh    produced {energy['produced_kwh']:14,.1f} kWh",
-        f"imported {energy['imported_kwh']:14,.1f} kWh    exported {energy['exported_kwh']:14,.1f} kWh",
-        f"given    {energy['taken_kwh']:14,.1f} kWh    sold     {energy['sold_kwh']:14,.1f} kWh",
-        f"homes    {money['homes_eur']:14,.2f} €      grid     {money['grid_eur']:14,.2f} €",
-        *_rules(document),
-        *_cluster(document),
-        "",
-        f"ledger {document['ledger_hash']}",
-        f"in {place}",
-    ]
-
-
-def _rules(document: dict[str, Any]) -> list[str]:
-    """Bills under every sharing rule, if they were compared."""
-    found = document.get("sharing")
-    if found is None:
-        return []
-    rows = [
-        f"{rule:14} {each['bill_eur']:14,.2f} € {each['worse_off_homes']:10,}"
-        for rule, each in sorted(found["rules"].items(), key=lambda item: float(item[1]["bill_eur"]))
-    ]
-    return ["", f"{'sharing rule':14} {'all homes pay':>16} {'worse off':>10} than alone", *rows]
-
-
-def _cluster(document: dict[str, Any]) -> list[str]:
-    """Who played on a Ray cluster, and who was lost."""
-    found = document.get("ray")
-    if found is None:
-        return []
-    hosts = sorted({f"{each['host']} ({each['address']})" for each in found["nodes"]})
-    lost = [
-        f"{each['at']} shard {each['shard']} at slot {each['slot']}: {each['reason']};"
-        f" replaced in {each['took_s']:.1f} s, {each['slots_again']} slots played again"
-        for each in found["replacements"]
-    ]
-    actors = len(found["actors"])
-    return ["", f"Ray {found['version']} at {found['address']}: {actors} actors; {', '.join(hosts)}", *lost]
 
 
 def main() -> int:

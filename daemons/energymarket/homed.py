@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Final
 
 from energymarket.exits import Exit, NoSuchObject
 from energymarket.home import apart, files, household
+from energymarket.home.keeper import Keeper
+from energymarket.home.stepping import Stepper
 from energymarket.runtime import service
-from energymarket.scenario.opening import open_scenario
+from energymarket.scenario.opening import is_lockstep, open_scenario
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,7 +45,11 @@ def _serve(words: argparse.Namespace, stop: StopFlag) -> int:
             "home %d leaves the pool for good: it trades when it is started by itself", home, extra=fields
         )
     file = files.of_home(words.state, home)
-    household.keep(compiled, words.run, file, stop, single=True, wait_s=POOL_LETS_GO_S)
+    single, keeper = True, Keeper
+    if is_lockstep(words, compiled):
+        # A home that has left the pool trades as the scenario has it: else the ledger would be another one.
+        single, keeper = bool(compiled.homes["single"][home - 1]), Stepper
+    household.keep(compiled, words.run, file, stop, single=single, wait_s=POOL_LETS_GO_S, keeper=keeper)
     return Exit.OK
 
 

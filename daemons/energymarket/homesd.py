@@ -9,7 +9,6 @@ import re
 import select
 import signal
 import socket
-import struct
 import subprocess
 import sys
 import tempfile
@@ -22,12 +21,14 @@ import numpy as np
 
 from energymarket.exits import ConfigError, Exit, Failure
 from energymarket.home import apart, files, household, ranges
+from energymarket.home.scene import Scenes
+from energymarket.home.stepped_pool import SteppedPool
 from energymarket.runtime import service
 from energymarket.runtime.child import die_with_parent, interpreter, signal_name
 from energymarket.runtime.clock import boottime_ns
-from energymarket.runtime.notify import Notifier
+from energymarket.runtime.notify import CREDENTIALS_BYTES, Notifier, sender_of
 from energymarket.runtime.occasions import Occasion
-from energymarket.scenario.opening import open_scenario
+from energymarket.scenario.opening import is_lockstep, open_scenario
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -35,10 +36,9 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from energymarket.runtime.service import StopFlag
+    from energymarket.scenario.compiled import Compiled
 
 log = logging.getLogger(__name__)
-
-_CREDENTIALS: Final = struct.Struct("=iII")  # struct ucred: pid, uid, gid
 
 DEATHS_MAX: Final = 5
 DEATHS_WINDOW_NS: Final = 60_000_000_000
@@ -94,6 +94,7 @@ class Pool:
         self._words = words
         self._pooled = pooled  # by home, less one: whether the scenario has it in the pool
         self._still = pooled
+        self._left: list[int] = []  # the homes that have left
         self._look_ns = 0  # when homes that leave are looked for again
         self._ranges = ranges
         self._shards: list[Shard] = []
@@ -145,7 +146,9 @@ class Pool:
         now_ns = boottime_ns()
         if now_ns >= self._look_ns:
             self._look_ns = now_ns + LOOK_MS * 1_000_000
-            self._still = without(self._pooled, apart.homes_in(self._words.state))
+            left = sorted(apart.homes_in(self._words.state))
+            if left != self._left:  # a mask of all homes is not made anew several times a second
+                self._left, self._still = left, without(self._pooled, left)
         return self._still
 
     def _wait(self) -> None:
@@ -160,10 +163,10 @@ class Pool:
         latest = ""
         while True:
             try:
-                data, ancillary, _, _ = self._socket.recvmsg(4096, socket.CMSG_SPACE(_CREDENTIALS.size))
+                data, ancillary, _, _ = self._socket.recvmsg(4096, socket.CMSG_SPACE(CREDENTIALS_BYTES))
             except BlockingIOError:
                 break
-            message, pid = data.decode("utf-8", "replace"), _sender(ancillary)
+            message, pid = data.decode("utf-8", "replace"), sender_of(ancillary)
             for shard in self._shards:
                 if shard.process.pid == pid:
                     shard.heard_ns = boottime_ns()
@@ -211,10 +214,10 @@ class Pool:
 
     def _let_leave(self, shard: Shard, pooled: npt.NDArray[np.bool_], now_ns: int) -> None:
         """End a shard of which a home wants to leave; what is left of it is started when it has ended."""
-        leaving = np.flatnonzero(_only(shard, pooled) & ~pooled)
+        leaving = np.flatnonzero(~pooled[shard.first - 1 : shard.first - 1 + shard.count])
         if not len(leaving):
             return
-        for home in (leaving + 1).tolist():
+        for home in (leaving + shard.first).tolist():
             fields = Occasion.HOME_LEFT.fields(home=home)
             log.info("home %d leaves the pool: shard %s is cut", home, shard.text, extra=fields)
         shard.leave_by_ns = now_ns + STOP_NS
@@ -261,14 +264,6 @@ def _only(shard: Shard, homes: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
     return mask
 
 
-def _sender(ancillary: Iterable[tuple[int, int, bytes]]) -> int:
-    """The process that sent a datagram, as the kernel says."""
-    for level, kind, data in ancillary:
-        if level == socket.SOL_SOCKET and kind == socket.SCM_CREDENTIALS:
-            return int(_CREDENTIALS.unpack(data[: _CREDENTIALS.size])[0])
-    return 0
-
-
 def _how(code: int) -> str:
     return f"killed by {signal_name(-code)}" if code < 0 else f"exit {code}"
 
@@ -294,8 +289,20 @@ def _serve(words: argparse.Namespace, stop: StopFlag) -> int:
     pooled = np.asarray(compiled.homes["single"]) == 0
     if not pooled.any():
         raise ConfigError("every home of the scenario is a process of its own", "the pool is not needed")
-    cut = _cut(words.state, pooled, wanted or len(os.sched_getaffinity(0)), stop)
-    return Pool(words, pooled, cut, stop).run()
+    wanted = wanted or len(os.sched_getaffinity(0))
+    if not is_lockstep(words, compiled):
+        return Pool(words, pooled, _cut(words.state, pooled, wanted, stop), stop).run()
+    # There a home that is late in a scene must not keep its whole range from handing in.
+    late = np.zeros_like(pooled)
+    late[_late_homes(compiled) - 1] = True
+    spans = _cut(words.state, pooled & ~late, wanted, stop) if (pooled & ~late).any() else []
+    spans += [(home, 1) for home in (np.flatnonzero(pooled & late) + 1).tolist()]
+    return SteppedPool(compiled, words, sorted(spans), stop).run()
+
+
+def _late_homes(compiled: Compiled) -> npt.NDArray[np.int64]:
+    scenes = Scenes.of(compiled.settings, 1, compiled.homes_count, compiled.period.first_slot)
+    return np.array([home for home, scene in scenes.by_home.items() if "late_slots" in scene], np.int64)
 
 
 def _cut(state: Path, pooled: npt.NDArray[np.bool_], shards: int, stop: StopFlag) -> list[tuple[int, int]]:

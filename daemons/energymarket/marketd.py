@@ -25,19 +25,21 @@ from energymarket.exits import ConfigError, Exit, Failure, SecondInstance
 from energymarket.market import recovery
 from energymarket.market.bookkeeping import Bookkeeper
 from energymarket.market.control import ControlDesk
+from energymarket.market.lockstep import LockstepOwner, LockstepTimetable
+from energymarket.market.lockstep_desk import LockstepDesk
 from energymarket.market.messages import Beat, Heard, Left, ReloadAsked, StopAsked
-from energymarket.market.owner import Course, Owner
+from energymarket.market.owner import Owner
 from energymarket.market.parenting import Parent
 from energymarket.market.recorder import Recorder
 from energymarket.market.reload import Reloader
 from energymarket.market.retention import Retention
-from energymarket.market.timetable import Timetable
+from energymarket.market.timetable import Course, Timetable
 from energymarket.market.trade import TradeDesk
 from energymarket.market.transactions import TransactionPool
 from energymarket.runtime import descriptors, memory, service
 from energymarket.runtime.clock import boottime_ns, wall_ns
 from energymarket.runtime.notify import Notifier
-from energymarket.scenario.opening import open_scenario
+from energymarket.scenario.opening import is_lockstep, open_scenario
 from energymarket.transport import listening, resources
 from energymarket.transport.doorbell import Doorbell
 from energymarket.transport.page import BoardReader, ClockWriter
@@ -57,6 +59,7 @@ from energymarket.wire.varlink import Maker
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from energymarket.core.parameters import Period
     from energymarket.runtime.service import StopFlag
     from energymarket.scenario.compiled import Compiled
     from energymarket.transport.resources import Ipc
@@ -85,6 +88,7 @@ class MarketDaemon:
         self.hangup: service.Flag
         self.server: Server
         self.failure: BaseException | None = None
+        self.lockstep = is_lockstep(words, compiled)
 
     def run(self) -> int:
         """Serve until stopped; everything closes in reverse order."""
@@ -102,7 +106,8 @@ class MarketDaemon:
             offers.limit(self.service.get("queue_bytes_max", resources.QUEUE_BYTES))
             self.owner = self._owner(stack, store, ipc, offers)
             pool = TransactionPool(self.service.get("transactions_max", 16))
-            trade = TradeDesk(self.owner, pool, TRADE_SOCKET, self.service.get("orders_per_slot_max", 1000))
+            desk = LockstepDesk if self.lockstep else TradeDesk
+            trade = desk(self.owner, pool, TRADE_SOCKET, self.service.get("orders_per_slot_max", 1000))
             reloader = Reloader(self.compiled, self.words.config or self.compiled.directory / "scenario.toml")
             control = ControlDesk(self.owner, self.compiled.period, ipc, reloader, CONTROL_SOCKET)
             self.owner.trade, self.owner.control = trade, control
@@ -143,33 +148,41 @@ class MarketDaemon:
             raise ConfigError(f"{store.path}: {error}", hint) from error
         generation = int(store.meta("generation") or "0") + 1
         store.put_state({"generation": str(generation)})
-        timetable = Timetable(
-            period.slot_s,
-            self.words.speed or period.speed,
-            self.service.get("exchange_until", 0.5),
-            self.service.get("gate_at", 0.8),
-        )
+        timetable = self._timetable(period)
         disk_max = self.service.get("retention", {}).get("disk_max_bytes", 2 << 30)
         retention = Retention(disk_max, 86_400 // period.slot_s)
         recorder = None
         if self.service.get("record", True):
             recorder = Recorder(market, follows=store.is_recorded(market.slot))
-        owner = Owner(
-            market=market,
-            books=Bookkeeper(store, market, retention, recorder),
-            timetable=timetable,
-            course=self._course(store, timetable),
-            page=stack.enter_context(ClockWriter(ipc)),
-            board=stack.enter_context(BoardReader(ipc)),
-            offers=offers,
-            policies=compiled.homes["policy"],
-            generation=generation,
-            pid=os.getpid(),
-        )
+        parts: dict[str, Any] = {
+            "market": market,
+            "books": Bookkeeper(store, market, retention, recorder),
+            "timetable": timetable,
+            "course": self._course(store, timetable),
+            "page": stack.enter_context(ClockWriter(ipc)),
+            "board": stack.enter_context(BoardReader(ipc)),
+            "offers": offers,
+            "policies": compiled.homes["policy"],
+            "generation": generation,
+            "pid": os.getpid(),
+        }
+        owner = self._in_lockstep(store, parts) if self.lockstep else Owner(**parts)
         stack.callback(owner.inbox.close)
         if market.slot >= 0:
             log.info("going on after slot %d, price %d ueur/kWh", market.slot, market.price_ueur_per_kwh)
         return owner
+
+    def _timetable(self, period: Period) -> Timetable:
+        speed = self.words.speed or period.speed
+        parts = self.service.get("exchange_until", 0.5), self.service.get("gate_at", 0.8)
+        return (LockstepTimetable if self.lockstep else Timetable)(period.slot_s, speed, *parts)
+
+    @staticmethod
+    def _in_lockstep(store: LedgerStore, parts: dict[str, Any]) -> LockstepOwner:
+        """An owner that waits for all: in an epoch above those of the starts before, with an empty queue."""
+        epoch = int(store.meta("epoch") or "-1") + 1
+        store.put_state({"epoch": str(epoch)})
+        return LockstepOwner(epoch=epoch, **parts)
 
     def _course(self, store: LedgerStore, timetable: Timetable) -> Course:
         """From the scenario's first slot, in real time from the slot of the first start.
@@ -188,7 +201,9 @@ class MarketDaemon:
             store.put_state({"course": f"{self.words.course} {begin}"})
         store.put_state({"first_slot": str(first)})
         wait_s = self.service.get("start_wait_s", 10.0)
-        return Course(first, begin, self.words.slots, round(wait_s * 1e9))
+        # Without a clock and an end it would play for ever, as fast as it goes.
+        slots = self.words.slots or (self.compiled.period.slots if self.lockstep else None)
+        return Course(first, begin, slots, round(wait_s * 1e9))
 
     def _server(
         self,
@@ -228,6 +243,8 @@ class MarketDaemon:
         threading.excepthook = self._thread_failed
         owner_thread = threading.Thread(target=self._own, name="owner")
         server_thread = threading.Thread(target=self.server.run, name="server")
+        if isinstance(self.owner, LockstepOwner):
+            self.owner.empty_queue()
         try:
             pool.start(trade.carry_out)
             owner_thread.start()
@@ -262,15 +279,19 @@ class MarketDaemon:
         """The main thread: parent of `external`, ear of the doorbell, until asked to stop."""
         event_fd, pipe_fd = self.doorbell.descriptors
         told, beat_ns = "", 0
+        nudges = (self.owner.nudge,) if isinstance(self.owner, LockstepOwner) else ()
         while not self.stop.is_set() and owner_thread.is_alive():
             if boottime_ns() >= beat_ns:
                 beat_ns = boottime_ns() + BEAT_NS
                 self.owner.inbox.put(Beat(self._beat_on))
             due_ns = min(self.parent.tend(self.doorbell), beat_ns)
             poll = select.poll()
-            for fd in (event_fd, pipe_fd, self.hangup.fileno(), self.stop.fileno(), *self.parent.descriptors):
+            flags = (self.hangup, self.stop, *nudges)
+            for fd in (event_fd, pipe_fd, *(flag.fileno() for flag in flags), *self.parent.descriptors):
                 poll.register(fd, select.POLLIN)
             poll.poll(max(0, (due_ns - boottime_ns()) // 1_000_000 + 1))
+            if any(nudge.clear() for nudge in nudges):
+                self.parent.wake()
             if self.hangup.clear():
                 self.owner.inbox.put(ReloadAsked())
             records = self.doorbell.drain()
@@ -328,6 +349,11 @@ def _words(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--state", type=Path, required=True, metavar="DIR", help="directory of the ledger")
     parser.add_argument(
         "--speed", type=_speed, help="market seconds per real second, instead of the scenario's"
+    )
+    parser.add_argument(
+        "--lockstep",
+        action="store_true",
+        help="without a clock: every slot waits for all, and nobody is late",
     )
     parser.add_argument("--slots", type=int, help="end after so many slots of the scenario")
     parser.add_argument(

@@ -13,8 +13,10 @@ from typing import Final, Protocol
 from energymarket.core.weather import Sample, moved
 from energymarket.exits import ConfigError
 from energymarket.runtime import clock, service
+from energymarket.runtime.kill_points import Point, reach
 from energymarket.runtime.notify import Notifier
 from energymarket.scenario.compiled import Compiled, CompiledError, load
+from energymarket.scenario.opening import is_lockstep
 from energymarket.transport import resources
 from energymarket.transport.page import BoardWriter, ClockReader
 from energymarket.wire import weather_file
@@ -25,6 +27,9 @@ BEAT_NS: Final = 500_000_000
 """Readers call the board stale after 2 s of silence: twice a second leaves room for a busy machine."""
 LATE_NS: Final = 20_000_000
 """Once the next slot is due, how soon to look again for it on the clock page."""
+AHEAD_SLOTS: Final = 64
+"""In lockstep the weather is posted so far ahead that the market, which has no clock, never waits for it:
+half of the board, so that no slot that is still being lived is written over."""
 
 log = logging.getLogger(__name__)
 
@@ -43,10 +48,12 @@ class Source(Protocol):
 class Tables:
     """The compiled weather: a year that repeats, or what was written by hand."""
 
-    def __init__(self, compiled: Compiled) -> None:
+    def __init__(self, compiled: Compiled, *, lockstep: bool = False) -> None:
+        """In lockstep no slot is silent: it would never open."""
         self._compiled = compiled
         first = compiled.period.first_slot
-        self._silent = frozenset(first + slot for slot in compiled.settings["weather"]["silent_slots"])
+        silent = () if lockstep else compiled.settings["weather"]["silent_slots"]
+        self._silent = frozenset(first + slot for slot in silent)
         self.status = str(compiled.settings["weather"]["source"])
 
     def sample(self, slot: int, wall_utc_s: float) -> Sample | None:
@@ -99,6 +106,7 @@ class Settings:
     compiled: Path
     run_dir: Path
     state_dir: Path | None
+    lockstep: bool = False
 
 
 class Poster:
@@ -114,7 +122,8 @@ class Poster:
     def due(self, page: ClockPage | None) -> tuple[int, ...]:
         """The slots that need weather now: the market's and the one after it; before a market, the first."""
         current = self._first_slot - 1 if page is None else page.slot
-        wanted = (self._first_slot,) if page is None else (current, current + 1)
+        ahead = 1 if page is None or page.live else AHEAD_SLOTS
+        wanted = (self._first_slot,) if page is None else range(current, current + ahead + 1)
         self._done = {slot for slot in self._done if slot >= current - 1}
         return tuple(slot for slot in wanted if slot not in self._done)
 
@@ -126,6 +135,7 @@ class Poster:
         self._board.post(sample, clock.boottime_ns())
         self._done.add(slot)
         self.last_slot = slot
+        reach(Point.WEATHER_POSTED, slot)
         return True
 
     def beat(self) -> None:
@@ -143,6 +153,8 @@ def wait_until_ns(page: ClockPage | None, now_ns: int) -> int:
     if page is None:
         return now_ns + 5 * LATE_NS  # a market that starts may open its first slots at any moment
     latest = now_ns + BEAT_NS
+    if not page.live:
+        return now_ns + LATE_NS
     late = now_ns + max(1_000_000, min(LATE_NS, page.slot_ns // 10))
     return min(latest, max(page.next_open_ns, late))
 
@@ -153,7 +165,7 @@ def serve(settings: Settings, stop: service.StopFlag) -> None:
         compiled = load(settings.compiled)
     except CompiledError as problem:
         raise ConfigError(str(problem)) from problem
-    source = source_of(compiled, settings.state_dir)
+    source = source_of(compiled, settings.state_dir, lockstep=is_lockstep(settings, compiled))
     with ExitStack() as stack:
         ipc = resources.ensure(settings.run_dir)
         board = stack.enter_context(BoardWriter(ipc))
@@ -185,11 +197,14 @@ def _run(poster: Poster, market: ClockReader, notifier: Notifier, stop: service.
         stop.wait_until(wait_until_ns(page, clock.boottime_ns()))
 
 
-def source_of(compiled: Compiled, state_dir: Path | None) -> Source:
-    """The scenario's source of samples. ConfigError if live weather has no directory to come through."""
-    tables = Tables(compiled)
+def source_of(compiled: Compiled, state_dir: Path | None, *, lockstep: bool = False) -> Source:
+    """The scenario's source of samples. ConfigError if live weather has no directory to come through.
+
+    In lockstep it is the compiled weather, as in fast-forward: slots are not those of the world.
+    """
+    tables = Tables(compiled, lockstep=lockstep)
     weather = compiled.settings["weather"]
-    if not weather["live"]:
+    if not weather["live"] or lockstep:
         return tables
     if state_dir is None:
         raise ConfigError("live weather comes through a file in --state DIR", "give the fetcher's directory")
@@ -208,8 +223,9 @@ def parse(arguments: list[str] | None) -> Settings:
     parser.add_argument(
         "--state", type=Path, metavar="DIR", help="where energy-weather-fetch leaves live weather"
     )
+    parser.add_argument("--lockstep", action="store_true", help="without a clock, as the market")
     given = parser.parse_args(arguments)
-    return Settings(given.compiled, given.run, given.state)
+    return Settings(given.compiled, given.run, given.state, given.lockstep)
 
 
 def main(arguments: list[str] | None = None) -> int:

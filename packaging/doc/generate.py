@@ -18,11 +18,11 @@ import sqlite3
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import MISSING
 from pathlib import Path
 from typing import Final
 
 import bus
+import study
 from layouts import (
     DAEMONS,
     FIELDS,
@@ -87,6 +87,17 @@ lies under its own type. The rest of a split offer goes back to its place under 
 {given_back:#x} added to the type: {given_back_is} Every access is within a hold of the semaphore; a second
 semaphore is the bell that wakes those who wait. A message of another slot or epoch is dropped.
 """
+_TURN: Final = """\
+## Queue message: a turn
+
+{intro} Lockstep only: one turn goes round the ring of homes, and whoever has it puts, takes or takes back
+offers within one hold of the semaphore. Room for its {TURN_BYTES} bytes is kept in the queue.
+
+The type of a message of offers is then epoch · 2^27 + 1 + the ring position of its first giver. What goes
+back to the givers of such a message has 2^25 added to it. The type of a turn is epoch · 2^27 + 2^26 + the
+first home of the segment that it is addressed to. {step_is}
+"""
+
 _EVENTS: Final = """
 ## Event record
 
@@ -214,6 +225,11 @@ def _messages() -> Iterator[str]:
     yield struct_table(offers, "HEADER", offers.remarks("Head") | {"offers": "how many follow"})
     yield dtype_table(records, "OFFER")
     yield enum_table(records, "OfferState")
+    turn = Source("wire.turn_message")
+    yield _TURN.format_map(turn.names | {"intro": turn.intro(), "step_is": turn.note("EPOCH_STEP")})
+    flags = {"flags": "1: lacking, 2: backs, 4: busy"}
+    yield struct_table(turn, "LAYOUT", Source("core.turns").remarks("Turn") | flags)
+    yield enum_table(Source("core.turns"), "Role")
     yield _EVENTS.format_map(events.names | {"intro": events.intro()})
     remarks = events.remarks("EventRecord") | {"type": "of RecordType", "duration": "slots; of BEGIN"}
     remarks |= {"checksum": "CRC-32 over bytes 0 to 3, then 8 to 31"}
@@ -337,38 +353,6 @@ def keys() -> str:
     return f"```toml\n{Source('scenario.toml').names['default_text']().strip()}\n```\n"
 
 
-def study_keys() -> str:
-    """The keys of a study, table by table."""
-    keys_of = Source("scenario.reader").names["keys_of"]
-    rows: list[tuple[str, str, str]] = []
-
-    def walk(tabled: type, prefix: str) -> None:
-        for name, (place, noted) in keys_of(tabled).items():
-            if noted.table is not None:
-                inner = f"{prefix.strip('[]')}.{name}".strip(".")
-                walk(noted.table, f"[[{inner}]]" if noted.many else f"[{inner}]")
-                continue
-            default = place.default
-            shown = (
-                "required"
-                if default is MISSING
-                else noted.example
-                if default is None
-                else noted.kind.write(default)
-            )
-            kind = "for example " if default is None else ""
-            rows.append(
-                (
-                    f"`{prefix} {name}`".replace("` ", "`"),
-                    f"{kind}`{shown}`".replace("`required`", "required"),
-                    noted.doc,
-                )
-            )
-
-    walk(Source("studies.document").names["Study"], "")
-    return table(("key", "default", "meaning"), rows)
-
-
 def rooms() -> str:
     """Every file with its first line, by room."""
     made = []
@@ -383,16 +367,6 @@ def rooms() -> str:
             place = "/".join((title, *folder.relative_to(base).parts))
             made.append(f"**{place}/** {first_line(folder / '__init__.py')}\n\n{table(('file', ''), rows)}")
     return "\n".join(made)
-
-
-def study_columns() -> str:
-    """The columns of a study's table that are no indicators of kpi.md."""
-    columns = Source("studies.columns").names
-    known = [each for each in columns["MEASURED"] if not each.place or "." not in each.place]
-    fixed = [columns["CASE"], columns["STATUS"], *known, columns["ERROR"]]
-    return table(
-        ("column", "type", "meaning"), [(f"`{each.name}`", each.kind, each.meaning) for each in fixed]
-    )
 
 
 def compaction() -> str:
@@ -424,18 +398,20 @@ def rules_of_spread() -> str:
     return "\n".join(f"**`{name}`**: {texts[name]}\n" for name in ("worse_off", "jain", "quantiles"))
 
 
-PARTS: Final[dict[str, Callable[[], str]]] = {
-    "compaction": compaction,
-    "exit codes": exit_codes,
-    "indicators": indicators,
-    "keys": keys,
-    "plugin codes": plugin_codes,
-    "rooms": rooms,
-    "rules of spread": rules_of_spread,
-    "shares": shares,
-    "study columns": study_columns,
-    "study keys": study_keys,
-} | bus.PARTS
+PARTS: Final[dict[str, Callable[[], str]]] = (
+    {
+        "compaction": compaction,
+        "exit codes": exit_codes,
+        "indicators": indicators,
+        "keys": keys,
+        "plugin codes": plugin_codes,
+        "rooms": rooms,
+        "rules of spread": rules_of_spread,
+        "shares": shares,
+    }
+    | bus.PARTS
+    | study.PARTS
+)
 
 
 def with_parts(text: str) -> str:

@@ -10,6 +10,7 @@ import pytest
 
 from energymarket.core.parameters import Excess, Sharing, Take, Turn
 from energymarket.core.records import OFFER
+from energymarket.home import bargain
 from energymarket.home.bargain import Exchange
 from energymarket.runtime.clock import boottime_ns
 from energymarket.runtime.service import StopFlag
@@ -144,3 +145,40 @@ def test_a_frozen_holder_costs_gifts_but_not_the_batch(ipc: Ipc) -> None:
     assert result.degraded
     assert returned_to(exchange) == [(1, 300)]
     assert result.shed == 1
+
+
+def test_a_message_serves_the_whole_line_however_much_of_it_is_looked_at(
+    ipc: Ipc, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ten takers in turns of one offer each, seen two at a time: as if all ten had been looked at."""
+    fair = Sharing(Take.EXACT, Turn.FAIR, Excess.NEUTRAL)
+    found = []
+    for seen in (10, 2):
+        monkeypatch.setattr(bargain, "IN_LINE", seen)
+        taker = party(ipc, fair, needs={home: 10 * home for home in range(1, HOMES + 1)})
+        for giver, energy_wh in enumerate((35, 7, 400, 100), 1):
+            party(ipc, fair, offers={giver: energy_wh})._turn(0.5)
+            taker._turn(0.5)
+        found.append([(int(c["taker"]), int(c["energy_wh"])) for c in taker.result.all_claims()])
+        assert int(taker.result.received_wh.sum()) == 35 + 7 + 400 + 100
+        OfferQueue(ipc).drain()
+    assert found[0] == found[1]
+
+
+def test_more_offers_than_the_queue_passes_on_are_shared_at_home_first(
+    ipc: Ipc, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its own takers have what the ring gives them; what is left goes through the queue, as ever."""
+    monkeypatch.setattr(bargain, "AT_HOME_OFFERS", 2)
+    large = party(ipc, offers={1: 300, 2: 200, 3: 100}, needs={4: 350, 5: 50}, ends_ms=200)
+    stranger = party(ipc, needs={6: 150})
+    large._serve_at_home()
+    assert claims_of(large) == [(1, 0, 300), (2, 0, 50), (2, 1, 50)]
+    large._turn(0.5)
+    stranger._turn(0.5)
+    assert claims_of(stranger) == [(2, 2, 100), (3, 0, 50)]
+    large._take_back()
+    assert returned_to(large) == [(3, 50)]
+    few = party(ipc, offers={1: 300}, needs={4: 350})
+    few._serve_at_home()
+    assert claims_of(few) == []

@@ -189,3 +189,27 @@ def test_every_block_is_there_from_the_start(tmp_path: Path) -> None:
     opened(tmp_path / "f").close()
     found = (tmp_path / "f").stat()
     assert found.st_blocks * 512 >= found.st_size
+
+
+def test_what_is_put_is_what_a_mapping_would_have_written(tmp_path: Path) -> None:
+    """Same bytes, same checksum; the kept generation stays, and half a put counts for nothing."""
+    with opened(tmp_path / "mapped") as mapped, opened(tmp_path / "put") as file:
+        for slot in (1, 2):
+            step(mapped, slot)
+            area = bytearray(file.area_bytes)
+            area[: len(state_of(slot))] = state_of(slot)
+            file.put(memoryview(area), slot, 0)
+            file.flush()
+            file.keep(slot)
+            mapped.keep(slot)
+        assert (tmp_path / "put").read_bytes() == (tmp_path / "mapped").read_bytes()
+        torn = bytearray(file.area_bytes)
+        torn[0] = 1
+        file.put(memoryview(torn), 3, 0)
+        with (tmp_path / "put").open("r+b") as hurt:
+            hurt.seek(file._shape.area_at(0))
+            hurt.write(b"\x02")
+        with pytest.raises(GenerationError) as caught:
+            file.load(3)
+        assert caught.value.fault is GenerationFault.CORRUPT
+        assert bytes(file.load(2)[0]) == state_of(2)

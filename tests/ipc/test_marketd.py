@@ -639,6 +639,29 @@ def test_the_status_counts_energy_and_knows_the_age_of_the_last_slot(client: Cli
     assert (energy["sold"], energy["bought"], energy["taken"]) == (400, 700, 0)
     assert status["last_slot"]["slot"] >= slot
     assert 0 <= status["last_slot"]["age_ms"] < 3_000
+    assert status["queue"]["limit_bytes"] == 16_384
+    ledger = market.state / "market" / "ledger.db"
+    assert 0 < status["ledger"]["bytes"] <= ledger.stat().st_size + Path(f"{ledger}-wal").stat().st_size
+
+
+def test_the_snapshot_of_a_slot_counts_what_came_to_it(client: Client, market: Place) -> None:
+    """One batch, two orders of which one was sent twice, a batch that was refused; of the next slot: none."""
+    with Connection(market.run / "control", 10) as watching:
+        watching.start(f"{CONTROL}.Watch")
+        snapshot_of(watching)
+        slot = client.opening()
+        for name in ("a", "b", "b"):
+            client.ask("Sell", home=1, energy_wh=10, id=name)
+        reason, columns = REFUSED[0]
+        told = client.refused("Submit", **submission(batch_of(slot, columns), slot))
+        assert told[1]["reason"] == reason
+        client.ask("Submit", **submission(batch_of(slot, TRADED), slot))
+        found = snapshot_of(watching)
+        while found["slot"] < slot:
+            found = snapshot_of(watching)
+        assert (found["batches"], found["orders"], found["refusals"]) == (1, 2, 1)
+        found = snapshot_of(watching)
+        assert (found["batches"], found["orders"], found["refusals"]) == (0, 0, 0)
 
 
 def test_an_order_is_found_by_receipt_and_by_its_homes_id(client: Client, market: Place) -> None:

@@ -160,6 +160,44 @@ def test_a_reset_frees_what_a_stopped_holder_has(queue: OfferQueue, run_dir: Pat
     assert sysv_ipc.Semaphore(queue._mutex_handle.key).value == 1
 
 
+RELEASING = """
+signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
+queue = OfferQueue(resources.attach(Path(sys.argv[1])))
+with queue.locked(5):
+    ready()
+    signal.sigwait({signal.SIGUSR1})
+ready()
+for_ever()
+"""
+
+
+def test_who_lost_the_semaphore_by_a_reset_does_not_free_it_twice(queue: OfferQueue, run_dir: Path) -> None:
+    """A holder whose semaphore was reset goes on and leaves its hold: free once, not twice."""
+    with process(RELEASING, run_dir) as holder:
+        queue.reset()
+        holder.send_signal(signal.SIGUSR1)
+        assert holder.stdout is not None
+        assert holder.stdout.readline().strip() == "ready"
+        assert sysv_ipc.Semaphore(queue._mutex_handle.key).value == 1
+
+
+def test_types_wider_than_31_bits_are_sent_and_taken(queue: OfferQueue) -> None:
+    """Lockstep's epochs need them: lowest first, by exact type, oversized ones dropped, a full queue told."""
+    low, high = (1 << 40) + 1, (1 << 40) + 2
+    with queue.locked():
+        assert queue.take(-high) is None
+        assert queue.put(high, message(2))
+        assert queue.put(low, message(1))
+        assert queue.take(-low) == (low, message(1))
+        assert queue.take(low) is None
+        assert queue.take(high) == (high, message(2))
+        while queue.put(high, bytes(4096)):
+            pass
+        assert queue.room() == 0
+        assert queue.take(-(1 << 41)) == (high, bytes(4096))
+        assert queue.room() == 4096
+
+
 def test_a_storm_of_signals_does_not_stretch_the_bound(queue: OfferQueue, run_dir: Path) -> None:
     """A thousand signals a second while waiting for a frozen holder: the wait ends at its bound."""
     before = signal.signal(signal.SIGUSR1, lambda *_: None)

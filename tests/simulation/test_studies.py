@@ -307,7 +307,10 @@ def test_ledgers_are_kept_on_demand(directory: Path, tmp_path: Path) -> None:
 
 @pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="Ray is not installed")
 def test_over_ray_it_is_the_same_table(directory: Path, tmp_path: Path) -> None:
-    """One task per case, in processes of a cluster: not a figure differs."""
+    """One task per case, in processes of a cluster: not a figure differs. No cluster there: one error."""
+    nowhere = ["--engine", "ray", "--address", "127.0.0.1:1"]
+    words = ["study", str(directory / "grid.toml"), "--out", str(tmp_path), *nowhere]
+    assert "127.0.0.1:1" in energyctl(*words, code=Exit.UNREACHABLE)
     energyctl("study", str(directory / "grid.toml"), "--out", str(tmp_path), "--engine", "ray")
     undisturbed = table(directory / "whole").drop(columns=TIMES)
     pd.testing.assert_frame_equal(table(tmp_path).drop(columns=TIMES), undisturbed, check_exact=True)

@@ -67,7 +67,7 @@ _energyctl_is() {
 # The options of a verb.
 _energyctl_options() {
     case "$1" in
-    'up') echo '--for --speed --homes --seed --state --fresh --shards --report --detach --json --run --help' ;;
+    'up') echo '--for --speed --homes --seed --state --fresh --shards --lockstep --report --detach --json --run --help' ;;
     'simulate') echo '--for --homes --seed --shards --engine --address --workers --out --compare --resume --json --run --help' ;;
     'study') echo '--list --show --dry-run --case --out --engine --address --workers --csv --keep --resume --anew --json --run --help' ;;
     'start') echo '--user --json --run --help' ;;

@@ -279,6 +279,7 @@ complete -c energyctl -n '__energyctl_at \'up\'' -l seed -x -d 'Another seed of 
 complete -c energyctl -n '__energyctl_at \'up\'' -l state -x -a '(__fish_complete_directories (__energyctl_value))' -d 'Ledger and registers (default: below $XDG_STATE_HOME)'
 complete -c energyctl -n '__energyctl_at \'up\'' -l fresh -d 'Begin with an empty state'
 complete -c energyctl -n '__energyctl_at \'up\'' -l shards -x -d 'Processes of the home pool'
+complete -c energyctl -n '__energyctl_at \'up\'' -l lockstep -d 'Without a clock, as fast as it goes: the ledger is that of simulate'
 complete -c energyctl -n '__energyctl_at \'up\'' -l report -x -a '(__fish_complete_directories (__energyctl_value))' -d 'At the end, write report and CSV here'
 complete -c energyctl -n '__energyctl_at \'up\'' -l detach -d 'Return when all is ready'
 complete -c energyctl -n '__energyctl_argument \'up\' 0' -F -a 'classic default pencil-classic pencil-full-queue pencil-gift pencil-imbalance pencil-late pencil-phantom-claim pencil-policy3-alone pencil-policy3-part pencil-rule-mid-market pencil-rule-need-first pencil-rule-static-key pencil-sharing-exact-fair pencil-sharing-exact-selfish pencil-sharing-greedy-mean-fair pencil-sharing-greedy-mean-selfish pencil-sharing-greedy-neutral-fair pencil-sharing-greedy-neutral-selfish pencil-stale-weather pencil-trade'

@@ -20,7 +20,7 @@ _FULL_LINES: Final = 18  # lines from which there are empty ones between the par
 HELP: Final = (
     ("rate", "slots and home-slots (a home in a slot) in a second, and market seconds: of the last minute"),
     ("lateness", "by how much slots opened after their time: the last one, percentiles of the last ones"),
-    ("a slot", "what one holds on the average of the last minute; a void claim names a gift of nobody"),
+    ("a slot", "what one holds on the average of the last minute: refused batches, claims of nobody's gift"),
     ("queue", "offers of gifts that lie in the System V queue now; shed are those that found it full"),
     ("ledger", "on the disk with its log, and its growth over the last minute"),
     ("memory", "own: neither of files nor shared; per home: the pool's own memory over all homes"),

@@ -18,6 +18,7 @@ REFUSALS: Final = frozenset({Exit.SECOND_INSTANCE, Exit.IO_ERROR, Exit.PERMISSIO
 DOUBT_S_MAX: Final = 2.0  # a home that left before the market's good-bye reached us
 ASK_S_MAX: Final = 20.0  # the market settles and seals the open slot
 TERM_S_MAX: Final = 10.0  # a daemon writes its state and goes
+RESTARTS_MAX: Final = 5  # of one daemon while no slot is settled: then it will die again
 
 
 class Role(Enum):
@@ -83,6 +84,11 @@ class MarketEnded:
 
 
 @dataclass(frozen=True, slots=True)
+class SlotSettled:
+    """The market goes on."""
+
+
+@dataclass(frozen=True, slots=True)
 class StopWanted:
     """Somebody wants the run to end; a second time, at once."""
 
@@ -99,7 +105,7 @@ class Tick:
     """Time has passed."""
 
 
-Event = Notified | Exited | MarketEnded | StopWanted | StopAnswered | Tick
+Event = Notified | Exited | MarketEnded | SlotSettled | StopWanted | StopAnswered | Tick
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +123,13 @@ class Terminate:
 @dataclass(frozen=True, slots=True)
 class Kill:
     """Send SIGKILL to the daemon's whole group."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Restart:
+    """Start a daemon again that has died."""
 
     name: str
 
@@ -141,7 +154,7 @@ class LastWords:
     text: str
 
 
-Effect = AskStop | Terminate | Kill | Announce | Say | LastWords
+Effect = AskStop | Terminate | Kill | Restart | Announce | Say | LastWords
 
 
 @dataclass(slots=True)
@@ -155,6 +168,7 @@ class Daemon:
     code: int | None = None
     told: bool = False  # SIGTERM was sent: dying of it is no failure
     killed: bool = False
+    deaths: int = 0  # since the last slot was settled
 
 
 @dataclass(slots=True)
@@ -169,6 +183,7 @@ class Suite:
     refused: Exit | None = None  # with this a daemon told at its start why it cannot run
     ended: bool = False  # the market announced its end
     was_ready: bool = False
+    restarts: bool = False  # who dies is started again: in lockstep, where nothing goes on without it
     _effects: list[Effect] = field(default_factory=list)
 
     def handle(self, event: Event, now_s: float) -> list[Effect]:
@@ -181,6 +196,9 @@ class Suite:
                 self._exited(event, now_s)
             case MarketEnded():
                 self._market_ended(now_s)
+            case SlotSettled():
+                for daemon in self.daemons.values():
+                    daemon.deaths = 0
             case StopWanted():
                 self._stop_wanted(event, now_s)
             case StopAnswered():
@@ -221,9 +239,10 @@ class Suite:
             before, daemon.state = daemon.state, State.STOPPING
             if daemon.role is Role.MARKET and before is State.READY:
                 self._market_ended(now_s)
-        if self.phase is Phase.STARTING and all(d.state is State.READY for d in self.daemons.values()):
+        if self.phase in {Phase.STARTING, Phase.RUNNING} and not self._late():
+            if self.phase is Phase.STARTING:
+                self._effects.append(Announce())
             self.phase, self.deadline_s, self.was_ready = Phase.RUNNING, None, True
-            self._effects.append(Announce())
 
     def _exited(self, event: Exited, now_s: float) -> None:
         daemon = self.daemons[event.name]
@@ -239,6 +258,8 @@ class Suite:
 
     def _left(self, daemon: Daemon, before: State, now_s: float) -> None:
         """A daemon went that nobody had sent away."""
+        if self._starts_again(daemon, now_s):
+            return
         if before is not State.STARTING and daemon.code == 0:
             if daemon.role is Role.MARKET:
                 self.ended = True
@@ -252,6 +273,29 @@ class Suite:
         when = "before it was ready" if before is State.STARTING else "in the middle of the run"
         self._effects.append(LastWords(daemon.name, f"{daemon.name} {ending(daemon.code or 0)} {when}"))
         self._begin_stop(Cause.DIED, now_s)
+
+    def _starts_again(self, daemon: Daemon, now_s: float) -> bool:
+        """Whether the dead daemon is started again; not one that has an end or a refusal of its own."""
+        code = daemon.code or 0
+        told = code in {0, *REFUSALS} or (code > 0 and not self.was_ready)  # it says itself why it cannot run
+        if not self.restarts or told:
+            return False
+        daemon.deaths += 1
+        if daemon.deaths > RESTARTS_MAX:
+            text = f"{daemon.name} died {daemon.deaths} times, and no slot was settled between"
+            self._effects.append(Say(text))
+            return False
+        self._effects += [
+            Say(f"{daemon.name} {ending(code)}: started again"),
+            Restart(daemon.name),
+        ]
+        daemon.state, daemon.code, daemon.status = State.STARTING, None, ""
+        self.deadline_s = now_s + READY_S_MAX
+        return True
+
+    def _late(self) -> list[str]:
+        """Daemons that have to say yet that they are ready."""
+        return [daemon.name for daemon in self.daemons.values() if daemon.state is State.STARTING]
 
     def _market_ended(self, now_s: float) -> None:
         self.ended = True
@@ -270,8 +314,8 @@ class Suite:
         if self.deadline_s is None or now_s < self.deadline_s:
             return
         match self.phase:
-            case Phase.STARTING:
-                late = [d.name for d in self.daemons.values() if d.state is State.STARTING]
+            case Phase.STARTING | Phase.RUNNING:
+                late = self._late()
                 self._effects.append(Say(f"not ready within {READY_S_MAX:.0f} s: {', '.join(late)}"))
                 self._effects += [LastWords(name, f"{name} is not ready") for name in late]
                 self._begin_stop(Cause.NOT_READY, now_s)
@@ -288,7 +332,7 @@ class Suite:
                 self._enter_rest(now_s)
             case Phase.REST:
                 self._kill(self.daemons.values())
-            case Phase.RUNNING | Phase.OVER:
+            case Phase.OVER:
                 return
             case _:
                 assert_never(self.phase)
@@ -340,9 +384,10 @@ class Suite:
         self.deadline_s = None  # SIGKILL is final: its exit is the next event
 
 
-def suite(daemons: Iterable[tuple[str, Role]], now_s: float) -> Suite:
+def suite(daemons: Iterable[tuple[str, Role]], now_s: float, *, restarts: bool = False) -> Suite:
     """A run whose daemons have just been started."""
-    return Suite({name: Daemon(name, role) for name, role in daemons}, now_s + READY_S_MAX)
+    found = {name: Daemon(name, role) for name, role in daemons}
+    return Suite(found, now_s + READY_S_MAX, restarts=restarts)
 
 
 def says_killed(name: str) -> str:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from typing import Any, TextIO
+from typing import Any, Final, TextIO
 
 from energyctl.render import RED, YELLOW, clean, paint, to_json, wants_colour
 from energyctl.slotline import slot_line, spoken, with_eur
 from energyctl.up import core
 from energyctl.up.process import Child
+from energymarket.runtime import clock
+
+STEP_TOLD_S: Final = 2.0
 
 
 class Paper:
@@ -72,6 +75,27 @@ class PlainLines:
 
     def close(self) -> None:
         """Nothing to give back."""
+
+
+class StepLines(PlainLines):
+    """A run in lockstep whose outcome a program reads from stdout: how far it is, on stderr, now and then."""
+
+    def __init__(self, title: str, slots: int | None) -> None:
+        super().__init__(title)
+        self._slots = slots
+        self._done = 0
+        self._told_s = self._began_s = clock.monotonic_s()
+
+    def slot(self, snapshot: dict[str, Any]) -> None:
+        """A line every two seconds at most."""
+        self._done = int(snapshot.get("slots_done", self._done))
+        now_s = clock.monotonic_s()
+        if now_s < self._told_s + STEP_TOLD_S:
+            return
+        self._told_s = now_s
+        rate = self._done / max(now_s - self._began_s, 1e-9)
+        of = "" if self._slots is None else f" of {self._slots:,}"
+        self._err.line(f"{self._done:,}{of} slots, {rate:,.0f} per second")
 
 
 class JsonLines:

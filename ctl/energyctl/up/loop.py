@@ -51,11 +51,15 @@ class Watcher(Protocol):
 class Supervisor:
     """One run: its children, the core that decides, and who watches."""
 
-    def __init__(self, run: Path, watcher: Watcher, log: TextIO) -> None:
+    def __init__(self, run: Path, watcher: Watcher, log: TextIO, *, restarts: bool = False) -> None:
         self._run = run
         self._watcher = watcher
         self._log = log
+        self._restarts = restarts
         self._children: dict[str, Child] = {}
+        self._environ: Mapping[str, str] = {}
+        self._life_fd = -1
+        self._kept: proc.Record
         self._ear: feed.Feed | None = None  # Watch
         self._voice: feed.Feed | None = None  # Stop
         self._suite = core.Suite({}, None)
@@ -69,18 +73,22 @@ class Supervisor:
             life_fd = os.pidfd_open(os.getpid())
             stack.callback(os.close, life_fd)
             self._suite = core.suite(
-                [(command.name, command.role) for command in commands], clock.monotonic_s()
+                [(command.name, command.role) for command in commands],
+                clock.monotonic_s(),
+                restarts=self._restarts,
             )
+            self._environ, self._life_fd = environ, life_fd
             for command in commands:
                 self._children[command.name] = spawn(command, environ, life_fd)
                 # Recorded one by one: a SIGKILL of ours between two starts leaves none unknown.
                 kept = self._note_children(kept, ready=False)
+            self._kept = kept
             self._watcher.starting(self._suite, self._children)
             while self._suite.phase is not core.Phase.OVER:
                 was_ready = self._suite.was_ready
                 self._round(wake_fd)
                 if self._suite.was_ready and not was_ready:
-                    kept = self._note_children(kept, ready=True)
+                    self._kept = self._note_children(self._kept, ready=True)
                     self._watcher.ready()
         return self._suite
 
@@ -159,6 +167,7 @@ class Supervisor:
         if isinstance(slot, int) and slot > self._last_slot:
             self._last_slot = slot
             self._watcher.slot(snapshot)
+            self._handle(core.SlotSettled())
         if snapshot.get("phase") in {"ended", "stopped"}:
             self._handle(core.MarketEnded())
 
@@ -193,6 +202,8 @@ class Supervisor:
                     self._children[effect.name].send(signal.SIGTERM)
                 case core.Kill():
                     self._children[effect.name].kill_group()
+                case core.Restart():
+                    self._start_again(effect.name)
                 case core.Announce():
                     self._log.write("all daemons are ready\n")
                 case core.Say():
@@ -204,6 +215,12 @@ class Supervisor:
                 case _:
                     assert_never(effect)
         self._log.flush()
+
+    def _start_again(self, name: str) -> None:
+        dead = self._children[name]
+        dead.close()
+        self._children[name] = spawn(dead.command, self._environ, self._life_fd)
+        self._kept = self._note_children(self._kept, ready=self._suite.was_ready)
 
     def _ask_stop(self) -> None:
         if any(

@@ -36,12 +36,14 @@ class Plan:
     shards: int | None
     speed: float | None
     slots: int | None
+    lockstep: bool = False  # without a clock
     course: str = ""  # the name of this run: its slots are counted from where it begins
 
 
 def commands(plan: Plan) -> list[Command]:
     """The programs of a run. They are started together: every order works."""
-    common = ("--compiled", str(plan.compiled), "--run", str(plan.run))
+    common: tuple[str, ...] = ("--compiled", str(plan.compiled), "--run", str(plan.run))
+    common += ("--lockstep",) if plan.lockstep else ()
     market = [*common, "--state", str(plan.state / "market"), "--config", str(plan.source)]
     if plan.speed is not None:
         market += ["--speed", f"{plan.speed:g}"]
@@ -51,7 +53,7 @@ def commands(plan: Plan) -> list[Command]:
         _python("market", Role.MARKET, "marketd", market),
         _python("weather", Role.WEATHER, "weatherd", [*common, "--state", str(plan.state / "weather")]),
     ]
-    if plan.live_weather:
+    if plan.live_weather and not plan.lockstep:
         # It asks the provider, so that the weather daemon needs no network.
         fetch = ("--compiled", str(plan.compiled), "--state", str(plan.state / "weather"))
         found.append(_python("fetch", Role.WEATHER, "weather_fetch", fetch))

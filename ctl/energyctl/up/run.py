@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from energyctl.exits import Exit
+from energyctl.programs import run_program
 from energyctl.session import Session
 from energyctl.up import core, prepare, proc, record
-from energyctl.up.lines import JsonLines, PlainLines
+from energyctl.up.lines import JsonLines, PlainLines, StepLines
 from energyctl.up.loop import Supervisor, Watcher
 from energyctl.up.plan import Plan, commands, environment
 from energyctl.up.process import adopt_orphans
+from energymarket.runtime import clock
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +31,7 @@ class Order:
     title: str
     hold: record.Hold
     state_fd: int
+    began_s: float = field(default_factory=clock.monotonic_s)
 
 
 @contextmanager
@@ -50,6 +54,19 @@ def in_foreground(order: Order, session: Session) -> Exit:
     return suite.exit_code
 
 
+def tell_outcome(order: Order, session: Session) -> int:
+    """What a run in lockstep has come to, as `energyctl simulate` tells it; the program's exit code."""
+    plan = order.plan
+    if not plan.lockstep:
+        return Exit.OK
+    children = resource.getrusage(resource.RUSAGE_CHILDREN)
+    words = ["--state", str(plan.state), "--compiled", str(plan.compiled), "--slots", str(plan.slots or 0)]
+    words += ["--shards", str(plan.shards or 0)]
+    words += ["--wall-s", f"{clock.monotonic_s() - order.began_s:.3f}"]
+    words += ["--cpu-s", f"{children.ru_utime + children.ru_stime:.3f}"]
+    return run_program("outcome", [*words, "--json"] if session.as_json else words)
+
+
 def supervise(order: Order, watcher: Watcher) -> core.Suite:
     """Make the IPC objects, run the daemons, and take everything away again."""
     plan = order.plan
@@ -62,14 +79,16 @@ def supervise(order: Order, watcher: Watcher) -> core.Suite:
     order.hold.keep_log = True
     with ipc_objects(plan.run), (plan.run / record.LOG).open("w", encoding="utf-8") as log:
         wanted = commands(plan)
-        suite = Supervisor(plan.run, watcher, log).supervise(wanted, environment(os.environ), kept)
+        suite = Supervisor(plan.run, watcher, log, restarts=plan.lockstep).supervise(
+            wanted, environment(os.environ), kept
+        )
     order.hold.keep_log = suite.exit_code not in {Exit.OK, Exit.INTERRUPTED}
     return suite
 
 
 def _watcher(order: Order, session: Session) -> Watcher:
     if session.as_json:
-        return JsonLines()
+        return StepLines(order.title, order.plan.slots) if order.plan.lockstep else JsonLines()
     if sys.stdout.isatty() and os.environ.get("TERM") != "dumb":
         from energyctl.up.display import Display
 
@@ -79,6 +98,8 @@ def _watcher(order: Order, session: Session) -> Watcher:
 
 def _good_bye(suite: core.Suite, order: Order, session: Session) -> None:
     why = suite.cause.value if suite.cause else "ended"
+    if order.plan.lockstep and suite.exit_code is Exit.OK:
+        return  # its outcome is told
     if session.as_json:
         text = json.dumps({"type": "stopped", "cause": why, "code": int(suite.exit_code)})
         stream = sys.stdout

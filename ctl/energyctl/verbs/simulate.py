@@ -77,20 +77,7 @@ def simulate(
     Ctrl-C ends it with what there is. Earlier results in the same place stay until the new ones are whole.
     """
     here = session(ctx)
-    if engine not in {None, *ENGINES}:
-        raise ProblemError(
-            Exit.USAGE,
-            "no_such_engine",
-            f"there is no engine {engine!r}",
-            hint=f"engines: {', '.join(ENGINES)}",
-        )
-    if address is not None and engine != "ray":
-        raise ProblemError(
-            Exit.USAGE,
-            "address_without_ray",
-            "--address is that of a Ray cluster",
-            hint="--engine ray --address HOST:PORT",
-        )
+    _check(engine, address)
     place = out or default_simulation(os.environ, Path(scenario).stem)
     words = [scenario, "--out", str(place)]
     options = {
@@ -100,7 +87,16 @@ def simulate(
     for name, value in options.items():
         if value is not None:
             words += [name, str(value)]
-    words += ["--compare"] if compare else []
-    words += ["--resume"] if resume else []
-    words += ["--json"] if here.as_json else []
+    flags = {"--compare": compare, "--resume": resume, "--json": here.as_json}
+    words += [name for name, is_set in flags.items() if is_set]
     return run_program("fastforward", words)
+
+
+def _check(engine: str | None, address: str | None) -> None:
+    """Refuse an engine that there is not, and an address for one that has none."""
+    if engine not in {None, *ENGINES}:
+        hint = f"engines: {', '.join(ENGINES)}"
+        raise ProblemError(Exit.USAGE, "no_such_engine", f"there is no engine {engine!r}", hint=hint)
+    if address is not None and engine != "ray":
+        hint = "--engine ray --address HOST:PORT"
+        raise ProblemError(Exit.USAGE, "address_without_ray", "--address is that of a Ray cluster", hint=hint)

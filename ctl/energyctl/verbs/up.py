@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from energyctl.exits import Exit
+from energyctl.exits import Exit, ProblemError
 from energyctl.programs import run_program
 from energyctl.quantities import finite
 from energyctl.render import Answer
@@ -19,6 +19,20 @@ from energyctl.session import Session, default_state, run_directory, session
 
 if TYPE_CHECKING:
     from energyctl.up.run import Order
+
+
+Speed = Annotated[
+    float | None,
+    typer.Option(
+        "--speed",
+        min=0.001,
+        max=1e6,
+        callback=finite,
+        metavar="N",
+        help="Market seconds per second; 1: real time, now.",
+    ),
+]
+"""Of live runs only."""
 
 
 def register(app: typer.Typer) -> None:
@@ -36,17 +50,7 @@ def up(
         str | None,
         typer.Option("--for", metavar="1d|96", help="End after so much market time, or so many slots."),
     ] = None,
-    speed: Annotated[
-        float | None,
-        typer.Option(
-            "--speed",
-            min=0.001,
-            max=1e6,
-            callback=finite,
-            metavar="N",
-            help="Market seconds per second; 1: real time, now.",
-        ),
-    ] = None,
+    speed: Speed = None,
     homes: Annotated[
         int | None,
         typer.Option("--homes", min=1, metavar="N", help="So many homes in the scenario's groups."),
@@ -64,6 +68,12 @@ def up(
     shards: Annotated[
         int | None, typer.Option("--shards", min=1, metavar="N", help="Processes of the home pool.")
     ] = None,
+    lockstep: Annotated[
+        bool,
+        typer.Option(
+            "--lockstep", help="Without a clock, as fast as it goes: the ledger is that of simulate."
+        ),
+    ] = False,
     report: Annotated[
         Path | None, typer.Option("--report", metavar="DIR", help="At the end, write report and CSV here.")
     ] = None,
@@ -85,14 +95,15 @@ def up(
     with ExitStack() as stack:
         order = _order(
             stack, here, scenario, lasting=lasting, speed=speed, homes=homes, seed=seed, state=state,
-            fresh=fresh, shards=shards,
+            fresh=fresh, shards=shards, lockstep=lockstep,
         )  # fmt: skip
         if detach:
             return detaching.detached(order)
         code = running.in_foreground(order, here)
+    told = running.tell_outcome(order, here) if code is Exit.OK else Exit.OK
     if report is None or code not in {Exit.OK, Exit.INTERRUPTED}:
-        return code
-    return _report(order, report) or code
+        return told or code
+    return told or _report(order, report) or code
 
 
 def _order(
@@ -107,6 +118,7 @@ def _order(
     state: Path | None,
     fresh: bool,
     shards: int | None,
+    lockstep: bool,
 ) -> Order:
     """Check, lock and compile: whatever can be refused is refused here, while nothing runs yet."""
     from energyctl import ledger_file
@@ -118,7 +130,10 @@ def _order(
     from energymarket.runtime.clock import boottime_ns
 
     checked = good_scenario(scenario)
-    slots = duration_slots(lasting, checked.market.period.slot_s) if lasting is not None else None
+    period, lockstep = checked.market.period, lockstep or checked.service.lockstep
+    slots = duration_slots(lasting, period.slot_s) if lasting is not None else None
+    if lockstep:
+        slots = _without_clock(slots or period.slots, speed)
     run = run_directory(here.run, os.environ, os.getuid(), own=True)
     hold = record.hold(run)
     stack.callback(hold.release)
@@ -144,10 +159,19 @@ def _order(
         shards=shards,
         speed=speed,
         slots=slots,
+        lockstep=lockstep,
         course=f"{boottime_ns()}-{os.getpid()}",
     )
     title = f"{compiled.name}: {compiled.homes_count} homes, {compiled.title}"
     return Order(plan, compiled.name, title, hold, state_fd)
+
+
+def _without_clock(slots: int, speed: float | None) -> int:
+    """So many slots as fast as they go; without a number the scenario's own period, as simulate has it."""
+    if speed is not None:
+        hint = "leave --speed out, or lockstep (the option, or the key in [service])"
+        raise ProblemError(Exit.USAGE, "no_speed", "a market in lockstep has no speed", hint=hint)
+    return slots
 
 
 def _report(order: Order, directory: Path) -> int:

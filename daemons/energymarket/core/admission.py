@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from energymarket.core.block import BLOCK_HOMES
 from energymarket.core.limits import (
     CLAIMS_PER_HOME_MAX,
     ENERGY_WH_MAX,
@@ -98,17 +99,26 @@ def _agreed(batch: Batch) -> Iterator[Refusal]:
 
 
 def _registers(batch: Batch, readings: Readings) -> Iterator[Refusal]:
+    found: set[Refusal] = set()
     for name in READING_COLUMNS:
-        now = batch.columns[name]
-        if now.min() < 0 or now.max() > REGISTER_WH_MAX:
-            yield Refusal.REGISTER_OUT_OF_RANGE
-            continue  # its difference might not fit
         before: I64 = getattr(readings, name)
-        grown = now - before[batch.first - 1 : batch.first - 1 + batch.count]
-        if grown.min() < 0:
-            yield Refusal.REGISTER_RUNS_BACKWARDS
-        if grown.max() > REGISTER_JUMP_WH_MAX:
-            yield Refusal.REGISTER_JUMPS
+        for start in range(0, batch.count, BLOCK_HOMES):
+            now = batch.columns[name][start : start + BLOCK_HOMES]
+            if now.min() < 0 or now.max() > REGISTER_WH_MAX:
+                found.add(Refusal.REGISTER_OUT_OF_RANGE)
+                continue  # its difference might not fit
+            at = batch.first - 1 + start
+            grown = now - before[at : at + len(now)]
+            if grown.min() < 0:
+                found.add(Refusal.REGISTER_RUNS_BACKWARDS)
+            if grown.max() > REGISTER_JUMP_WH_MAX:
+                found.add(Refusal.REGISTER_JUMPS)
+    yield from (each for each in _OF_REGISTERS if each in found)
+
+
+_OF_REGISTERS: Final = (
+    Refusal.REGISTER_OUT_OF_RANGE, Refusal.REGISTER_RUNS_BACKWARDS, Refusal.REGISTER_JUMPS,
+)  # fmt: skip
 
 
 def _claims(batch: Batch, homes: int) -> Iterator[Refusal]:

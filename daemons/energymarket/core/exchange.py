@@ -25,7 +25,7 @@ Numbers: TypeAlias = npt.NDArray[Any]
 
 _GIVE, _SELL, _GIVE_THEN_SELL = (int(policy) for policy in Policy)  # NumPy compares an enum slowly
 _BYTES: Final = np.dtype((np.void, OFFER.itemsize))
-_TRADE_COLUMNS: Final = ("offered_wh", "returned_wh", "sold_wh", "bought_wh")
+TRADE_COLUMNS: Final = ("offered_wh", "returned_wh", "sold_wh", "bought_wh")
 
 
 def ring_start(seed: int, slot: int, homes: int) -> int:
@@ -43,6 +43,13 @@ def ring_order(first: int, count: int, start: int, homes: int) -> I64:
     index = np.arange(count, dtype=np.int64)
     cut = start - (first - 1)
     return np.roll(index, -cut) if 0 < cut < count <= homes else index
+
+
+def in_ring_order(mask: npt.NDArray[np.bool_], first: int, start: int) -> I64:
+    """Places (0 .. count - 1) in a range of the homes of a mask, in the order in which the ring has them."""
+    at: I64 = np.flatnonzero(mask)
+    cut = int(np.searchsorted(at, start - (first - 1)))
+    return np.concatenate((at[cut:], at[:cut])) if 0 < cut < len(at) else at
 
 
 def make_offers(home_ids: Numbers, surplus_wh: Numbers, positions: Numbers) -> Records:
@@ -300,7 +307,7 @@ def _turned(column: Numbers, start: int) -> Numbers:
 def batch_columns(result: Outcome, first: int, count: int) -> tuple[dict[str, Numbers], Records]:
     """An outcome's columns and claims for the batch of a range; the registers are the caller's to add."""
     here = slice(*np.searchsorted(result.home_ids, (first, first + count)).tolist())
-    columns: dict[str, Numbers] = {name: getattr(result, name)[here].astype("<i4") for name in _TRADE_COLUMNS}
+    columns: dict[str, Numbers] = {name: getattr(result, name)[here].astype("<i4") for name in TRADE_COLUMNS}
     columns["policy"] = result.policies[here].astype("u1")
     takers = result.claims["taker"]
     return columns, result.claims[(takers >= first) & (takers < first + count)]

@@ -10,7 +10,7 @@ import numpy as np
 
 from energymarket.core.assets import Prospect, Supply, SupplyBlock, SupplyOfSlots
 from energymarket.core.battery import BatteryBlock
-from energymarket.core.block import BLOCK_HOMES, F32, I32, I64, U32, Column, Scratch, Spare
+from energymarket.core.block import BLOCK_HOMES, F32, I32, U32, Column, Scratch, Spare
 from energymarket.core.demand import Answer, Demand, DemandBlock, DemandOfSlots
 from energymarket.core.parameters import Period
 from energymarket.core.state import State, Work, apply_receipt
@@ -50,8 +50,8 @@ class FleetScenario(Protocol):
 class Net:
     """What each home lacked or had over in a slot, at its meter, after its battery: one of the two is 0."""
 
-    need_wh: I64
-    surplus_wh: I64
+    need_wh: I32
+    surplus_wh: I32
 
 
 class Block:
@@ -94,7 +94,7 @@ class Fleet:
         self._blocks = tuple(self._cut(homes, profile, start, slot_s) for start in starts)
         self._scratch = Scratch(min(count, BLOCK_HOMES))
         self._outlook = Outlook(self, 1)
-        self._net = Net(np.zeros(count, np.int64), np.zeros(count, np.int64))
+        self._net = Net(np.zeros(count, np.int32), np.zeros(count, np.int32))
 
     def _cut(self, homes: Mapping[str, Column], profile: Column, start: int, slot_s: int) -> Block:
         stop = min(start + BLOCK_HOMES, self.count)
@@ -124,7 +124,7 @@ class Fleet:
     def step(
         self, before: State, after: State, slot: int, weather: Sample, price_ueur_per_kwh: int | None
     ) -> Net:
-        """See `step`."""
+        """See `step`; here `after` may also be `before`: then the state moves on in place."""
         self._outlook.turn_to(range(slot, slot + 1), np.atleast_1d(weather))
         answer = self.answer(price_ueur_per_kwh)
         for block in self._blocks:

@@ -28,7 +28,7 @@ from energymarket.core.records import BATCH_COLUMNS, CLAIM
 from energymarket.core.weather import WEATHER
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     import numpy.typing as npt
 
@@ -193,24 +193,25 @@ def _pack_news(world: World) -> bytes:
     return json.dumps(news, sort_keys=True).encode() if news else b""
 
 
-def _columns(inputs: Inputs, before: Before) -> list[Signed]:
-    """The columns in their order, as they are stored."""
+def _columns(inputs: Inputs, before: Before) -> Iterator[Signed]:
+    """The columns in their order, as they are stored; one at a time, for each is wide."""
     batches = inputs.batches
-    found: list[Signed] = []
     for name in READING_COLUMNS:
         last: I64 = getattr(before.readings, name)
-        found.append(_joined([batch.columns[name] - last[_rows(batch)] for batch in batches]))
-    found += [_joined([batch.columns[name] for batch in batches]) for name in _AGREED]
+        yield _joined([batch.columns[name] - last[_rows(batch)] for batch in batches])
+    for name in _AGREED:
+        yield _joined([batch.columns[name] for batch in batches])
     policies = [batch.columns["policy"].astype(np.int16) - before.policy[_rows(batch)] for batch in batches]
-    found.append(_joined(policies))
+    yield _joined(policies)
     claims = _joined_claims(batches)
     for name in _CLAIM_COLUMNS:
         column = claims[name].astype(np.int64)
         if name in _FOLLOWING:
             column[1:] -= column[:-1].copy()
-        found.append(column)
+        yield column
     orders = np.array([(order.home, order.energy_wh) for order in inputs.orders], np.int64).reshape(-1, 2)
-    return [*found, *(np.ascontiguousarray(orders[:, at]) for at in range(len(_ORDER_COLUMNS)))]
+    for at in range(len(_ORDER_COLUMNS)):
+        yield np.ascontiguousarray(orders[:, at])
 
 
 def _rows(batch: Batch) -> slice:

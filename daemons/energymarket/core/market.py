@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from energymarket.core import ledger, pricing, settlement
+from energymarket.core.matching import is_range
 from energymarket.core.parameters import Rule, price_model_digest
 from energymarket.core.refusals import Refusal
 from energymarket.core.settlement import Batch, Prices, Readings, Settlement
@@ -21,7 +22,7 @@ from energymarket.core.sharing.settling import restate
 from energymarket.core.units import money_ueur
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     import numpy.typing as npt
 
@@ -129,13 +130,17 @@ class Accounts:
         return cls(Readings.zero(homes), np.zeros(homes, np.int64), np.full(homes, NO_SLOT, np.int64))
 
     def apply(
-        self, slot: int, columns: dict[str, npt.NDArray[np.int64]], batches: Iterable[tuple[int, int, str]]
+        self,
+        slot: int,
+        columns: Mapping[str, npt.NDArray[np.signedinteger[Any]]],
+        batches: Iterable[tuple[int, int, str]],
     ) -> None:
         """Add a committed slot: registers, balances, and that the homes of its batches were heard.
 
         A batch is (first home, count, id). A home with an order alone has a row, but nobody read its meter.
         """
-        rows = columns["home"] - 1
+        home = columns["home"]
+        rows = slice(int(home[0]) - 1, int(home[-1])) if is_range(home) else home - 1
         self.readings.production_wh[rows] += columns["produced_wh"]
         self.readings.consumption_wh[rows] += columns["consumed_wh"]
         self.readings.import_wh[rows] += columns["imported_wh"]
@@ -212,15 +217,12 @@ class Market:
             gap=gap,
             weather_stale=outside.weather_stale,
         )
-        self.batches = {}
-        self.orders = []
-        return self.opening
+        return self.reopen_slot(self.opening)
 
     def reopen_slot(self, opening: Opening) -> Opening:
         """Open a slot as it was when orders were acknowledged in it, whatever has been learned since."""
+        self.take_back_slot()
         self.opening = opening
-        self.batches = {}
-        self.orders = []
         return opening
 
     def _prices(self, slot: int, price: int) -> Prices:
@@ -241,6 +243,12 @@ class Market:
         self.orders = list(orders)
         for order in orders:
             self.orders_known[order.home, order.id] = order
+
+    def take_back_slot(self) -> None:
+        """Forget which slot is open and what was heard in it; orders are restored when it opens again."""
+        self.opening = None
+        self.batches = {}
+        self.orders = []
 
     # hear
 
@@ -347,9 +355,7 @@ class Market:
         self.contributions = pricing.follow(opening.model, self.contributions, opening.terms)
         self.coefficients = price_model_digest(opening.model)
         self.book.forget(opening.slot)
-        self.opening = None
-        self.batches = {}
-        self.orders = []
+        self.take_back_slot()
         self._forget_old_orders(opening.slot)
 
     def _forget_old_orders(self, slot: int) -> None:

@@ -24,6 +24,9 @@ Integers: TypeAlias = npt.NDArray[np.signedinteger[Any]]
 Columns: TypeAlias = dict[str, Integers]
 
 _SUMMED: Final = tuple(name for name in SLOT_COLUMNS if name not in {"home", "money_ueur"})
+_LEGS: Final = (
+    "offered_wh", "long_wh", "short_wh", "homes_ueur", "operator_ueur", "imbalance_ueur", "fees_ueur",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,24 +65,9 @@ def post(
     `policy` (N) or (K, N) says what becomes of an offer's rest; `gifts` and `void_claims` are the numbers
     of claims that did and did not count, by slot. The rest is added to `columns`, and given back.
     """
-    _end_offers(columns, offered_wh, returned_wh, policy)
-    columns["sold_wh"] = columns["sold_wh"] + columns["rest_sold_wh"]
-    legs = _Legs(prices, offered_wh.shape[1])
-    money = money_ueur_array(columns["sold_wh"], legs.price)
-    money -= money_ueur_array(columns["bought_wh"], legs.price)
-    if orders is not None:
-        orders.add_to(columns, money)
-    legs.operator_ueur = [-paid for paid in legs.sums(money)]
-    if any(each.gift_fee for each in prices):
-        fee = money_ueur_array(columns["received_wh"], legs.gift_fee)
-        legs.fees_ueur = legs.sums(fee)
-        money -= fee
-    imbalance_wh = _imbalance(columns)
-    legs.settle_imbalance(imbalance_wh, money)
-    columns["money_ueur"] = money
-    totals = _totals(columns, offered_wh, gifts, void_claims, legs)
-    for each in totals:
-        each.check()
+    legs = Legs(prices, offered_wh.shape[1])
+    imbalance_wh = legs.post(columns, offered_wh, returned_wh, policy, orders)
+    totals = legs.totals(offered_wh.shape[1], gifts, void_claims)
     return Posted({name: columns[name] for name in SLOT_COLUMNS[1:]}, imbalance_wh, totals)
 
 
@@ -123,10 +111,11 @@ def _imbalance(columns: Columns) -> Integers:
     return imbalance
 
 
-class _Legs:
-    """The other side of the homes' money, slot by slot."""
+class Legs:
+    """The other side of the homes' rows, slot by slot: it hears rows block by block, then has the totals."""
 
     def __init__(self, prices: Sequence[Prices], rows: int) -> None:
+        """`rows`: of all blocks together."""
         self.prices = prices
         self.price, self.import_, self.export, self.gift_fee = np.array(
             [(each.price, each.import_, each.export, each.gift_fee) for each in prices], np.int64
@@ -135,11 +124,40 @@ class _Legs:
         dearest = max(dearest, *(abs(each.gift_fee) for each in prices))
         most_ueur = money_ueur(10 * REGISTER_JUMP_WH_MAX, dearest)  # of one home: all legs together
         self.fits = rows * most_ueur < 2**63
-        self.operator_ueur = [0] * len(prices)
-        self.fees_ueur = [0] * len(prices)
-        self.imbalance_ueur = [0] * len(prices)  # to the homes
-        self.short_wh = [0] * len(prices)
-        self.long_wh = [0] * len(prices)
+        self._sums = {name: [0] * len(prices) for name in (*_SUMMED, *_LEGS)}
+
+    def post(
+        self,
+        columns: Columns,
+        offered_wh: Integers,
+        returned_wh: Integers,
+        policy: npt.NDArray[np.integer[Any]],
+        orders: Orders | None = None,
+    ) -> Integers:
+        """Settle some rows: what `post` says is added to `columns`; their imbalance."""
+        _end_offers(columns, offered_wh, returned_wh, policy)
+        columns["sold_wh"] = columns["sold_wh"] + columns["rest_sold_wh"]
+        money = money_ueur_array(columns["sold_wh"], self.price)
+        money -= money_ueur_array(columns["bought_wh"], self.price)
+        if orders is not None:
+            orders.add_to(columns, money)
+        self._add("operator_ueur", [-paid for paid in self.sums(money)])
+        if any(each.gift_fee for each in self.prices):
+            fee = money_ueur_array(columns["received_wh"], self.gift_fee)
+            self._add("fees_ueur", self.sums(fee))
+            money -= fee
+        imbalance_wh = _imbalance(columns)
+        self._settle_imbalance(imbalance_wh, money)
+        columns["money_ueur"] = money
+        for name in _SUMMED:
+            self._add(name, _sums(columns[name]))
+        self._add("offered_wh", _sums(offered_wh))
+        self._add("homes_ueur", self.sums(money))
+        return imbalance_wh
+
+    def _add(self, name: str, values: Sequence[int]) -> None:
+        for at, value in enumerate(values):
+            self._sums[name][at] += value
 
     def sums(self, column_ueur: I64) -> list[int]:
         """The exact sum of each slot; in two halves where a fleet at an absurd price could overflow."""
@@ -148,7 +166,7 @@ class _Legs:
         high, low = _sums(column_ueur >> 32), _sums(column_ueur & 0xFFFFFFFF)
         return [(upper << 32) + lower for upper, lower in zip(high, low, strict=True)]
 
-    def settle_imbalance(self, imbalance_wh: Integers, money_ueur_: I64) -> None:
+    def _settle_imbalance(self, imbalance_wh: Integers, money_ueur_: I64) -> None:
         """Long is paid at e, short billed at r; both go into the homes' money. Few homes are out."""
         slot, row = np.nonzero(imbalance_wh)
         if not len(slot):
@@ -162,45 +180,51 @@ class _Legs:
         whole = np.zeros((3, len(self.prices)), np.int64)
         for sums, values in zip(whole, (long_wh, short_wh, paid), strict=True):
             np.add.at(sums, slot, values)
-        self.long_wh, self.short_wh, self.imbalance_ueur = whole.tolist()
+        imbalance_ueur = whole[2].tolist()
         if not self.fits:
-            self.imbalance_ueur = [sum(paid[slot == at].tolist()) for at in range(len(self.prices))]
+            imbalance_ueur = [sum(paid[slot == at].tolist()) for at in range(len(self.prices))]
+        self._add("long_wh", whole[0].tolist())
+        self._add("short_wh", whole[1].tolist())
+        self._add("imbalance_ueur", imbalance_ueur)
+
+    def totals(self, rows: int, gifts: Sequence[int], void_claims: Sequence[int]) -> tuple[Totals, ...]:
+        """Sums, and the double entry: what homes trade, the operator passes on to the grid at r or e.
+
+        Raises UnbalancedError where that does not cancel.
+        """
+        found = []
+        for at, prices in enumerate(self.prices):
+            of = {name: self._sums[name][at] for name in _SUMMED}
+            leg = {name: self._sums[name][at] for name in _LEGS}
+            net_wh = of["sold_wh"] - of["bought_wh"]
+            net_ueur = (
+                money_ueur(net_wh, prices.export) if net_wh > 0 else -money_ueur(-net_wh, prices.import_)
+            )
+            found.append(
+                Totals(
+                    homes=rows,
+                    gifts=gifts[at],
+                    void_claims=void_claims[at],
+                    offered_wh=leg["offered_wh"],
+                    taken_wh=of.pop("given_wh"),
+                    **of,
+                    short_wh=leg["short_wh"],
+                    long_wh=leg["long_wh"],
+                    homes_energy_wh=of["imported_wh"] - of["exported_wh"],
+                    operator_energy_wh=of["sold_wh"] - of["bought_wh"] - net_wh,
+                    grid_energy_wh=net_wh + of["expired_wh"] + leg["long_wh"] - leg["short_wh"],
+                    fees_energy_wh=0,
+                    homes_money_ueur=leg["homes_ueur"],
+                    operator_money_ueur=leg["operator_ueur"] + net_ueur,
+                    grid_money_ueur=-net_ueur - leg["imbalance_ueur"],
+                    fees_money_ueur=leg["fees_ueur"],
+                )
+            )
+        for each in found:
+            each.check()
+        return tuple(found)
 
 
 def _sums(column: Integers) -> list[int]:
     totals: list[int] = column.sum(axis=1, dtype=np.int64).tolist()
     return totals
-
-
-def _totals(
-    columns: Columns, offered_wh: Integers, gifts: Sequence[int], void_claims: Sequence[int], legs: _Legs
-) -> tuple[Totals, ...]:
-    """Sums, and the double entry: what homes trade, the operator passes on to the grid at r or e."""
-    sums = {name: _sums(columns[name]) for name in _SUMMED}
-    offered, homes_ueur = _sums(offered_wh), legs.sums(columns["money_ueur"])
-    found = []
-    for at, prices in enumerate(legs.prices):
-        of = {name: each[at] for name, each in sums.items()}
-        net_wh = of["sold_wh"] - of["bought_wh"]
-        net_ueur = money_ueur(net_wh, prices.export) if net_wh > 0 else -money_ueur(-net_wh, prices.import_)
-        found.append(
-            Totals(
-                homes=offered_wh.shape[1],
-                gifts=gifts[at],
-                void_claims=void_claims[at],
-                offered_wh=offered[at],
-                taken_wh=of.pop("given_wh"),
-                **of,
-                short_wh=legs.short_wh[at],
-                long_wh=legs.long_wh[at],
-                homes_energy_wh=of["imported_wh"] - of["exported_wh"],
-                operator_energy_wh=of["sold_wh"] - of["bought_wh"] - net_wh,
-                grid_energy_wh=net_wh + of["expired_wh"] + legs.long_wh[at] - legs.short_wh[at],
-                fees_energy_wh=0,
-                homes_money_ueur=homes_ueur[at],
-                operator_money_ueur=legs.operator_ueur[at] + net_ueur,
-                grid_money_ueur=-net_ueur - legs.imbalance_ueur[at],
-                fees_money_ueur=legs.fees_ueur[at],
-            )
-        )
-    return tuple(found)

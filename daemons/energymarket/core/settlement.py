@@ -12,18 +12,20 @@ every batch pass before it comes here.)
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from energymarket.core.admission import READING_COLUMNS, Batch, Readings, check
+from energymarket.core.block import BLOCK_HOMES
 from energymarket.core.matching import VoidClaim, find, is_range, match
-from energymarket.core.postings import Orders, Prices, post
+from energymarket.core.postings import Legs, Orders, Prices
 from energymarket.core.records import (
     BATCH_COLUMNS,
     ORDER_COLUMNS,
     RECEIPT_COLUMNS,
+    SLOT_COLUMNS,
     Policy,
 )
 from energymarket.core.totals import Totals, UnbalancedError
@@ -47,8 +49,14 @@ __all__ = [
     "settle",
 ]
 
-Columns: TypeAlias = dict[str, I64]
+Columns: TypeAlias = dict[str, npt.NDArray[np.signedinteger[Any]]]
 Stated: TypeAlias = dict[str, npt.NDArray[Any]]
+
+
+FLOWS: Final = ("produced_wh", "consumed_wh", "imported_wh", "exported_wh")
+"""What flowed since the last reading, by register: the ledger's names of READING_COLUMNS."""
+
+_AGREED: Final = ("offered_wh", "returned_wh", "sold_wh", "bought_wh")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +67,17 @@ class Settlement:
     gifts: Columns  # GIFT_COLUMNS
     void_claims: int
     voids: tuple[VoidClaim, ...]  # the first of them, by (giver, index, taker)
-    imbalance_wh: I64  # by row
-    readings: Readings  # the registers after the slot
+    imbalance_wh: npt.NDArray[np.signedinteger[Any]]  # by row
+    before: Readings  # the registers before the slot; whoever owns them may move them on afterwards
     totals: Totals
+
+    @property
+    def readings(self) -> Readings:
+        """The registers after the slot; as long as nobody has moved `before` on."""
+        after = [getattr(self.before, name).copy() for name in READING_COLUMNS]
+        for register, flow in zip(after, FLOWS, strict=True):
+            register[self.columns["home"] - 1] += self.columns[flow]
+        return Readings(*after)
 
 
 def no_orders() -> Columns:
@@ -76,44 +92,88 @@ def settle(
 
     Raises ValueError when two batches overlap or an id is not one of 1 .. homes: the market's mistake.
     """
-    home, stated = _rows(batches, orders["home"], readings, homes)
-    flows, after = _meter(home, stated, readings)
-    matched = match(home, stated["offered_wh"], batches)
-    flows["given_wh"], flows["received_wh"] = matched.given_wh, matched.received_wh
-    flows["sold_wh"], flows["bought_wh"] = stated["sold_wh"], stated["bought_wh"]
-    posted = post(
-        {name: column[None] for name, column in flows.items()},
-        offered_wh=stated["offered_wh"][None],
-        returned_wh=stated["returned_wh"][None],
-        policy=stated["policy"],
-        prices=(prices,),
-        gifts=(len(matched.gifts["giver"]),),
-        void_claims=(matched.void_claims,),
-        orders=_orders(home, orders),
-    )
+    pieces = _pieces(batches, orders["home"], readings, homes)
+    home = _joined([piece.home for piece in pieces])
+    offered_wh = _joined([piece.stated["offered_wh"] for piece in pieces])
+    matched = match(home, offered_wh, batches)
+    legs, rows = Legs((prices,), len(home)), 0
+    made = {name: _Column(len(home)) for name in (*SLOT_COLUMNS[1:], "imbalance_wh")}
+    for piece in pieces:
+        for start in range(0, len(piece.home), BLOCK_HOMES):
+            block = piece.part(start, start + BLOCK_HOMES)
+            here = slice(rows, rows + len(block.home))
+            columns = _meter(block, readings)
+            columns["given_wh"], columns["received_wh"] = matched.given_wh[here], matched.received_wh[here]
+            agreed = {name: block.stated[name].astype(np.int64)[None] for name in _AGREED}
+            columns = {name: column[None] for name, column in columns.items()}
+            columns |= {"sold_wh": agreed["sold_wh"], "bought_wh": agreed["bought_wh"]}
+            columns["imbalance_wh"] = legs.post(
+                columns,
+                agreed["offered_wh"],
+                agreed["returned_wh"],
+                block.stated["policy"],
+                _orders(block.home, orders),
+            )
+            for name, column in made.items():
+                column.put(here, columns[name][0])
+            rows = here.stop
+    (totals,) = legs.totals(rows, (len(matched.gifts["giver"]),), (matched.void_claims,))
     return Settlement(
-        columns={"home": home, **{name: column[0] for name, column in posted.columns.items()}},
+        columns={"home": home, **{name: made[name].values for name in SLOT_COLUMNS[1:]}},
         gifts=matched.gifts,
         void_claims=matched.void_claims,
         voids=matched.voids,
-        imbalance_wh=posted.imbalance_wh[0],
-        readings=after,
-        totals=posted.totals[0],
+        imbalance_wh=made["imbalance_wh"].values,
+        before=readings,
+        totals=totals,
     )
 
 
+class _Column:
+    """A column that is filled block by block: of 32 bits, until a value wants more."""
+
+    def __init__(self, rows: int) -> None:
+        self.values: npt.NDArray[np.signedinteger[Any]] = np.zeros(rows, np.int32)
+
+    def put(self, here: slice, values: npt.NDArray[np.signedinteger[Any]]) -> None:
+        """Fill a block."""
+        low, high = int(values.min()), int(values.max())
+        if self.values.dtype != np.int64 and not -_NARROW_MAX <= low <= high <= _NARROW_MAX:
+            self.values = self.values.astype(np.int64)
+        self.values[here] = values
+
+
+_NARROW_MAX: Final = 2**28  # so that sums of a few columns of a home fit 32 bits as well
+
+
 def _orders(home: I64, orders: Mapping[str, I64]) -> Orders | None:
+    """The single orders of the homes of some rows."""
     if not len(orders["home"]):
         return None
-    row, _ = find(home, orders["home"])
-    return Orders(row, orders["energy_wh"], orders["total_ueur"])
+    row, known = find(home, orders["home"])
+    if not known.any():
+        return None
+    return Orders(row[known], orders["energy_wh"][known], orders["total_ueur"][known])
 
 
 # rows
 
 
-def _rows(batches: Sequence[Batch], order_homes: I64, readings: Readings, homes: int) -> tuple[I64, Stated]:
-    """Home ids ascending, and what each home states, as int64 columns (policy as it is)."""
+@dataclass(frozen=True, slots=True)
+class _Piece:
+    """Some homes, ascending, and what each states."""
+
+    home: I64
+    stated: Stated
+
+    def part(self, start: int, stop: int) -> _Piece:
+        """Some of them, as views."""
+        stated = {name: column[start:stop] for name, column in self.stated.items()}
+        return _Piece(self.home[start:stop], stated)
+
+
+def _pieces(batches: Sequence[Batch], order_homes: I64, readings: Readings, homes: int) -> tuple[_Piece, ...]:
+    """The rows of the slot, by home: a piece per batch, or one of all where homes have orders alone."""
     batches = sorted((batch for batch in batches if batch.count), key=lambda batch: batch.first)
     end = 1
     for batch in batches:
@@ -122,18 +182,27 @@ def _rows(batches: Sequence[Batch], order_homes: I64, readings: Readings, homes:
         end = batch.first + batch.count
     if end - 1 > homes or (len(order_homes) and not 1 <= order_homes.min() <= order_homes.max() <= homes):
         raise ValueError(f"a batch or an order is of a home that is not one of 1 .. {homes}")
-    ranges = [np.arange(batch.first, batch.first + batch.count, dtype=np.int64) for batch in batches]
-    home = np.concatenate(ranges) if ranges else np.zeros(0, np.int64)
-    stated: Stated = {}
-    for name, kind in BATCH_COLUMNS:
-        parts = [batch.columns[name] for batch in batches]
-        wide = kind if name == "policy" else np.dtype(np.int64)
-        stated[name] = np.concatenate(parts, dtype=wide) if parts else np.zeros(0, wide)
-    if len(order_homes):
-        alone = np.setdiff1d(order_homes, home)
-        if len(alone):
-            return _with_orders_alone(home, stated, alone, readings)
-    return home, stated
+    pieces = tuple(
+        _Piece(np.arange(batch.first, batch.first + batch.count, dtype=np.int64), dict(batch.columns))
+        for batch in batches
+    )
+    if not len(order_homes):
+        return pieces
+    home = _joined([piece.home for piece in pieces])
+    alone = np.setdiff1d(order_homes, home)
+    if not len(alone):
+        return pieces
+    stated = {
+        name: np.concatenate([*(piece.stated[name] for piece in pieces), np.zeros(0, kind)])
+        for name, kind in BATCH_COLUMNS
+    }
+    return (_Piece(*_with_orders_alone(home, stated, alone, readings)),)
+
+
+def _joined(parts: Sequence[npt.NDArray[Any]]) -> npt.NDArray[Any]:
+    if len(parts) == 1:
+        return parts[0]
+    return np.concatenate(parts) if parts else np.zeros(0, np.int64)
 
 
 def _with_orders_alone(home: I64, stated: Stated, alone: I64, readings: Readings) -> tuple[I64, Stated]:
@@ -150,32 +219,26 @@ def _with_orders_alone(home: I64, stated: Stated, alone: I64, readings: Readings
     return home[order], stated
 
 
-def _meter(home: I64, stated: Stated, readings: Readings) -> tuple[Columns, Readings]:
-    """What flowed since each home's last reading, and the readings after the slot."""
+def _meter(rows: _Piece, readings: Readings) -> Columns:
+    """What flowed since each home's last reading."""
+    home = rows.home
     at = slice(int(home[0]) - 1, int(home[-1])) if is_range(home) else home - 1
-    flows: Columns = {}
-    after = []
-    names = ("produced_wh", "consumed_wh", "imported_wh", "exported_wh")
-    for name, register in zip(names, READING_COLUMNS, strict=True):
-        before: I64 = getattr(readings, register)
-        now = stated[register]
-        flows[name] = now - before[at]
-        if len(now) < len(before):
-            whole = before.copy()
-            whole[at] = now
-            now = whole
-        after.append(now)
-    return flows, Readings(*after)
+    return {
+        flow: rows.stated[register] - getattr(readings, register)[at]
+        for flow, register in zip(FLOWS, READING_COLUMNS, strict=True)
+    }
 
 
 def receipt_columns(settled: Settlement, first: int, count: int) -> dict[str, npt.NDArray[Any]]:
     """RECEIPT_COLUMNS for a range of homes; zeros for a home without a row in the slot."""
     home = settled.columns["home"]
     low, high = np.searchsorted(home, (first, first + count)).tolist()
+    facts = settled.columns | {"imbalance_wh": settled.imbalance_wh}
+    if high - low == count:  # all of them have a row
+        return {name: facts[name][low:high].astype(kind, copy=False) for name, kind in RECEIPT_COLUMNS}
     at = home[low:high] - first
     columns: dict[str, npt.NDArray[Any]] = {}
     for name, kind in RECEIPT_COLUMNS:
-        source = settled.imbalance_wh if name == "imbalance_wh" else settled.columns[name]
         columns[name] = np.zeros(count, kind)
-        columns[name][at] = source[low:high]
+        columns[name][at] = facts[name][low:high]
     return columns

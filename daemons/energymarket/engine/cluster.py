@@ -136,6 +136,11 @@ class RayCluster:
         """Processors of the machines that are there."""
         return max(1, sum(machine.cpus for machine in self.machines() if machine.alive))
 
+    @property
+    def library(self) -> Any:  # noqa: ANN401 - Ray's module, once joined
+        """Ray itself, for who has other work for the cluster than a run."""
+        return self._ray
+
     def account(self) -> dict[str, Any]:
         """What is told of the cluster."""
         return {"version": self._ray.__version__, "address": self._address or "local"}

@@ -34,38 +34,125 @@ MONEYS: Final = ("homes", "operator", "grid", "fees")
 _ROW: Final = ("slot", "price_ueur_per_kwh", "import_ueur_per_kwh", "export_ueur_per_kwh")
 
 
+@dataclass(frozen=True, slots=True)
+class Played:
+    """A run that is over, however it was played."""
+
+    slots: int
+    slots_planned: int
+    totals: Mapping[str, int]  # sums over its slots, by the names of `core.totals`
+    hash: str
+    complete: bool
+    indicators: Mapping[str, Any]  # `energy`, `money`, `kpi` and what else was measured
+    engine: str
+    shards: int
+    workers: int
+    wall_s: float
+    cpu_s: float
+    account: Mapping[str, Any]  # what the engine has to say of itself, by its name: who played, who was lost
+
+
 def document_of(run: Run, *, engine: str, wall_s: float, cpu_s: float) -> dict[str, Any]:
     """The result of a run, as `energyctl simulate --json` prints it."""
-    plan, totals = run.plan, run.sums.totals
-    compiled, slots = plan.compiled, run.sums.slots
-    period, found = compiled.period, run.indicators()
+    plan = run.plan
+    played = Played(
+        slots=run.sums.slots,
+        slots_planned=plan.slots,
+        totals=run.sums.totals,
+        hash=run.hash.hex(),
+        complete=run.next_slot == run.end_slot,
+        indicators=run.indicators(),
+        engine=engine,
+        shards=plan.shards or len(run.account["ray"]["actors"]),
+        workers=0 if engine == "embedded" else plan.workers,
+        wall_s=wall_s,
+        cpu_s=cpu_s,
+        account=run.account,
+    )
+    return document_from(plan.compiled, played)
+
+
+def document_from(compiled: Compiled, played: Played) -> dict[str, Any]:
+    """The document of a scenario that was played."""
+    period, found, totals = compiled.period, played.indicators, played.totals
     energy = {f"{name}_kwh": totals.get(f"{name}_wh", 0) / 1e3 for name in ENERGIES}
     money = {f"{name}_eur": totals.get(f"{name}_money_ueur", 0) / 1e6 for name in MONEYS}
+    end_slot = period.first_slot + played.slots
     return {
         "type": "simulation",
         "scenario": compiled.name,
         "title": compiled.title,
         "scenario_hash": compiled.hash,
         "seed": compiled.seed,
-        "complete": run.next_slot == run.end_slot,
+        "complete": played.complete,
         "homes": compiled.homes_count,
-        "slots": slots,
-        "slots_planned": plan.slots,
+        "slots": played.slots,
+        "slots_planned": played.slots_planned,
         "slot_s": period.slot_s,
         "first_slot": period.first_slot,
         "from": clock.begins(period.first_slot, period.slot_s, period.timezone).isoformat(),
-        "until": clock.begins(period.first_slot + slots, period.slot_s, period.timezone).isoformat(),
-        "ledger_hash": run.hash.hex(),
-        "engine": engine,
-        "shards": plan.shards or len(run.account["ray"]["actors"]),
-        "workers": 0 if engine == "embedded" else plan.workers,
-        **run.account,
-        "wall_s": round(wall_s, 3),
-        "cpu_s": round(cpu_s, 3),
+        "until": clock.begins(end_slot, period.slot_s, period.timezone).isoformat(),
+        "ledger_hash": played.hash,
+        "engine": played.engine,
+        "shards": played.shards,
+        "workers": played.workers,
+        **played.account,
+        "wall_s": round(played.wall_s, 3),
+        "cpu_s": round(played.cpu_s, 3),
         "energy": energy | found["energy"],
         "money": money | found["money"],
         **{name: part for name, part in found.items() if name not in {"energy", "money"}},
     }
+
+
+def lines_of(document: Mapping[str, Any], place: str) -> list[str]:
+    """The document for people; `place` is where the ledger lies."""
+    energy, money = document["energy"], document["money"]
+    slots, homes, wall_s = document["slots"], document["homes"], document["wall_s"]
+    of = "" if document["complete"] else f" of {document['slots_planned']:,} (interrupted; --resume goes on)"
+    rate = slots * homes / max(wall_s, 1e-9)
+    return [
+        f"{document['scenario']}: {document['title']}",
+        f"{homes:,} homes, {slots:,} slots{of}, {document['from']} to {document['until']}",
+        f"{wall_s:.1f} s ({rate / 1e6:.2f} million home-slots per second), engine {document['engine']}",
+        "",
+        f"consumed {energy['consumed_kwh']:14,.1f} kWh    produced {energy['produced_kwh']:14,.1f} kWh",
+        f"imported {energy['imported_kwh']:14,.1f} kWh    exported {energy['exported_kwh']:14,.1f} kWh",
+        f"given    {energy['taken_kwh']:14,.1f} kWh    sold     {energy['sold_kwh']:14,.1f} kWh",
+        f"homes    {money['homes_eur']:14,.2f} €      grid     {money['grid_eur']:14,.2f} €",
+        *_rules(document),
+        *_cluster(document),
+        "",
+        f"ledger {document['ledger_hash']}",
+        f"in {place}",
+    ]
+
+
+def _rules(document: Mapping[str, Any]) -> list[str]:
+    """Bills under every sharing rule, if they were compared."""
+    found = document.get("sharing")
+    if found is None:
+        return []
+    rows = [
+        f"{rule:14} {each['bill_eur']:14,.2f} € {each['worse_off_homes']:10,}"
+        for rule, each in sorted(found["rules"].items(), key=lambda item: float(item[1]["bill_eur"]))
+    ]
+    return ["", f"{'sharing rule':14} {'all homes pay':>16} {'worse off':>10} than alone", *rows]
+
+
+def _cluster(document: Mapping[str, Any]) -> list[str]:
+    """Who played on a Ray cluster, and who was lost."""
+    found = document.get("ray")
+    if found is None:
+        return []
+    hosts = sorted({f"{each['host']} ({each['address']})" for each in found["nodes"]})
+    lost = [
+        f"{each['at']} shard {each['shard']} at slot {each['slot']}: {each['reason']};"
+        f" replaced in {each['took_s']:.1f} s, {each['slots_again']} slots played again"
+        for each in found["replacements"]
+    ]
+    actors = len(found["actors"])
+    return ["", f"Ray {found['version']} at {found['address']}: {actors} actors; {', '.join(hosts)}", *lost]
 
 
 @dataclass(frozen=True)

@@ -3,26 +3,29 @@
 In live mode the order is arrival. A full queue passes the turn to the takers, an empty one to the
 givers; what finds no room until the end of the exchange is shed. The queue carries hints only: when
 this process dies in the middle, the ledger still knows whose the energy is.
+
+A range with more offers than the queue could ever pass on serves its own takers first, as if it had put
+and taken all of that in one hold; only what is left, or still lacking, goes through the queue.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from energymarket.core import exchange
 from energymarket.core.admission import offer_key
 from energymarket.core.limits import CLAIMS_PER_HOME_MAX, ENERGY_WH_MAX
-from energymarket.core.parameters import Turn
+from energymarket.core.parameters import Take, Turn
 from energymarket.core.records import CLAIM, OFFER
 from energymarket.runtime.clock import boottime_ns
 from energymarket.transport.queue import QueueFrozen
 from energymarket.wire import offer_message
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     import numpy.typing as npt
 
@@ -39,6 +42,12 @@ GIVEN_BACK: Final = 1 << 30
 
 OFFER_WH_MAX: Final = ENERGY_WH_MAX // 2
 """A larger offer is a forgery: taken whole (greedy), it would get the taker's whole batch refused."""
+
+AT_HOME_OFFERS: Final = 32 * offer_message.OFFERS_MAX
+"""A range with more offers than these (eight times what the queue holds) serves its own takers first."""
+
+IN_LINE: Final = 1_024
+"""So many takers are looked at for one message; more only if it reaches further."""
 
 BELL_WAIT_S = 0.5
 """One wait for the bell: a stop that comes between looking and waiting is seen after this at the latest,
@@ -59,11 +68,17 @@ class Bargain:
 
     def all_claims(self) -> npt.NDArray[np.void]:
         """Every claim of the range as one CLAIM array."""
-        return np.concatenate(self.claims) if self.claims else np.zeros(0, CLAIM)
+        return _joined(self.claims, CLAIM)
 
     def all_returned(self) -> npt.NDArray[np.void]:
         """Every offer that was taken back as one OFFER array."""
-        return np.concatenate(self.returned) if self.returned else np.zeros(0, OFFER)
+        return _joined(self.returned, OFFER)
+
+
+def _joined(parts: list[npt.NDArray[np.void]], kind: np.dtype[np.void]) -> npt.NDArray[np.void]:
+    # as pairs of u8: NumPy joins records twenty times slower than numbers
+    pairs = [np.ascontiguousarray(part).view("<u8") for part in parts if len(part)]
+    return np.concatenate(pairs).view(kind) if pairs else np.zeros(0, kind)
 
 
 @dataclass(slots=True)
@@ -79,21 +94,19 @@ class Exchange:
     homes: int
     offers: npt.NDArray[np.void]
     taker_ids: npt.NDArray[np.uint32]
-    need_wh: npt.NDArray[np.int64]
+    need_wh: npt.NDArray[np.integer[Any]]
     stop: StopFlag
     beat: Callable[[], None]  # called at least every BELL_WAIT_S
-    packed: list[tuple[int, bytes]] = field(init=False)
+    at: int = field(init=False, default=0)  # offers before this one have been put
+    line: npt.NDArray[np.intp] = field(init=False)  # places of the takers that lack something at first
+    front: npt.NDArray[np.intp] = field(init=False)  # of those looked at, who still lack something
+    behind: int = field(init=False, default=0)  # in `line`: from here on nobody has been looked at
     put_types: set[int] = field(init=False)
     next_index: npt.NDArray[np.int32] = field(init=False)  # by giver: parts below it are claimed here
     claimed: int = field(init=False, default=0)
     result: Bargain = field(init=False)
 
     def __post_init__(self) -> None:
-        self.packed = [
-            (int(part["giver"][0]), offer_message.pack(part, slot=self.slot, epoch=self.epoch))
-            for part in _parts(self.offers)
-        ]
-        self.packed.reverse()  # popped from the end, so that the oldest goes first
         self.put_types = set()
         self.next_index = np.zeros(self.homes + 1, np.int32)
         self.result = Bargain(
@@ -101,9 +114,12 @@ class Exchange:
             excess_wh=np.zeros(len(self.taker_ids), np.int64),
         )
         self.need_wh = self.need_wh.astype(np.int64)
+        self.line = np.flatnonzero(self.need_wh > 0)
+        self.front = self.line[:0]
 
     def run(self) -> Bargain:
         """Bargain until the deadline; then take back what nobody took."""
+        self._serve_at_home()
         try:
             self._forget_earlier_life()
             self._bargain()
@@ -113,14 +129,28 @@ class Exchange:
         self._shed()
         return self.result
 
+    def _serve_at_home(self) -> None:
+        """A range with very many offers: who of its own takers has how much of them."""
+        if len(self.offers) <= AT_HOME_OFFERS or not len(self.line):
+            return
+        served = exchange.serve(self.offers, self.taker_ids[self.line], self.need_wh[self.line], self.sharing)
+        self._book(self.line, served)
+        self.offers = served.rests
+        if len(served.neutral_rest):
+            self.result.returned.append(served.neutral_rest)
+        self.line = self.line[self.need_wh[self.line] > 0]
+
     def _forget_earlier_life(self) -> None:
         """What lies there under our types before we have put anything was put by us before we died."""
-        if self.packed:
-            with self.queue.locked(self._wait_s()):
-                for kind, _ in self.packed:
-                    while self.queue.take(kind) or self.queue.take(kind | GIVEN_BACK):
-                        if boottime_ns() >= self.deadline_ns:
-                            return  # somebody fills it faster than we empty it
+        if not len(self.offers):
+            return
+        with self.queue.locked(self._wait_s()):
+            if not self.queue.depth()[0]:
+                return
+            for kind in self.offers["giver"][:: offer_message.OFFERS_MAX].tolist():
+                while self.queue.take(kind) or self.queue.take(kind | GIVEN_BACK):
+                    if boottime_ns() >= self.deadline_ns:
+                        return  # somebody fills it faster than we empty it
 
     def _wait_s(self) -> float:
         """How long the semaphore is waited for at most from now on."""
@@ -137,18 +167,25 @@ class Exchange:
                 raise
             if moved:
                 self.queue.ring()
+            if not self._wanting() and not self.put_types:
+                return  # nothing of ours lies in the queue, and nobody lacks anything
             if not moved or not self._wanting():
                 self._rest()
 
     def _shed(self) -> None:
         """What never found room is with its givers still: it goes to the market at once."""
-        for _, data in self.packed:
-            _, offers = offer_message.unpack(data)
-            self.result.shed += len(offers)
-            self.result.returned.append(offers)
+        left = self.offers[self.at :]
+        self.result.shed += len(left)
+        if len(left):
+            self.result.returned.append(left)
+            self.at = len(self.offers)
+
+    def _lacking(self) -> bool:
+        """Whether some taker still lacks something."""
+        return len(self.front) > 0 or self.behind < len(self.line)
 
     def _wanting(self) -> bool:
-        return bool(self.packed) or bool((self.need_wh > 0).any())
+        return self.at < len(self.offers) or self._lacking()
 
     def _rest(self) -> None:
         """Wait for the bell, or where nothing is left to do for the end of the exchange."""
@@ -162,7 +199,7 @@ class Exchange:
     def _turn(self, wait_s: float) -> bool:
         """One hold of the semaphore: put what fits, then take one turn. True if anything moved."""
         with self.queue.locked(wait_s):
-            moved = self._collect(GIVEN_BACK, self.deadline_ns)
+            moved = self._gives_back() and self._collect(GIVEN_BACK, self.deadline_ns)
             moved = self._put() or moved
             if self.sharing.turn is Turn.FAIR:
                 moved = self._take_one() or moved
@@ -172,16 +209,25 @@ class Exchange:
                     self._put()
         return moved
 
+    def _gives_back(self) -> bool:
+        """Whether takers of this market give back while others still bargain: greed's excess."""
+        return self.sharing.take is Take.GREEDY
+
     def _put(self) -> bool:
         moved = False
-        while self.packed and self.queue.put(*self.packed[-1]):
-            self.put_types.add(self.packed.pop()[0])
+        while self.at < len(self.offers):
+            part = self.offers[self.at : self.at + offer_message.OFFERS_MAX]
+            kind = int(part["giver"][0])
+            if not self.queue.put(kind, offer_message.pack(part, slot=self.slot, epoch=self.epoch)):
+                break
+            self.put_types.add(kind)
+            self.at += len(part)
             moved = True
         return moved
 
     def _take_one(self) -> bool:
         """Take the oldest message and serve the takers from it; what they leave goes back to its place."""
-        if not (self.need_wh > 0).any() or self.claimed >= CLAIMS_PER_HOME_MAX * self.homes:
+        if not self._lacking() or self.claimed >= CLAIMS_PER_HOME_MAX * self.homes:
             return False
         got = self._next_on_offer()
         if got is None:
@@ -190,15 +236,33 @@ class Exchange:
         offers = self._offers_of(data)
         if offers is None:
             return True
-        turns = 1 if self.sharing.turn is Turn.FAIR else None
-        served = exchange.serve(offers, self.taker_ids, self.need_wh, self.sharing, turns=turns)
-        self._book(served)
+        who, served = self._serve(offers)
+        self._book(who, served)
+        self.front = self.front[self.need_wh[self.front] > 0]
         # Without room for either, the market sells the rest at the gate or feeds it in.
         if len(served.rests):
             self.queue.put_first(kind, offer_message.pack(served.rests, slot=self.slot, epoch=self.epoch))
         if len(back := served.neutral_rest):
             self.queue.put(kind | GIVEN_BACK, offer_message.pack(back, slot=self.slot, epoch=self.epoch))
         return len(served.claims) > 0
+
+    def _serve(self, offers: npt.NDArray[np.void]) -> tuple[npt.NDArray[np.intp], exchange.Served]:
+        """Serve those from a message who come first in the line: as if all stood there, if it is used up."""
+        turns, reach = 1 if self.sharing.turn is Turn.FAIR else None, IN_LINE
+        while True:
+            who = self._in_line(reach)
+            served = exchange.serve(offers, self.taker_ids[who], self.need_wh[who], self.sharing, turns=turns)
+            if not len(served.rests) or self.behind >= len(self.line):
+                return who, served
+            reach *= 8
+
+    def _in_line(self, reach: int) -> npt.NDArray[np.intp]:
+        """The places of the first takers that lack something: so many, if there are, or a few more."""
+        missing = reach - len(self.front)
+        if missing > 0:
+            self.front = np.concatenate((self.front, self.line[self.behind : self.behind + missing]))
+            self.behind = min(self.behind + missing, len(self.line))
+        return self.front
 
     def _next_on_offer(self) -> tuple[int, bytes] | None:
         """The oldest message with something on offer; what was given back stays for its givers."""
@@ -232,22 +296,24 @@ class Exchange:
         first[np.unique(offer_key(offers), return_index=True)[1]] = True
         return offers[known & first & (offers["index"] >= self.next_index[giver])]
 
-    def _book(self, served: exchange.Served) -> None:
+    def _book(self, who: npt.NDArray[np.intp], served: exchange.Served) -> None:
+        """What the takers at these places have been served."""
         result = self.result
         room = CLAIMS_PER_HOME_MAX * self.homes - self.claimed
-        self._leave_out(served, served.claims[room:])
+        self._leave_out(who, served, served.claims[room:])
         self.claimed += len(served.claims[:room])
         np.maximum.at(self.next_index, served.claims["giver"], served.claims["index"].astype(np.int32) + 1)
         result.claims.append(served.claims[:room])
-        result.received_wh += served.received_wh
-        result.excess_wh += served.excess_wh
-        self.need_wh -= served.received_wh
-        np.maximum(self.need_wh, 0, out=self.need_wh)
+        result.received_wh[who] += served.received_wh
+        result.excess_wh[who] += served.excess_wh
+        self.need_wh[who] = np.maximum(self.need_wh[who] - served.received_wh, 0)
 
-    def _leave_out(self, served: exchange.Served, claims: npt.NDArray[np.void]) -> None:
+    def _leave_out(
+        self, who: npt.NDArray[np.intp], served: exchange.Served, claims: npt.NDArray[np.void]
+    ) -> None:
         """Claims beyond what any exchange can come to: their takers have not received that."""
         for taker, energy_wh in zip(claims["taker"].tolist(), claims["energy_wh"].tolist(), strict=True):
-            at = np.flatnonzero(self.taker_ids == taker)
+            at = np.flatnonzero(self.taker_ids[who] == taker)
             served.received_wh[at] -= energy_wh
             served.excess_wh[at] = np.maximum(served.excess_wh[at] - energy_wh, 0)
 
@@ -271,8 +337,3 @@ class Exchange:
                 if offers is not None:
                     self.result.returned.append(offers)
         return found
-
-
-def _parts(offers: npt.NDArray[np.void]) -> Sequence[npt.NDArray[np.void]]:
-    size = offer_message.OFFERS_MAX
-    return [offers[at : at + size] for at in range(0, len(offers), size)]

@@ -1,13 +1,14 @@
-"""What a range of homes remembers: the state that the ledger has, and the one after it.
+"""What a range of homes remembers: the present state in memory, and on the disk the last one or two.
 
 The file has two areas. One holds the state of the last slot that the ledger has a batch of; it is not
-touched until the ledger has a later one. A slot is lived straight into the other. Where the market did
-not hear of a slot (late batch, market down), the homes have lived through it all the same: then the
-present state is set aside in memory, the next batch carries the gap, and memory is free again.
+touched until the ledger has a later one. The present state lives in memory, slot after slot in place, and
+is written into the other area. Where the market did not hear of a slot (late batch, market down), the homes
+have lived through it all the same, and the next batch carries the gap.
 """
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,6 +19,7 @@ from energymarket.transport.generation import GenerationFile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from concurrent.futures import Future
     from pathlib import Path
 
     import numpy.typing as npt
@@ -35,25 +37,23 @@ class Books:
     def __init__(self, path: Path, fleet: Fleet, identity: bytes) -> None:
         self._fleet = fleet
         self._file = GenerationFile(path, fleet.first, fleet.count, State.size_bytes(fleet.count), identity)
-        # The registers of gifts as the receipts leave them: the file has them with the slot after.
-        self._given_wh = np.zeros(fleet.count, np.int64)
-        self._received_wh = np.zeros(fleet.count, np.int64)
-        self._present: State | None = None  # in the file, or set aside in memory
-        self._open = False  # the present state lies in the file and is not durable yet
-        self.slot: int | None = None  # of the present state; None: nothing has happened yet
+        self._memory = np.zeros(self._file.area_bytes, np.uint8).data
+        self._state = State(self._memory, fleet.count)  # at the end of `slot`
+        self.slot: int | None = None  # None: nothing has happened yet
         self._settled = -1  # last slot whose receipt has been added to the registers of gifts
-        self._written = (-1, 0)  # slot and edition that were made durable last
+        self._written = (-1, 0)  # slot and edition that were handed to the disk last
+        self._flusher = ThreadPoolExecutor(1, "flush")  # waits for the disk, and touches nothing else
+        self._flush: Future[None] | None = None
 
     def close(self) -> None:
         """Give the file back."""
-        self._present = None  # its arrays would keep the mapping
+        self.slot = None
+        self._flusher.shutdown()
         self._file.close()
 
     def fresh(self, slot: int) -> None:
         """Homes as the scenario makes them, at the end of a slot."""
-        state = self._in_memory()
-        fleets.initial_state(self._fleet, state)
-        self._adopt(state)
+        fleets.initial_state(self._fleet, self._state)
         self.slot = slot
 
     def begin(self, slot: int, since: int) -> None:
@@ -73,12 +73,24 @@ class Books:
         if self.slot is not None and self.slot >= slot and self._file.holds(slot):
             self._file.keep(slot)
             return  # the market came back, not we: the homes have lived on
+        self.go_back(slot)
+
+    def go_back(self, slot: int) -> None:
+        """Load the state of a slot; whatever was lived since is forgotten. Raises GenerationError."""
         data, edition = self._file.load(slot)
         self._adopt(State(data, self._fleet.count))
         self.slot = slot
         self._settled = slot if edition else -1
         self._written = (slot, edition)
-        self._open = False
+
+    def holds(self, slot: int) -> bool:
+        """Whether the file has the state of a slot."""
+        return self._file.holds(slot)
+
+    def keep(self, slot: int) -> None:
+        """Keep the state of a slot that is settled, whether or not the homes were heard in it."""
+        if self._file.holds(slot):
+            self._file.keep(slot)
 
     def settle(self, slot: int, receipt: Mapping[str, npt.NDArray[np.int64]]) -> None:
         """Add a receipt to the registers of gifts, once; the ledger has the slot now."""
@@ -91,35 +103,35 @@ class Books:
 
     def live_until(self, slot: int, weather_of: Callable[[int], Sample]) -> None:
         """Live through the slots up to `slot` that passed without a market."""
-        first = max(self._lived() + 1, slot - CATCH_UP_SLOTS_MAX)
-        if first <= slot:
-            states = (self._set_aside(), self._in_memory())
-            after, _ = fleets.catch_up(self._fleet, states, range(first, slot + 1), weather_of)
-            self._adopt(after)
-            self._open = False
+        for each in range(max(self._lived() + 1, slot - CATCH_UP_SLOTS_MAX), slot + 1):
+            self._fleet.step(self._state, self._state, each, weather_of(each), None)
         self.slot = max(self._lived(), slot)
 
     def step(self, slot: int, sample: Sample, price_ueur_per_kwh: int) -> Net:
         """Live through an open slot; `write` makes it durable."""
-        before, after = self._before_and_after()
-        net = fleets.step(self._fleet, before, after, slot, sample, price_ueur_per_kwh)
-        self._adopt(after)
+        net = self._fleet.step(self.present, self.present, slot, sample, price_ueur_per_kwh)
         self.slot = slot
-        self._open = True
         return net
+
+    def start_writing(self) -> None:
+        """Hand the present state to the disk; `write` waits until it is there."""
+        slot = self._lived()
+        edition = int(self._settled == slot)
+        if self._written != (slot, edition):
+            self._await_disk()
+            self._file.put(self._memory, slot, edition)
+            self._flush = self._flusher.submit(self._file.flush)
+            self._written = (slot, edition)
 
     def write(self) -> None:
         """Make the present state durable: before its batch is handed in, and at the end."""
-        slot = self._lived()
-        edition = int(self._settled == slot)
-        if not self._open:
-            if self._written == (slot, edition):
-                return
-            before, area = self._before_and_after()
-            _copy(before, area)
-        self._file.commit(slot, edition)
-        self._written = (slot, edition)
-        self._open = False
+        self.start_writing()
+        self._await_disk()
+
+    def _await_disk(self) -> None:
+        flush, self._flush = self._flush, None
+        if flush is not None:
+            flush.result()
 
     def _lived(self) -> int:
         if self.slot is None:
@@ -129,35 +141,11 @@ class Books:
     @property
     def present(self) -> State:
         """The state at the end of `slot`."""
-        if self._present is None:
-            raise RuntimeError("the homes have no state yet")
-        return self._present
+        self._lived()
+        return self._state
 
     def _adopt(self, state: State) -> None:
-        """Make it the present state; its registers of gifts are ours from now on."""
-        self._given_wh[:] = state.given_wh
-        self._received_wh[:] = state.received_wh
-        state.given_wh, state.received_wh = self._given_wh, self._received_wh
-        self._present = state
-
-    def _before_and_after(self) -> tuple[State, State]:
-        """The present state, and the free area of the file: apart, even if the present one lay there."""
-        after = State(self._file.writable(), self._fleet.count)
-        if np.may_share_memory(self.present.production_wh, after.production_wh):
-            return self._set_aside(), after
-        return self.present, after
-
-    def _set_aside(self) -> State:
-        """The present state, in memory from now on."""
-        state = self._in_memory()
-        _copy(self.present, state)
-        self._adopt(state)
-        return state
-
-    def _in_memory(self) -> State:
-        return State(bytearray(State.size_bytes(self._fleet.count)), self._fleet.count)
-
-
-def _copy(source: State, target: State) -> None:
-    for name, _ in STATE_COLUMNS:
-        target.column(name)[:] = source.column(name)
+        """Make it the present state, in memory."""
+        for name, _ in STATE_COLUMNS:
+            self._state.column(name)[:] = state.column(name)
+        self._file.forget_pages()

@@ -22,6 +22,7 @@ from energymarket.transport.queue import OfferQueue, QueueGone
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Callable
 
     from energymarket.home.files import StateFile
     from energymarket.runtime.service import StopFlag
@@ -44,12 +45,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="run directory: sockets, and the record of IPC objects",
     )
     parser.add_argument("--state", type=Path, required=True, metavar="DIR", help="directory of the registers")
+    parser.add_argument(
+        "--lockstep", action="store_true", help="without a clock, as the market: wait for all in every slot"
+    )
 
 
 def keep(
-    compiled: Compiled, run_dir: Path, file: StateFile, stop: StopFlag, *, single: bool, wait_s: float = 0
+    compiled: Compiled,
+    run_dir: Path,
+    file: StateFile,
+    stop: StopFlag,
+    *,
+    single: bool,
+    wait_s: float = 0,
+    keeper: Callable[..., Keeper] = Keeper,
 ) -> None:
-    """Run the homes of a state file until asked to stop.
+    """Run the homes of a state file until asked to stop, live or as another `keeper` does it.
 
     Whoever has them still, among others, is waited for so long.
     """
@@ -67,7 +78,7 @@ def keep(
             if books is None:
                 return
             stack.callback(books.close)
-            Keeper(
+            keeper(
                 compiled,
                 fleet,
                 books,

@@ -9,12 +9,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from energymarket.core import exchange
+from energymarket.core.block import BLOCK_HOMES, I32
 from energymarket.core.parameters import Rule
 from energymarket.core.records import Phase, Policy
+from energymarket.exits import ConfigError
 from energymarket.home.bargain import Bargain, Exchange
 from energymarket.home.scene import Scenes
 from energymarket.home.session import Lost, Refused
 from energymarket.runtime.clock import boottime_ns
+from energymarket.runtime.kill_points import Point, reach
 from energymarket.runtime.occasions import Occasion
 from energymarket.wire import batch as batch_wire
 
@@ -30,9 +33,14 @@ if TYPE_CHECKING:
     from energymarket.scenario.compiled import Compiled
     from energymarket.transport.page import BoardReader, ClockReader
     from energymarket.transport.queue import OfferQueue
+    from energymarket.wire.batch import Buffer
     from energymarket.wire.clock_page import ClockPage
 
 log = logging.getLogger(__name__)
+
+SELL = int(Policy.SELL)  # NumPy compares an enum slowly
+
+I32_MAX = 2**31 - 1
 
 PATIENCE_S = 5.0
 """How long after the slot's end its receipt is awaited before the market counts as frozen."""
@@ -44,8 +52,18 @@ class Handed:
 
     slot: int
     epoch: int
-    columns: dict[str, npt.NDArray[np.int64]]
+    columns: dict[str, I32]
     bargain: Bargain
+
+
+def check_pace(page: ClockPage, *, lockstep: bool) -> None:
+    """ConfigError if the market does not run as these homes do: one would wait for the other for ever."""
+    if page.live == lockstep:
+        has, want = ("live", "in lockstep") if lockstep else ("in lockstep", "live")
+        raise ConfigError(
+            f"the market runs {has}, these homes were told to run {want}",
+            "give --lockstep to all of them or to none, or set lockstep in [service] of the scenario",
+        )
 
 
 class Keeper:
@@ -138,6 +156,7 @@ class Keeper:
             page = self._clock.read()
             if page is None:
                 continue
+            check_pace(page, lockstep=False)
             if page.phase in {Phase.ENDED, Phase.STOPPED} and self._books.slot is not None:
                 self._books.write()
                 self._notifier.status(self._status(f"market {page.phase.name.lower()}"))
@@ -158,6 +177,7 @@ class Keeper:
             books.begin(page.slot - 1, self._since)
         books.live_until(page.slot - 1, self._weather_of)
         net = books.step(page.slot, self._weather_of(page.slot), page.price)
+        books.start_writing()  # the disk works while the exchange runs
         bargain, columns = self._agree(net, page)
         self._done = page.slot
         if self._stop.is_set():
@@ -178,35 +198,22 @@ class Keeper:
 
     # gifts and orders
 
-    def _agree(self, net: Net, page: ClockPage) -> tuple[Bargain, dict[str, npt.NDArray[np.int64]]]:
+    def _agree(self, net: Net, page: ClockPage) -> tuple[Bargain, dict[str, I32]]:
         if self._compiled.sharing.rule is not Rule.QUEUE:
             return self._state(net, page)
         fleet, homes = self._fleet, self._compiled.homes_count
         start = exchange.ring_start(self._compiled.seed, page.slot, homes)
-        positions = exchange.ring_positions(fleet.first, fleet.count, start, homes)
-        order = exchange.ring_order(fleet.first, fleet.count, start, homes)
-        up_wh = np.where(fleet.policy == Policy.SELL, 0, net.surplus_wh)
-        takers = order[net.need_wh[order] > 0]
-        bargain = Exchange(
-            queue=self._queue,
-            sharing=self._compiled.sharing,
-            slot=page.slot,
-            epoch=page.epoch,
-            deadline_ns=page.exchange_ns,
-            gate_ns=page.gate_ns,
-            homes=homes,
-            offers=exchange.make_offers(fleet.ids, up_wh, positions),
-            taker_ids=fleet.ids[takers],
-            need_wh=net.need_wh[takers],
-            stop=self._stop,
-            beat=self._notifier.beat,
-        ).run()
+        givers = exchange.in_ring_order((net.surplus_wh > 0) & (fleet.policy != SELL), fleet.first, start)
+        takers = exchange.in_ring_order(net.need_wh > 0, fleet.first, start)
+        positions = (givers + (fleet.first - 1 - start)) % homes
+        offers = exchange.make_offers(fleet.ids[givers], net.surplus_wh[givers], positions)
+        bargain = self._bargain(page, offers, takers, net.need_wh[takers])
         if bargain.degraded != self._degraded:
             self._degraded = bargain.degraded
             self._notifier.status(self._status("trading"))
             how = "frozen: no gifts" if self._degraded else "free again"
             log.warning("the offer queue is %s", how, extra=Occasion.QUEUE_FROZEN.fields(slot=page.slot))
-        received, excess, returned = np.zeros((3, fleet.count), np.int64)
+        received, excess, returned = np.zeros((3, fleet.count), np.int32)
         received[takers] = bargain.received_wh
         phantoms = self._scenes.phantom_claims(page.slot)
         bargain.claims.append(phantoms)
@@ -215,20 +222,56 @@ class Keeper:
         back = bargain.all_returned()
         here = (back["giver"] >= fleet.first) & (back["giver"] < fleet.first + fleet.count)
         np.add.at(returned, back["giver"][here].astype(np.int64) - fleet.first, back["energy_wh"][here])
-        columns = exchange.trade_columns(
-            fleet.policy, net.surplus_wh, net.need_wh, received, excess, np.minimum(returned, up_wh)
-        )
+        columns = self._orders(net, received, excess, np.minimum(returned, net.surplus_wh, out=returned))
         self._scenes.misreport(page.slot, columns)
         return bargain, columns
 
-    def _state(self, net: Net, page: ClockPage) -> tuple[Bargain, dict[str, npt.NDArray[np.int64]]]:
-        """Under another rule than the queue homes say what they have over and lack; the market shares."""
-        none = np.zeros(self._fleet.count, np.int64)
-        columns = exchange.trade_columns(self._fleet.policy, net.surplus_wh, net.need_wh, none, none, none)
-        self._scenes.misreport(page.slot, columns)
-        return Bargain(received_wh=none[:0], excess_wh=none[:0]), columns
+    def _orders(self, net: Net, received: I32, excess: I32, returned: I32) -> dict[str, I32]:
+        """What the homes state after the exchange, block by block: nothing of a block leaves the cache."""
+        fleet = self._fleet
+        made = {name: np.empty(fleet.count, np.int32) for name in exchange.TRADE_COLUMNS}
+        for start in range(0, fleet.count, BLOCK_HOMES):
+            here = slice(start, start + BLOCK_HOMES)
+            parts = (net.surplus_wh, net.need_wh, received, excess, returned)
+            block = exchange.trade_columns(fleet.policy[here], *(part[here] for part in parts))
+            for name, column in block.items():
+                if int(column.max()) > I32_MAX:
+                    raise ValueError(f"{name} of {int(column.max())} Wh is more than a home can have")
+                made[name][here] = column
+        return made
 
-    def _trade_singly(self, columns: dict[str, npt.NDArray[np.int64]], slot: int) -> None:
+    def _bargain(
+        self,
+        page: ClockPage,
+        offers: npt.NDArray[np.void],
+        takers: npt.NDArray[np.int64],
+        need_wh: npt.NDArray[np.integer[Any]],
+    ) -> Bargain:
+        """The exchange of gifts: what the range offers, and who (places in the range) lacks how much."""
+        return Exchange(
+            queue=self._queue,
+            sharing=self._compiled.sharing,
+            slot=page.slot,
+            epoch=page.epoch,
+            deadline_ns=page.exchange_ns,
+            gate_ns=page.gate_ns,
+            homes=self._compiled.homes_count,
+            offers=offers,
+            taker_ids=self._fleet.ids[takers],
+            need_wh=need_wh,
+            stop=self._stop,
+            beat=self._notifier.beat,
+        ).run()
+
+    def _state(self, net: Net, page: ClockPage) -> tuple[Bargain, dict[str, I32]]:
+        """Under another rule than the queue homes say what they have over and lack; the market shares."""
+        none = np.zeros(self._fleet.count, np.int32)
+        columns = self._orders(net, none, none, none)
+        self._scenes.misreport(page.slot, columns)
+        nothing = np.zeros(0, np.int64)
+        return Bargain(received_wh=nothing, excess_wh=nothing), columns
+
+    def _trade_singly(self, columns: dict[str, I32], slot: int) -> None:
         """A single home buys and sells by its own orders; the batch then has none left to state.
 
         An order that was not answered (Lost) is sent again under its id when its slot is open again.
@@ -257,7 +300,7 @@ class Keeper:
 
     # the batch
 
-    def _pack(self, handed: Handed) -> bytearray:
+    def _pack(self, handed: Handed) -> list[Buffer]:
         state = self._books.present
         full: dict[str, npt.NDArray[Any]] = {
             "production_wh": state.production_wh,
@@ -268,7 +311,7 @@ class Keeper:
         }
         full |= handed.columns
         claims, first = handed.bargain.all_claims(), self._fleet.first
-        return batch_wire.pack(full, claims, slot=handed.slot, epoch=handed.epoch, first=first)
+        return batch_wire.parts(full, claims, slot=handed.slot, epoch=handed.epoch, first=first)
 
     def _hand_in(self, handed: Handed, page: ClockPage) -> None:
         """Send the batch and book its receipt. Without an answer it is kept, and sent again."""
@@ -276,19 +319,26 @@ class Keeper:
         if self._single and self._compiled.sharing.rule is Rule.QUEUE:
             self._trade_singly(handed.columns, handed.slot)
         batch_id = f"{self._fleet.first}+{self._fleet.count}@{handed.slot}.{handed.epoch}"
-        wait_s = max(0, page.next_open_ns - boottime_ns()) / 1e9 + PATIENCE_S
+        wait_s = self._receipt_wait_s(page)
         answer = self._session.submit(
             self._pack(handed), batch_id, handed.slot, handed.epoch, shed=handed.bargain.shed, wait_s=wait_s
         )
         self._handed = None
         if isinstance(answer, Refused):
-            self._gated = handed.slot
-            detail = answer.parameters.get("detail") or f"open is slot {answer.parameters.get('open_slot')}"
-            log.warning("the batch of slot %d was refused: %s (%s)", handed.slot, answer.name, detail)
+            self._refused(handed, answer)
             return
+        reach(Point.HANDED_IN, handed.slot)
         self._books.settle(handed.slot, answer)
         self._bill_ueur += int(answer["money_ueur"].sum())
         self._notifier.status(self._status(self._account(handed.slot, answer)))
+
+    def _receipt_wait_s(self, page: ClockPage) -> float:
+        return max(0, page.next_open_ns - boottime_ns()) / 1e9 + PATIENCE_S
+
+    def _refused(self, handed: Handed, answer: Refused) -> None:
+        self._gated = handed.slot
+        detail = answer.parameters.get("detail") or f"open is slot {answer.parameters.get('open_slot')}"
+        log.warning("the batch of slot %d was refused: %s (%s)", handed.slot, answer.name, detail)
 
     def _account(self, slot: int, receipt: dict[str, npt.NDArray[np.integer]]) -> str:
         """What the slot came to, in one line for people."""

@@ -34,7 +34,7 @@ class Scenes:
         """Whether a home of the range hands in after the gate in this slot; then its whole range does."""
         return any(slot - self.first_slot in scene.get("late_slots", ()) for scene in self.by_home.values())
 
-    def misreport(self, slot: int, columns: Mapping[str, npt.NDArray[np.int64]]) -> None:
+    def misreport(self, slot: int, columns: Mapping[str, npt.NDArray[np.signedinteger[Any]]]) -> None:
         """Falsify orders in place: above zero a home sells too much or buys too little."""
         for home, scene in self.by_home.items():
             wrong_wh = _of_slot(scene.get("misreports_wh") or (0,), slot - self.first_slot)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from energymarket.runtime.service import StopFlag
+    from energymarket.wire.batch import Buffer
 
 log = logging.getLogger(__name__)
 
@@ -54,6 +55,7 @@ class Joined:
     receipt: dict[str, Any] | None  # its columns
     handed_slot: int | None  # the open slot, if some of them have handed in
     first_slot: int  # of the ledger
+    committed_slot: int | None = None  # the last one that is settled, whether or not they were heard in it
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,15 +112,46 @@ class Session:
     def _join_once(self) -> Joined:
         self.close()
         self._trade = Connection(self._path, ANSWER_S, self._while_waiting).open()
-        asked = {"first": self._first, "count": self._count, "name": self._name}
-        answer = self._trade.call(f"{TRADE}.Join", asked).parameters
+        joined = self._lease(self._trade)
         self._watch = Connection(self._path, ANSWER_S).open()
         self._watch.start(f"{TRADE}.Watch")
-        receipt, handed_slot, first = answer.get("receipt"), answer.get("handed_slot"), answer["first_slot"]
-        if receipt is None:
-            return Joined(answer.get("batch_slot"), None, handed_slot, first)
-        _, columns = batch_wire.unpack_receipt(base64.b64decode(receipt))
-        return Joined(answer["batch_slot"], columns, handed_slot, first)
+        return joined
+
+    def join_again(self) -> Joined:
+        """Ask on the same connection what the market knows of the homes; their lease stays. Raises Lost."""
+        if self._trade is None:
+            raise Lost
+        try:
+            return self._lease(self._trade)
+        except (Disconnected, VarlinkError) as error:
+            self.close()
+            raise Lost from error
+
+    def _lease(self, trade: Connection) -> Joined:
+        asked = {"first": self._first, "count": self._count, "name": self._name}
+        answer = trade.call(f"{TRADE}.Join", asked).parameters
+        receipt, columns = answer.get("receipt"), None
+        if receipt is not None:
+            _, columns = batch_wire.unpack_receipt(base64.b64decode(receipt))
+        return Joined(
+            answer.get("batch_slot"),
+            columns,
+            answer.get("handed_slot"),
+            answer["first_slot"],
+            answer.get("committed_slot"),
+        )
+
+    def pass_slot(self, slot: int, epoch: int) -> None:
+        """In lockstep: hand in nothing in a slot. Raises Lost."""
+        if self._trade is None:
+            raise Lost
+        try:
+            self._trade.call(f"{TRADE}.Pass", {"slot": slot, "epoch": epoch})
+        except VarlinkError as error:
+            log.warning("the slot %d cannot be passed: %s", slot, error.name)
+        except Disconnected as error:
+            self.close()
+            raise Lost from error
 
     def _while_waiting(self) -> None:
         """Nobody who is asked to stop waits for the rest of a long slot: what was handed in stays there."""
@@ -151,15 +184,15 @@ class Session:
         return latest
 
     def submit(
-        self, data: bytes | bytearray, batch_id: str, slot: int, epoch: int, *, shed: int, wait_s: float
+        self, data: list[Buffer], batch_id: str, slot: int, epoch: int, *, shed: int, wait_s: float
     ) -> dict[str, Any] | Refused:
-        """Hand in a batch; the answer is its receipt's columns, or why not. Raises Lost."""
+        """Hand in a batch, in parts; the answer is its receipt's columns, or why not. Raises Lost."""
         if self._trade is None:
             raise Lost
         asked: dict[str, Any] = {"id": batch_id, "slot": slot, "epoch": epoch, "shed": shed}
         descriptors: tuple[int, ...] = ()
-        if len(data) <= INLINE_BYTES_MAX:
-            asked["data"] = base64.b64encode(data).decode()
+        if sum(len(part) for part in data) <= INLINE_BYTES_MAX:
+            asked["data"] = base64.b64encode(b"".join(data)).decode()
         else:
             descriptors = (memory_fd.seal(data, "batch"),)
             asked["descriptor"] = 0

@@ -171,6 +171,17 @@ class Bookkeeper:
             return False
         return True
 
+    # epochs
+
+    def save_epoch(self, epoch: int) -> bool:
+        """Make the epoch durable: the next start takes one above it."""
+        try:
+            self.store.put_state({"epoch": str(epoch)})
+        except StoreError as error:
+            self._trouble(str(error))
+            return False
+        return True
+
     # trouble
 
     def _trouble(self, reason: str) -> None:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 def of(owner: Owner) -> ClockPage:
     """What everybody reads about market time and prices now."""
     opening, moments, prices = owner.market.opening, owner.moments, owner.prices()
-    flags = Flag.LIVE
+    flags = Flag(0) if owner.lockstep else Flag.LIVE
     if owner.outside.weather_stale:
         flags |= Flag.WEATHER_STALE
     if owner.books.failed is not None:

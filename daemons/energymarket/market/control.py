@@ -174,7 +174,7 @@ class ControlDesk:
             "gap": head.gap,
             "lateness_us": counts.lateness_us,
             "hash": closed.hash.hex(),
-            "speed": owner.timetable.speed,
+            "speed": None if owner.lockstep else owner.timetable.speed,
             "slots_done": done if course.slots is not None else counts.slots_done,
             "slots_total": course.slots,
             "end_slot": None if course.slots is None else course.end_slot,

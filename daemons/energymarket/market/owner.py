@@ -8,7 +8,7 @@ before it is there.
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from energymarket.core.clock import Deadlines
@@ -30,20 +30,22 @@ from energymarket.market.messages import (
 )
 from energymarket.runtime.clock import boottime_ns, wall_ns
 from energymarket.runtime.inbox import Inbox
+from energymarket.runtime.kill_points import Point, reach
 from energymarket.transport.store import StoreError
-from energymarket.wire.clock_page import NO_END
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     import numpy as np
     import numpy.typing as npt
 
     from energymarket.core.market import Closed, Market, Opening, Order
+    from energymarket.core.weather import Sample
     from energymarket.market.bookkeeping import Bookkeeper
     from energymarket.market.control import ControlDesk
+    from energymarket.market.leases import Lease
     from energymarket.market.messages import Message
-    from energymarket.market.timetable import Timetable
+    from energymarket.market.timetable import Course, Timetable
     from energymarket.market.trade import TradeDesk
     from energymarket.transport.call import Call
     from energymarket.transport.page import BoardReader, ClockWriter
@@ -58,21 +60,6 @@ DRAIN_WAIT_PART: Final = 0.02
 """Of a slot: how long the gate waits for the queue's semaphore; its holder may be frozen."""
 
 TRADING: Final = frozenset({Phase.EXCHANGE, Phase.TRADE})
-
-
-@dataclass(frozen=True, slots=True)
-class Course:
-    """Which slots the market runs through."""
-
-    first_slot: int  # of a fresh ledger
-    begin_slot: int  # of this run
-    slots: int | None  # end after so many of this run; None: until stopped
-    start_wait_ns: int  # the first slot waits this long for homes, weather and external
-
-    @property
-    def end_slot(self) -> int:
-        """The last slot, or NO_END."""
-        return NO_END if self.slots is None else self.begin_slot + self.slots - 1
 
 
 class Owner:
@@ -110,6 +97,7 @@ class Owner:
         self.outside = Outside(temperature_mc=10_000, raining=False, weather_stale=True)
         self.stopping = False
         self.stopped = False
+        self.lockstep = False
         self.trade: TradeDesk
         self.control: ControlDesk
         self._page = page
@@ -158,7 +146,7 @@ class Owner:
                     world.hear_events(self.market, records)
                     self._reported_slot = max(self._reported_slot, reported_slot)
                 case Left(peer):
-                    self.trade.leave(peer)
+                    self._left(self.trade.leave(peer))
                     self.control.leave(peer)
                 case Continue(step):
                     if step():
@@ -213,6 +201,10 @@ class Owner:
         if self.stopping and self._may_stop(now_ns):
             self._finish()
             return
+        self._move(now_ns)
+
+    def _move(self, now_ns: int) -> None:
+        """Take the step of market time that is due."""
         due_ns = self._phase_deadline_ns()
         due = due_ns is not None and now_ns >= due_ns
         match self.phase:
@@ -226,6 +218,9 @@ class Owner:
                 self._next(now_ns)
             case _:
                 return
+
+    def _left(self, leases: Sequence[Lease]) -> None:
+        """Homes are gone: live, the slot goes on without them."""
 
     # open
 
@@ -290,10 +285,11 @@ class Owner:
         self.moments = self.timetable.moments(open_ns)
         self.counts.open(max(0, (boottime_ns() - open_ns) // 1000))
         self._set_phase(Phase.EXCHANGE)
+        reach(Point.MARKET_OPENED, slot)
 
     def _open_as_it_was(self, slot: int, *, gap: bool = False) -> Opening:
         """Open a slot; one with acknowledged orders at its price, with them, also if it is closed late."""
-        self.outside, sample = world.look_outside(self.board, slot, self.outside)
+        self.outside, sample = self._look_outside(slot)
         orders = self.books.orders_of(slot)
         as_it_was = self.books.opening_as_it_was(slot) if orders else None
         if as_it_was is None:
@@ -304,6 +300,10 @@ class Owner:
             self.books.note_reopening()
         self.market.restore_orders(orders)
         return opening
+
+    def _look_outside(self, slot: int) -> tuple[Outside, Sample | None]:
+        """What is known of the world when a slot opens."""
+        return world.look_outside(self.board, slot, self.outside)
 
     # orders
 
@@ -327,6 +327,7 @@ class Owner:
                 message.answer(("StoreFailed", {"reason": self.books.failed or ""}))
             return
         self.counts.orders += len(fresh)
+        reach(Point.MARKET_ORDERED, self.market.slot + 1)
         for message, order in booked:
             message.answer(order)
 
@@ -338,14 +339,17 @@ class Owner:
         self.counts.drained += self.offers.drain_unless_frozen(self.timetable.slot_ns * DRAIN_WAIT_PART / 1e9)
         if not self._commit(self.market.close_slot()):
             return
+        reach(Point.MARKET_TOLD, self.market.slot)
         self._set_phase(Phase.CLEARING)
         self.control.publish_commit()
         self.counts.start_anew()
         self.books.tidy()
 
     def _commit(self, closed: Closed) -> bool:
+        reach(Point.MARKET_CLOSED, closed.slot)
         if not self.books.commit(closed, self.counts):
             return False
+        reach(Point.MARKET_COMMITTED, closed.slot)
         self.market.commit_slot(closed)
         self.last = closed
         self.counts.commit(closed)

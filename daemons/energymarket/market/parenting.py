@@ -7,7 +7,8 @@ import os
 from typing import TYPE_CHECKING, Any, Final
 
 from energymarket.core.events import Origin
-from energymarket.runtime.child import Action, Child, Watch, spawn
+from energymarket.exits import Failure
+from energymarket.runtime.child import Action, Child, Limits, Watch, spawn
 from energymarket.runtime.clock import boottime_ns
 from energymarket.runtime.occasions import Occasion
 from energymarket.wire.external_task import ActiveEvent, ExternalTask
@@ -25,6 +26,11 @@ STOP_NS: Final = 1_000_000_000
 """How long `external` may take to end when asked; then it is killed."""
 
 
+LOCKSTEP_LIMITS: Final = Limits(delay_ns_max=100_000_000, deaths_max=1_000_000)
+DEATHS_MAX: Final = 10
+"""Lockstep: a child that dies so often while no slot is settled will die again."""
+
+
 class Parent:
     """Everything about the child; used by the main thread only."""
 
@@ -32,7 +38,9 @@ class Parent:
         self._run_dir = run_dir
         self._compiled = compiled
         self._owner = owner
-        self._watch = Watch(boottime_ns())
+        # In lockstep nothing goes on without it: it is not left alone for a minute, but ends the market.
+        self._watch = Watch(boottime_ns(), LOCKSTEP_LIMITS if owner.lockstep else None)
+        self._deaths: list[int] = []  # lockstep: the last slot that was settled, at each death
         self._child: Child | None = None
         self._pidfd = os.pidfd_open(os.getpid())
         self._starts = 0
@@ -55,6 +63,11 @@ class Parent:
     def heard(self) -> None:
         """A record came: the child lives."""
         self._watch.heard(boottime_ns())
+
+    def wake(self) -> None:
+        """Let the child look at the clock page now."""
+        if self._child is not None:
+            self._child.wake()
 
     def tend(self, doorbell: Doorbell) -> int:
         """Reap, kill or start as is due; the answer is when to look again at the latest."""
@@ -110,6 +123,13 @@ class Parent:
         self._child = None
         doorbell.forget_rest()
         self._watch.died(boottime_ns())
+        if self._owner.lockstep:
+            self._count_death(self._owner.market.slot)
+
+    def _count_death(self, slot: int) -> None:
+        self._deaths = [each for each in self._deaths if each == slot] + [slot]
+        if len(self._deaths) > DEATHS_MAX:
+            raise Failure(f"external died {len(self._deaths)} times before slot {slot + 1} was settled")
 
     def stop(self) -> None:
         """Let the child end, and reap it."""

@@ -35,6 +35,7 @@ class Counts:
     void_claims: int = 0
     refused_batches: int = 0
     degraded_shards: int = 0
+    taken_back: int = 0  # lockstep: slots that were run again
     drained: int = 0  # messages of the slot that nobody took back
     lateness_us: int = 0  # of the opening of the present slot
     energy_wh: dict[str, int] = field(default_factory=dict)  # since the start; replaced whole, never changed

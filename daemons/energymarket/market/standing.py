@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 COUNTS_SHOWN: Final = (
     "slots_done", "orders", "late_batches", "shed_offers", "void_claims", "refused_batches", "energy_wh",
+    "taken_back",
 )  # fmt: skip
 
 LOCKED_UP_NS: Final = 2_000_000_000

@@ -1,10 +1,11 @@
-"""When slots open and close: the scenario's slot and speed joined with the deadlines of `core.clock`."""
+"""Which slots a market runs through, and when they open and close at a speed."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from energymarket.core import clock
+from energymarket.wire.clock_page import NO_END
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,3 +38,18 @@ class Timetable:
     def slot_at(self, utc_ns: int) -> int:
         """The slot that runs at a moment of real time."""
         return clock.slot_at(utc_ns / clock.NS_PER_S, self.slot_s)
+
+
+@dataclass(frozen=True, slots=True)
+class Course:
+    """Which slots the market runs through."""
+
+    first_slot: int  # of a fresh ledger
+    begin_slot: int  # of this run
+    slots: int | None  # end after so many of this run; None: until stopped
+    start_wait_ns: int  # the first slot waits this long for homes, weather and external
+
+    @property
+    def end_slot(self) -> int:
+        """The last slot, or NO_END."""
+        return NO_END if self.slots is None else self.begin_slot + self.slots - 1

@@ -19,6 +19,7 @@ from energymarket.market.messages import Asked, OrderAsked, stopping
 from energymarket.market.quota import OrderQuota
 from energymarket.market.transactions import ORDER_ID_BYTES_MAX, ORDER_WH_MAX
 from energymarket.runtime.clock import boottime_ns
+from energymarket.runtime.kill_points import Point, reach
 from energymarket.transport import memory_fd
 from energymarket.wire import batch as batch_wire
 from energymarket.wire.fault import WireError
@@ -153,11 +154,13 @@ class TradeDesk:
                 if call.more:
                     self.watchers[call.peer.id] = call
                 call.reply({"notice": self._notice()}, continues=call.more)
+            case "Pass":  # live, nobody is waited for
+                call.reply({})
             case other:
                 log.error("no answer for %s", other)
 
-    def leave(self, peer: int) -> None:
-        """A connection is gone: its leases end, what it handed in stays."""
+    def leave(self, peer: int) -> list[Lease]:
+        """A connection is gone: its leases end, what it handed in stays. The answer is what it held."""
         self.watchers.pop(peer, None)
         left = self.leases.release(peer)
         for lease in left:
@@ -166,6 +169,7 @@ class TradeDesk:
             self.owner.control.publish_joined()
         for key in [key for key, call in self.pending.items() if call.peer.id == peer]:
             del self.pending[key]
+        return left
 
     def _join(self, call: Call) -> None:
         first, count = call.parameters["first"], call.parameters["count"]
@@ -228,7 +232,7 @@ class TradeDesk:
             or (slot, epoch) != (market.opening.slot, owner.epoch)
             or owner.phase not in {Phase.EXCHANGE, Phase.TRADE}
         ):
-            self._too_late(call, batch, slot)
+            self._too_late(call, batch, slot, epoch)
         else:
             self._hear(call, batch)
 
@@ -272,11 +276,12 @@ class TradeDesk:
         if slot <= self.owner.market.slot and receipts.stands_in(self.owner.books.store, slot, key):
             receipt = receipts.from_ledger(self.owner.books.store, slot, batch.first, batch.count)
             if receipt is not None:
-                self._reply_receipt(call, slot, receipt)
+                self._reply_receipt(call, slot, [receipt])
                 return True
         return False
 
-    def _too_late(self, call: Call, batch: Batch, slot: int) -> None:
+    def _too_late(self, call: Call, batch: Batch, slot: int, epoch: int) -> None:
+        del epoch
         opening = self.owner.market.opening
         self.owner.counts.late_batches += 1
         self.owner.counts.slot_late += 1
@@ -301,6 +306,7 @@ class TradeDesk:
         if before is not None:
             self._refuse(before, "Superseded", "the same homes have handed in again")
         self.pending[batch.first, batch.count] = call
+        reach(Point.MARKET_HEARD, self.owner.market.opened().slot)
 
     def _note(self, batch: Batch, slot: int, reason: str, detail: str) -> None:
         """Keep a refusal with the slot, and say it in the journal."""
@@ -330,17 +336,18 @@ class TradeDesk:
 
     def _send_receipt(self, call: Call, closed: Closed, first: int, count: int) -> None:
         columns = receipt_columns(closed.settlement, first, count)
-        receipt = batch_wire.pack_receipt(columns, slot=closed.slot, epoch=0, first=first)
+        receipt = batch_wire.receipt_parts(columns, slot=closed.slot, epoch=0, first=first)
         self._reply_receipt(call, closed.slot, receipt)
 
-    def _reply_receipt(self, call: Call, slot: int, receipt: bytes | bytearray) -> None:
-        if len(receipt) <= INLINE_BYTES_MAX:
-            call.reply({"slot": slot, "receipt": base64.b64encode(receipt).decode(), "descriptor": None})
+    def _reply_receipt(self, call: Call, slot: int, receipt: list[batch_wire.Buffer]) -> None:
+        if sum(len(part) for part in receipt) <= INLINE_BYTES_MAX:
+            text = base64.b64encode(b"".join(receipt)).decode()
+            call.reply({"slot": slot, "receipt": text, "descriptor": None})
             return
         try:
             fd = memory_fd.seal(receipt, "receipt")
         except OSError:  # no descriptor or no memory left: it goes inline, whatever its length
-            text = base64.b64encode(receipt).decode()
+            text = base64.b64encode(b"".join(receipt)).decode()
             call.reply({"slot": slot, "receipt": text, "descriptor": None})
             return
         call.reply({"slot": slot, "receipt": None, "descriptor": 0}, descriptors=(fd,))

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import os
 import socket
-from typing import Final
+import struct
+from typing import TYPE_CHECKING, Final
 
 import sdnotify
 
 from energymarket.runtime import clock
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 # A status is one line of a table; a datagram may be larger, but nobody reads more.
 STATUS_BYTES_MAX: Final = 512
@@ -91,3 +95,16 @@ def watchdog_interval_s() -> float | None:
     if not interval_us.isdecimal() or os.environ.get("WATCHDOG_PID", str(os.getpid())) != str(os.getpid()):
         return None
     return int(interval_us) / 2e6
+
+
+_CREDENTIALS: Final = struct.Struct("=iII")  # struct ucred: pid, uid, gid
+CREDENTIALS_BYTES: Final = _CREDENTIALS.size
+"""What a supervisor's socket needs room for beside each datagram."""
+
+
+def sender_of(ancillary: Iterable[tuple[int, int, bytes]]) -> int:
+    """The process that sent a datagram, as the kernel says; 0 if it does not."""
+    for level, kind, data in ancillary:
+        if level == socket.SOL_SOCKET and kind == socket.SCM_CREDENTIALS:
+            return int(_CREDENTIALS.unpack(data[: _CREDENTIALS.size])[0])
+    return 0

@@ -29,6 +29,7 @@ class Occasion(Enum):
     EVENT_CHANGED = "ef7520c397b5450f8712f9f5197443cb"
     CHECK_FOUND = "24e257948b844ce1a8e0148bdc4d3ad8"
     QUEUE_FROZEN = "25e989b37ba84b959b19b27c4da4618c"
+    SLOT_TAKEN_BACK = "318dcfd0bb3a4a2ca8239ceb216314cd"
 
     def fields(self, **details: object) -> dict[str, object]:
         """For `extra=`: the MESSAGE_ID, and details as fields of the journal (slot=7 is ENERGY_SLOT=7)."""

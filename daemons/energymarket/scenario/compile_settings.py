@@ -35,13 +35,21 @@ def settings_of(scenario: Scenario, sky: Sky, homes: HomesCompiler) -> dict[str,
         "degrees": {"heating_limit_c": HEATING_LIMIT_C, "cooling_limit_c": COOLING_LIMIT_C},
         "pv": _pv(scenario),
         "weather": _weather(scenario, sky),
-        "service": asdict(scenario.service),
+        "service": _service(scenario),
         "names": [home.name for home in scenario.homes],  # homes 1 .. H, written by hand
         "groups": _groups(scenario),
         "single_homes": [home.id for home in scenario.homes if home.process is ProcessName.SINGLE],
         "scenes": {str(home.id): _scene(home) for home in scenario.homes if _scene(home)},
         "place": asdict(scenario.place),
     }
+
+
+def _service(scenario: Scenario) -> dict[str, Any]:
+    """Lockstep is named where it is wanted: scenarios from before it keep their hash."""
+    service = asdict(scenario.service)
+    if not service["lockstep"]:
+        del service["lockstep"]
+    return service
 
 
 def _elasticity(scenario: Scenario) -> list[dict[str, Any]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from energymarket.exits import ConfigError
 from energymarket.scenario import cache, compiled, toml
@@ -30,3 +30,16 @@ def open_scenario(words: argparse.Namespace) -> Compiled:
         return compiled.load(directory)
     except compiled.CompiledError as error:
         raise ConfigError(str(error)) from error
+
+
+class Words(Protocol):
+    """A command line that may ask for lockstep."""
+
+    @property
+    def lockstep(self) -> bool:
+        """Whether it does."""
+
+
+def is_lockstep(words: Words | argparse.Namespace, compiled: Compiled) -> bool:
+    """Whether a daemon runs without a clock: its command line says so, or the scenario's [service]."""
+    return bool(words.lockstep or compiled.settings.get("service", {}).get("lockstep", False))

@@ -56,4 +56,7 @@ class Service:
     record: bool = key(
         kinds.flag(), "what comes to each slot from outside is kept for `energyctl replay`", True
     )
+    lockstep: bool = key(
+        kinds.flag(), "without a clock: every slot waits for all, and the ledger is that of simulate", False
+    )
     retention: Retention = section(Retention, "what is kept on disk")

@@ -83,7 +83,7 @@ class Folder:
         if found is None:
             self._check_empty()
             return
-        if anew:
+        if anew or (not resume and not self._has_cases()):
             self._clear()
             return
         if not resume:
@@ -99,6 +99,11 @@ class Folder:
                 f"{self.path} holds cases of a study that was another: {what}",
                 "change it back, or --anew to play all cases again",
             )
+
+    def _has_cases(self) -> bool:
+        """Whether a case was played: a study that has failed to begin is in nobody's way."""
+        path = self.path / journal.NAME
+        return path.exists() and path.stat().st_size > 0
 
     def _check_empty(self) -> None:
         there = [name for name in _OURS if name != _SCRATCH and (self.path / name).exists()]

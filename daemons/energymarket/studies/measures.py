@@ -24,6 +24,7 @@ class Measure:
     """One figure: its column, how it is shown, and which end of it is wanted, if one is."""
 
     name: str
+    brief: str  # of two words at most, for a phone
     column: str
     shown: Callable[[float], str]
     unit: str  # of the axis
@@ -66,12 +67,14 @@ def _price(value: float) -> str:
 
 
 MEASURES: Final = (
-    Measure("self-sufficiency", "self_sufficiency_community", amounts.share, "%", 100.0, "high"),
-    Measure("mean price", "price_mean_eur_per_kwh", _price, "€/kWh"),
-    Measure("cost per home", COST, amounts.money, "€", better="low"),
-    Measure("Jain's index", "spread_jain_eur_per_kwh", _index, "1 is equal", better="high"),
-    Measure("largest draw", "peaks_line_import_kw", amounts.power, "kW", better="low"),
-    Measure("CO₂ of the line", "co2_line_import_average_kg", _kg, "kg", better="low"),
+    Measure(
+        "self-sufficiency", "self suffic.", "self_sufficiency_community", amounts.share, "%", 100.0, "high"
+    ),
+    Measure("mean price", "mean price", "price_mean_eur_per_kwh", _price, "€/kWh"),
+    Measure("cost per home", "cost", COST, amounts.money, "€", better="low"),
+    Measure("Jain's index", "Jain's index", "spread_jain_eur_per_kwh", _index, "1 is equal", better="high"),
+    Measure("largest draw", "largest draw", "peaks_line_import_kw", amounts.power, "kW", better="low"),
+    Measure("CO₂ of the line", "CO₂", "co2_line_import_average_kg", _kg, "kg", better="low"),
 )
 
 BINS: Final = 6

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import importlib
 import tempfile
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
-from energymarket.exits import ConfigError, Exit, Failure
+from energymarket.engine.cluster import RayCluster
 from energymarket.studies.outcome import Outcome
 from energymarket.studies.playing import Player, bug
 
@@ -43,18 +42,10 @@ class RayPool:
 
     def __init__(self, address: str | None, most: int | None) -> None:
         """`most` tasks at a time; None: as many as there are processors, and some ahead."""
-        try:
-            self._ray: Any = importlib.import_module("ray")
-        except ImportError as error:
-            hint = "pip install 'energy-market[ray]' brings it; --engine local does without"
-            raise ConfigError("Ray is not installed", hint) from error
-        try:
-            self._ray.init(address=address or "local", log_to_driver=False, configure_logging=False)
-        except (ConnectionError, RuntimeError, ValueError) as error:
-            where = f"no Ray cluster at {address}" if address else "Ray cannot be started"
-            raise Failure(f"{where}: {error}", "ray status tells more", Exit.UNREACHABLE) from error
-        processors = int(self._ray.cluster_resources().get("CPU", 1))
-        self._most = most or AHEAD * max(processors, 1)
+        self._cluster = RayCluster(address, None)
+        self._cluster.join()
+        self._ray: Any = self._cluster.library
+        self._most = most or AHEAD * self._cluster.cpus
         self._play = self._ray.remote(num_cpus=1, max_retries=TRIES)(_play)
         self._busy: dict[Any, int] = {}
 
@@ -90,4 +81,4 @@ class RayPool:
         for task in self._busy:
             self._ray.cancel(task, force=True)
         self._busy.clear()
-        self._ray.shutdown()
+        self._cluster.leave()

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from energymarket.studies.measures import Measure, Row
 
 _ROW: Final = 30
-_HEAD: Final = 40
+_HEAD: Final = 26  # a line of names; of two on a phone
 
 
 def plate(varied: Sequence[Axis], rows: Sequence[Row]) -> Plate:
@@ -57,17 +57,18 @@ def _draw(
     parts: Sequence[Sequence[float | None]],
     width: int,
 ) -> Drawing:
-    """Circles whose area is the part; on a phone the figures have their initials above, numbered below."""
+    """Circles whose area is the part."""
     narrow = axes.is_narrow(width)
+    head = _HEAD + 12 if narrow else _HEAD
     left = min(max(len(axis.name) for axis in varied) * axes.LETTER + 12, width * (0.36 if narrow else 0.3))
     across = (width - left) / len(known)
     marks: list[str] = []
     for at, measure in enumerate(known):
         x = left + across * (at + 0.5)
-        for line, word in enumerate(_broken(measure.name) if narrow else [measure.name]):
+        for line, word in enumerate(measure.brief.split() if narrow else [measure.name]):
             marks.append(tag("text", word, class_="tick", x=x, y=14 + 13 * line, text_anchor="middle"))
     for row, (axis, line_of) in enumerate(zip(varied, parts, strict=True)):
-        y = _HEAD + _ROW * (row + 0.5)
+        y = head + _ROW * (row + 0.5)
         fits = int(left / axes.LETTER)
         name = axis.name if len(axis.name) <= fits else axis.name[: fits - 1] + "…"
         marks.append(tag("line", class_="gridline", x1=0, x2=width, y1=y + _ROW / 2, y2=y + _ROW / 2))
@@ -83,10 +84,4 @@ def _draw(
             )
             if not narrow:
                 marks.append(tag("text", amounts.share(part), class_="tick", x=x + 2, y=y + 4))
-    return Drawing(_HEAD + _ROW * len(varied) + 8, joined(marks))
-
-
-def _broken(name: str) -> list[str]:
-    """A name in lines of a word or two, for a narrow column."""
-    words = name.replace("-", "- ").split()
-    return [word[:9] for word in words][:3]
+    return Drawing(head + _ROW * len(varied) + 8, joined(marks))

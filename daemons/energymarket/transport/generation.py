@@ -22,6 +22,7 @@ from energymarket.wire.state_file import (
     HEADER_STEP,
     IDENTITY_BYTES,
     NO_SLOT,
+    Checksum,
     Header,
     Shape,
     checksum,
@@ -32,6 +33,10 @@ if TYPE_CHECKING:
 
 PAYLOAD_BYTES_MAX: Final = 1 << 32
 """4 GiB: four million homes (the most that a market has) with a kilobyte each."""
+
+
+PUT_BYTES: Final = 1 << 20
+"""So much is added up and written at once: it is in the cache still when it is written."""
 
 
 class GenerationFault(StrEnum):
@@ -132,6 +137,35 @@ class GenerationFile:
         os.fdatasync(self._fd)
         self._writing = None
 
+    def put(self, area: memoryview, slot: int, edition: int) -> None:
+        """Write a state (`area_bytes` long, zeros behind the payload) where none is kept; then `flush`.
+
+        As `writable` and `commit`, without a mapping: pages that are written there cost a fault each, and
+        count as this process's memory.
+        """
+        generation = self._free_generation()
+        self._put_header(Header(self._shape, generation, NO_SLOT, 0))
+        at, sums = self._shape.area_at(generation), Checksum()
+        for start in range(0, len(area), PUT_BYTES):
+            part = area[start : start + PUT_BYTES]
+            sums.add(part)
+            _write_all(self._fd, part, at + start)
+        self._put_header(Header(self._shape, generation, slot, sums.value(), edition))
+        self._writing = None
+
+    def flush(self) -> None:
+        """Make durable what was put. OSError means that it is not: never try the same file again."""
+        os.fdatasync(self._fd)
+
+    @property
+    def area_bytes(self) -> int:
+        """What one state takes: the payload, rounded up to whole pages."""
+        return self._shape.area_bytes
+
+    def forget_pages(self) -> None:
+        """Give back the memory of what `load` has shown; it stays readable, from the file."""
+        self._map.madvise(mmap.MADV_DONTNEED)
+
     def _newest_of(self, slot: int) -> Header | None:
         held = [header for header in self._headers() if header is not None and header.slot == slot]
         return max(held, key=lambda header: header.edition, default=None)
@@ -197,6 +231,12 @@ class GenerationFile:
                     f"{shape.payload_bytes} bytes, not {self._shape.first} to "
                     f"{self._shape.first + self._shape.count - 1} with {self._shape.payload_bytes}",
                 )
+
+
+def _write_all(descriptor: int, data: memoryview, at: int) -> None:
+    while len(data):
+        written = os.pwrite(descriptor, data, at)
+        data, at = data[written:], at + written
 
 
 @contextlib.contextmanager

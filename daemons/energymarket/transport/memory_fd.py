@@ -5,7 +5,12 @@ from __future__ import annotations
 import fcntl
 import mmap
 import os
-from typing import Final
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    Buffer: TypeAlias = bytes | bytearray | memoryview
 
 SEALS: Final = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE | fcntl.F_SEAL_SEAL
 
@@ -14,14 +19,18 @@ class MemoryFdError(ValueError):
     """A received descriptor is not what may be mapped: theirs to mend."""
 
 
-def seal(data: bytes | bytearray | memoryview, name: str = "energy-market") -> int:
-    """Put bytes into a new sealed memory file; the answer is its descriptor, to be closed by the caller."""
+def seal(data: Buffer | Sequence[Buffer], name: str = "energy-market") -> int:
+    """Put bytes into a new sealed memory file; the answer is its descriptor, to be closed by the caller.
+
+    Several parts are written one after the other, without a copy that has them all.
+    """
+    parts = [data] if isinstance(data, bytes | bytearray | memoryview) else data
     descriptor = os.memfd_create(name, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     try:
-        view = memoryview(data).cast("B")
-        at = 0
-        while at < len(view):
-            at += os.write(descriptor, view[at:])
+        for part in parts:
+            view = memoryview(part).cast("B")
+            while len(view):
+                view = view[os.write(descriptor, view) :]
         fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, SEALS)
     except BaseException:
         os.close(descriptor)

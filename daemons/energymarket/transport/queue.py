@@ -62,6 +62,13 @@ _MSQID: Final = struct.Struct("@48x3l3L2i2L")
 """struct msqid_ds of 64-bit Linux (x86-64, aarch64 and riscv64 agree): 3 times; bytes, messages, bytes
 at most; 2 pids; 2 unused."""
 
+_RELEASE: Final = _SEMBUF.pack(0, 0, _IPC_NOWAIT) + _SEMBUF.pack(0, 1, _SEM_UNDO | _IPC_NOWAIT)
+"""If the semaphore is taken, free it: both or neither."""
+
+_TYPE: Final = struct.Struct("@l")
+_KIND_MAX: Final = (1 << 31) - 1
+"""sysv_ipc takes types of 31 bits; the kernel has 63, which lockstep needs for its epochs."""
+
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -111,8 +118,9 @@ class OfferQueue:
             yield
         finally:
             self._held = False
-            # Fails only when the semaphore was removed meanwhile; the next call says so.
-            _semop(self._mutex, 1, _SEM_UNDO | _IPC_NOWAIT, None)
+            # Fails when the semaphore was removed meanwhile, which the next call says, or when it was
+            # reset because we were frozen: then it is not ours, and must not be freed a second time.
+            _libc.semop(self._mutex, _RELEASE, ctypes.c_size_t(2))
 
     def put(self, kind: int, data: bytes) -> bool:
         """Send a message under a type above zero; False if the queue is full. Never waits."""
@@ -194,10 +202,24 @@ class OfferQueue:
         if rung < RINGS_MAX:
             _semop(self._bell, waiting + 1, _IPC_NOWAIT, None)
 
+    def ring_all(self) -> None:
+        """Wake everybody who waits, and whoever is about to: looking in vain is cheaper than being late."""
+        try:
+            waiting, rung = self._bell_handle.waiting_for_nonzero, self._bell_handle.value
+        except sysv_ipc.ExistentialError as error:
+            raise QueueGone("the queue's bell is gone; attach to the run again") from error
+        if rung < RINGS_MAX:
+            _semop(self._bell, waiting + RINGS_MAX - rung, _IPC_NOWAIT, None)
+
     def depth(self) -> tuple[int, int]:
         """Messages and bytes in the queue, by msgctl: units that hide /proc/sysvipc can ask too."""
         fields = self._state()
         return fields[4], fields[3]
+
+    def room(self) -> int:
+        """Bytes that the queue has room for, as its owner has limited it."""
+        fields = self._state()
+        return int(fields[5] - fields[3])
 
     def limit_bytes(self) -> int:
         """The bytes that it holds at most (msg_qbytes)."""
@@ -225,6 +247,8 @@ class OfferQueue:
             before = signal.pthread_sigmask(signal.SIG_BLOCK, _INTERRUPTIBLE)
             try:
                 number = _semop(self._mutex, -1, _SEM_UNDO, timeout_s)
+                if number == errno.EINTR:  # by a tracer, or by SIGSTOP and SIGCONT: once more
+                    number = _semop(self._mutex, -1, _SEM_UNDO, timeout_s)
             finally:
                 signal.pthread_sigmask(signal.SIG_SETMASK, before)
         if number == errno.EAGAIN:
@@ -235,6 +259,8 @@ class OfferQueue:
             raise ResourceError(f"the queue's semaphore: {os.strerror(number)}")
 
     def _send(self, kind: int, data: bytes) -> bool:
+        if kind > _KIND_MAX:
+            return self._send_wide(kind, data)
         while True:
             try:
                 self._queue.send(data, False, kind)
@@ -247,7 +273,40 @@ class OfferQueue:
             else:
                 return True
 
+    def _send_wide(self, kind: int, data: bytes) -> bool:
+        """Send under a type that sysv_ipc has no room for."""
+        message = _TYPE.pack(kind) + data
+        while _libc.msgsnd(self._id, message, ctypes.c_size_t(len(data)), _IPC_NOWAIT) != 0:
+            number = ctypes.get_errno()
+            if number == errno.EAGAIN:
+                return False
+            self._raise_unless_interrupted(number)
+        return True
+
+    def _receive_wide(self, kind: int) -> tuple[int, bytes] | None:
+        """Receive by a type that sysv_ipc has no room for. What no buffer of ours holds is dropped."""
+        room = ctypes.create_string_buffer(_TYPE.size + MESSAGE_BYTES_MAX)
+        size, wanted = ctypes.c_size_t(MESSAGE_BYTES_MAX), ctypes.c_long(kind)
+        while (got := _libc.msgrcv(self._id, room, size, wanted, _IPC_NOWAIT)) < 0:
+            number = ctypes.get_errno()
+            if number == errno.ENOMSG:
+                return None
+            if number == errno.E2BIG:
+                self._discard(kind)
+            else:
+                self._raise_unless_interrupted(number)
+        return _TYPE.unpack_from(room)[0], room.raw[_TYPE.size : _TYPE.size + got]
+
+    @staticmethod
+    def _raise_unless_interrupted(number: int) -> None:
+        if number in {errno.EIDRM, errno.EINVAL}:
+            raise QueueGone("the offer queue is gone; attach to the run again")
+        if number != errno.EINTR:
+            raise OSError(number, os.strerror(number))
+
     def _receive(self, kind: int) -> tuple[int, bytes] | None:
+        if abs(kind) > _KIND_MAX:
+            return self._receive_wide(kind)
         while True:
             try:
                 data, found_kind = self._queue.receive(False, kind)

@@ -12,6 +12,7 @@ import sqlite3
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
+from energymarket.runtime.kill_points import Point, reach
 from energymarket.transport import write_ahead_log
 from energymarket.transport.ledger_rows import (
     RECORD_SCHEMA,
@@ -42,6 +43,10 @@ __all__ = [
 SCHEMA_VERSION: Final = 1
 WAL_BYTES_MAX: Final = 16 << 20  # then the WAL is folded back between two slots
 RECEIPT_SLOTS_KEPT: Final = 96  # how long a single order's id is remembered: a day of quarter-hours
+LARGE_HOMES: Final = 100_000
+LARGE_PAGE_BYTES: Final = 65_536
+"""A slot of so many homes is megabytes: SQLite copies and chains them page by page, so on large ones."""
+
 BUSY_MS: Final = 2_000  # the market is alone with its ledger, but for those who copy it
 INSERT_SLOT: Final = "INSERT INTO slots VALUES (?,?,?,?,?,?,?,?,?,?,?)"
 COPIED_PAGES: Final = 1_024  # 4 MiB between two words about how far a copy is
@@ -98,7 +103,8 @@ class LedgerStore:
 
     def _prepare(self, scenario_hash: str, genesis: bytes, homes: int) -> None:
         db = self._connection
-        db.execute(f"PRAGMA page_size={self.page_bytes}")  # of a fresh file; an old one keeps its own
+        page_bytes = LARGE_PAGE_BYTES if homes >= LARGE_HOMES else self.page_bytes
+        db.execute(f"PRAGMA page_size={page_bytes}")  # of a fresh file; an old one keeps its own
         db.execute(f"PRAGMA journal_mode={self.journal}")
         db.execute("PRAGMA synchronous=FULL")
         db.execute("PRAGMA wal_autocheckpoint=0")
@@ -254,6 +260,7 @@ class LedgerStore:
         """A slot, what the market goes on from, perhaps a checkpoint, and the record: all or nothing."""
         with self._transaction() as db:
             db.execute(INSERT_SLOT, [getattr(row, name) for name in SlotRow.__dataclass_fields__])
+            reach(Point.MARKET_WRITING, row.slot)
             db.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", state.items())
             db.execute("DELETE FROM orders WHERE slot < ?", (row.slot - RECEIPT_SLOTS_KEPT,))
             if checkpoint is not None:

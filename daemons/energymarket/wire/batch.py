@@ -66,10 +66,22 @@ def pack(
     first: int,
 ) -> bytearray:
     """A batch as bytes. ValueError if a column is missing, too long or does not fit: that is our bug."""
+    return bytearray().join(parts(columns, claims, slot=slot, epoch=epoch, first=first))
+
+
+def parts(
+    columns: Mapping[str, npt.NDArray[Any]],
+    claims: npt.NDArray[np.void],
+    *,
+    slot: int,
+    epoch: int,
+    first: int,
+) -> list[Buffer]:
+    """The same in parts that follow each other: views of the columns where they have the batch's width."""
     count = len(columns[BATCH_COLUMNS[0][0]])
-    head = Head(slot, epoch, first, count, len(claims))
-    made, at = _pack(KIND_BATCH, head, BATCH_COLUMNS, columns, extra_bytes=claims.size * CLAIM.itemsize)
-    np.frombuffer(made, CLAIM, len(claims), at)[:] = claims
+    made = _parts(KIND_BATCH, Head(slot, epoch, first, count, len(claims)), BATCH_COLUMNS, columns)
+    if len(claims):
+        made.append(_bytes_of(np.ascontiguousarray(claims, CLAIM)))
     return made
 
 
@@ -81,8 +93,15 @@ def unpack(buffer: Buffer) -> tuple[Head, Columns, npt.NDArray[np.void]]:
 
 def pack_receipt(columns: Mapping[str, npt.NDArray[Any]], *, slot: int, epoch: int, first: int) -> bytearray:
     """A receipt as bytes. ValueError as with `pack`."""
+    return bytearray().join(receipt_parts(columns, slot=slot, epoch=epoch, first=first))
+
+
+def receipt_parts(
+    columns: Mapping[str, npt.NDArray[Any]], *, slot: int, epoch: int, first: int
+) -> list[Buffer]:
+    """The same in parts, as `parts`."""
     head = Head(slot, epoch, first, len(columns[RECEIPT_COLUMNS[0][0]]))
-    return _pack(KIND_RECEIPT, head, RECEIPT_COLUMNS, columns)[0]
+    return _parts(KIND_RECEIPT, head, RECEIPT_COLUMNS, columns)
 
 
 def unpack_receipt(buffer: Buffer) -> tuple[Head, Columns]:
@@ -95,24 +114,24 @@ def _columns_bytes(schema: Schema, count: int) -> int:
     return count * sum(dtype.itemsize for _, dtype in schema)
 
 
-def _pack(
-    kind: int, head: Head, schema: Schema, columns: Mapping[str, npt.NDArray[Any]], extra_bytes: int = 0
-) -> tuple[bytearray, int]:
+def _parts(kind: int, head: Head, schema: Schema, columns: Mapping[str, npt.NDArray[Any]]) -> list[Buffer]:
     _check_range(head)
-    made = bytearray(HEADER.size + _columns_bytes(schema, head.count) + extra_bytes)
-    HEADER.pack_into(
-        made, 0, MAGIC, VERSION, kind, head.first, head.count, head.claims, head.epoch, head.slot
-    )
-    at = HEADER.size
+    made: list[Buffer] = [
+        HEADER.pack(MAGIC, VERSION, kind, head.first, head.count, head.claims, head.epoch, head.slot)
+    ]
     for name, dtype in schema:
-        target = np.frombuffer(made, dtype, head.count, at)
-        if columns[name].shape != target.shape:
-            raise ValueError(f"column {name} has shape {columns[name].shape}, not {target.shape}")
-        np.copyto(target, columns[name], casting="same_kind")
-        if columns[name].dtype.itemsize > dtype.itemsize and not np.array_equal(target, columns[name]):
+        column = columns[name]
+        if column.shape != (head.count,):
+            raise ValueError(f"column {name} has shape {column.shape}, not {(head.count,)}")
+        fitted = np.ascontiguousarray(column.astype(dtype, casting="same_kind", copy=False))
+        if column.dtype.itemsize > dtype.itemsize and not np.array_equal(fitted, column):
             raise ValueError(f"column {name} does not fit {dtype}")
-        at += target.nbytes
-    return made, at
+        made.append(_bytes_of(fitted))
+    return made
+
+
+def _bytes_of(column: npt.NDArray[Any]) -> memoryview:
+    return column.view(np.uint8).data
 
 
 def _unpack(kind: int, schema: Schema, buffer: Buffer, claim_bytes: int) -> tuple[Head, Columns, int]:

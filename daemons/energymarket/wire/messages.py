@@ -88,10 +88,16 @@ method Submit(
   descriptor: ?int
 )
 
+# In lockstep the gate waits for every home that is joined. Those of this connection hand in nothing in the
+# slot: their next batch carries the gap.
+method Pass(slot: int, epoch: int) -> ()
+
 # A notice now, and one at every step of market time.
 method Watch() -> (notice: Notice)
 
 error GateClosed (slot: int, open_slot: ?int)
+# In lockstep: the slot was open in an earlier epoch; somebody died, and it is run again.
+error TakenBack (slot: int, epoch: int)
 error NotOpen (phase: string)
 error OfferUnknown (giver: int, index: int)
 error NotJoined (home: int)
@@ -244,9 +250,9 @@ method Reload(text: ?string) -> (changed: []string, needs_restart: []string, fro
 method Stop() -> (slot: ?int)
 
 # A snapshot now, and one at every commit: its slot's prices, terms, events, weather and totals (with homes,
-# gifts and void_claims); homes, homes_in and batches that made the gate; orders, refusals, late_batches and
-# shed_offers of the slot; lateness_us, by which it opened late; speed and time. With phases also one when
-# a slot opens, when its exchange ends, and when homes join or leave.
+# gifts and void_claims); homes, homes_in and batches that made the gate; orders, refusals (of batches, 100
+# at most), late_batches and shed_offers of the slot; lateness_us, by which it opened late; speed and time.
+# With phases also one when a slot opens, when its exchange ends, and when homes join or leave.
 method Watch(phases: ?bool) -> (snapshot: object)
 
 error QuotaExceeded (what: string, limit: int)

@@ -23,6 +23,7 @@ PAGE_BYTES: Final = 4_096
 HEADER_STEP: Final = 2_048
 IDENTITY_BYTES: Final = 32
 NO_SLOT: Final = -1
+CHECKED_BYTES: Final = 1 << 20  # at once: what is added up is in the cache for the exclusive-or
 
 LAYOUT: Final = struct.Struct("<8sIIIIQqII32s")
 _SEAL: Final = struct.Struct("<I")
@@ -96,15 +97,34 @@ class Header:
         return cls(Shape(first, count, payload_bytes, identity), generation, slot, checked, edition)
 
 
-def checksum(area: memoryview) -> int:
-    """CRC-32 over the sum and the exclusive-or of each page of an area.
+class Checksum:
+    """CRC-32 over the sum and the exclusive-or of each page of an area, which comes in whole pages.
 
     A torn area holds whole pages or sectors of an older state. Sum and exclusive-or see that, and they
     run at the speed of memory, where CRC-32 over all bytes would cost as much as simulating the homes.
     """
-    pages = np.frombuffer(area, np.uint64).reshape(-1, PAGE_BYTES // 8)
-    sums = np.add.reduce(pages, axis=1)
-    return zlib.crc32(np.bitwise_xor.reduce(pages, axis=1).tobytes(), zlib.crc32(sums.tobytes()))
+
+    def __init__(self) -> None:
+        self._sums: list[bytes] = []
+        self._differences: list[bytes] = []
+
+    def add(self, area: memoryview) -> None:
+        """The next pages."""
+        pages = np.frombuffer(area, np.uint64).reshape(-1, PAGE_BYTES // 8)
+        self._sums.append(np.add.reduce(pages, axis=1).tobytes())
+        self._differences.append(np.bitwise_xor.reduce(pages, axis=1).tobytes())
+
+    def value(self) -> int:
+        """Of all pages so far."""
+        return zlib.crc32(b"".join(self._differences), zlib.crc32(b"".join(self._sums)))
+
+
+def checksum(area: memoryview) -> int:
+    """The checksum of an area."""
+    found = Checksum()
+    for start in range(0, len(area), CHECKED_BYTES):
+        found.add(area[start : start + CHECKED_BYTES])
+    return found.value()
 
 
 def file_of(shape: Shape, slot: int, edition: int, payload: bytes | memoryview) -> bytearray:

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from energymarket.core import exchange, ledger
+from energymarket.core import exchange, ledger, settlement
 from energymarket.core.limits import ENERGY_WH_MAX, PRICE_UEUR_PER_KWH_MAX, REGISTER_JUMP_WH_MAX
 from energymarket.core.parameters import Excess, Sharing, Take, Turn
 from energymarket.core.records import BATCH_COLUMNS, CLAIM, ORDER_COLUMNS, SLOT_COLUMNS, Policy
@@ -499,3 +499,24 @@ def test_who_does_as_the_exchange_agreed_has_no_imbalance(
     assert settled.void_claims == 0
     assert column(settled, "expired_wh") == result.expired_wh.tolist()
     assert column(settled, "given_wh") == result.given_wh.tolist()
+
+
+def test_the_cut_into_blocks_never_shows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Gifts, a void claim, orders, imbalances, a register that grows by 2**28 + 1 Wh: two homes at a time."""
+    homes = [
+        Home(100, GIVE, offered=100), Home(-100), Home(-50, bought=50), Home(90, SELL, sold=80),
+        Home(70, BOTH, offered=70, returned=20), Home(-30), Home(2**28 + 1, SELL),
+    ]  # fmt: skip
+    claims = [(1, 0, 2, 60), (5, 0, 6, 30), (4, 0, 6, 10)]
+    found = []
+    for block in (100, 2):
+        monkeypatch.setattr(settlement, "BLOCK_HOMES", block)
+        found.append(settle_homes(homes, claims, orders=orders_of((6, -5, -1_000), (7, 40, 8_000))))
+    whole, cut = found
+    assert cut.totals == whole.totals
+    assert whole.totals.void_claims == 1
+    assert whole.totals.exported_wh == 100 + 90 + 70 + 2**28 + 1
+    for name in whole.columns:
+        assert column(cut, name) == column(whole, name)
+    assert cut.imbalance_wh.tolist() == whole.imbalance_wh.tolist()
+    assert cut.readings.export_wh.tolist() == [100, 0, 0, 90, 70, 0, 2**28 + 1]

@@ -14,7 +14,10 @@ from energyctl.up.core import (
     MarketEnded,
     Notified,
     Phase,
+    Restart,
     Role,
+    Say,
+    SlotSettled,
     State,
     StopAnswered,
     StopWanted,
@@ -169,3 +172,63 @@ def test_an_error_while_stopping_is_told() -> None:
     suite.handle(Exited("weather", 0), 0.3)
     suite.handle(Exited("market", 0), 0.3)
     assert suite.exit_code is Exit.FAILED
+
+
+def stepping() -> core.Suite:
+    """A run in lockstep, all ready."""
+    suite = core.suite(DAEMONS, 0.0, restarts=True)
+    for name, _ in DAEMONS:
+        suite.handle(Notified(name, ready=True), 1.0)
+    return suite
+
+
+def test_in_lockstep_who_dies_is_started_again_and_awaited() -> None:
+    """The run goes on; the new one has as long to be ready as at the start, and then no deadline is left."""
+    suite = stepping()
+    said, restart = suite.handle(Exited("weather", -9), 5.0)
+    assert said == Say("weather was killed by signal 9: started again")
+    assert restart == Restart("weather")
+    assert (suite.phase, suite.daemons["weather"].state) == (Phase.RUNNING, State.STARTING)
+    assert suite.deadline_s == 5.0 + core.READY_S_MAX
+    suite.handle(Notified("weather", ready=True), 6.0)
+    assert suite.handle(Tick(), 1e9) == []
+    assert suite.phase is Phase.RUNNING
+
+
+def test_who_dies_again_and_again_without_a_slot_between_ends_the_run() -> None:
+    """Five restarts; the sixth death is the end. A slot that was settled begins the count anew."""
+    suite = stepping()
+    for _ in range(2):
+        for _ in range(core.RESTARTS_MAX):
+            assert Restart("homes") in suite.handle(Exited("homes", -9), 5.0)
+        suite.handle(SlotSettled(), 6.0)
+    for _ in range(core.RESTARTS_MAX):
+        suite.handle(Exited("homes", 1), 7.0)
+    effects = suite.handle(Exited("homes", 1), 8.0)
+    assert Say("homes died 6 times, and no slot was settled between") in effects
+    assert AskStop() in effects
+    assert suite.exit_code is Exit.FAILED
+
+
+def test_in_lockstep_a_refusal_is_the_end() -> None:
+    """A configuration that is refused (78) will be refused again, as will what fails before it is ready."""
+    for code, before in ((int(Exit.CONFIGURATION), False), (1, False), (int(Exit.CONFIGURATION), True)):
+        suite = stepping() if before else core.suite(DAEMONS, 0.0, restarts=True)
+        assert Restart("homes") not in suite.handle(Exited("homes", code), 5.0)
+        assert suite.cause is Cause.DIED
+
+
+def test_who_is_restarted_and_never_ready_ends_the_run() -> None:
+    """Nobody waits for ever for a daemon that hangs at its start."""
+    suite = stepping()
+    suite.handle(Exited("market", -11), 5.0)
+    effects = suite.handle(Tick(), 6.0 + core.READY_S_MAX)
+    assert LastWords("market", "market is not ready") in effects
+    assert suite.exit_code is Exit.WAIT_TIMED_OUT
+
+
+def test_live_nobody_is_started_again() -> None:
+    """Without lockstep a death in the middle ends the run, as ever."""
+    suite = running()
+    assert Restart("weather") not in suite.handle(Exited("weather", -9), 5.0)
+    assert suite.cause is Cause.DIED
