@@ -203,9 +203,7 @@ class Member:
             if waiting is not None and life in waiting:
                 waiting[life] = frame.payload
         elif kind == _TAKE_BACK:
-            envelope = self.mailbox.pick_rendezvous(
-                lambda each: each.life == life and each.call == frame.call
-            )
+            envelope = self.mailbox.take_back(life, frame.call)
             if envelope is not None:
                 self.taken(envelope)
         elif kind == _ASK:
