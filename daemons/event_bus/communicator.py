@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import pickle
 import threading
+from collections import deque
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from event_bus import limits
 from event_bus.errors import BusError, BusTimeout, MemberLost, ProcessLost
 from event_bus.message import BROADCAST, BROADCAST_SYNC, MESSAGE, SYNC, Message
+from event_bus.shell.clock import now_s
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -33,7 +35,7 @@ class Communicator:
 
     def __init__(self, wires: Wires) -> None:
         self._wires = wires
-        self._section = threading.Lock()  # which thread of this process may ask for the token
+        self._queue: deque[int] = deque()  # the threads that want to enter; the first asks for the token
         self._inside: int | None = None  # the thread that is in the critical section
         self._meeting = Barrier(wires, "", keep_all=False)
         self.mailbox = MailboxView(wires)
@@ -93,13 +95,16 @@ class Communicator:
         """
         data = _pickled(payload)
         with self._wires.step() as member:
-            if member.seat(sender).life == member.life:
-                return self._broadcast_sync(member, data, timeout)
+            answers: dict[int, bytes] = {}
+            mine = member.seat(sender).life == member.life
+            if mine:
+                found = self._call(
+                    member, member.others(), data, BROADCAST_SYNC, timeout, "all others receive"
+                )
+                answers = {member.number_of(life): answer for life, answer in sorted(found.items())}
+        if mine:
+            return {number: pickle.loads(answer) for number, answer in answers.items()}
         return self._receive(data, sender, timeout)
-
-    def _broadcast_sync(self, member: Member, data: bytes, timeout: float | None) -> dict[int, Any]:
-        answers = self._call(member, member.others(), data, BROADCAST_SYNC, timeout, "all others receive")
-        return {member.number_of(life): pickle.loads(answer) for life, answer in sorted(answers.items())}
 
     def _call(
         self, member: Member, lives: list[int], data: bytes, type_: str, timeout: float | None, what: str
@@ -108,8 +113,10 @@ class Communicator:
         call = member.send(lives, data, type_, answered=True)
         try:
             self._wires.wait(lambda: all(a is not None for a in member.answers[call].values()), timeout, what)
-        finally:
-            answers = member.answers.pop(call)
+        except BaseException:
+            member.give_up(call)
+            raise
+        answers = member.answers.pop(call)
         return {life: answer for life, answer in answers.items() if answer is not None}
 
     def _receive(self, data: bytes, sender: int | str, timeout: float | None) -> Message:
@@ -129,37 +136,43 @@ class Communicator:
                 raise ProcessLost(f"process {sender} is gone and has sent nothing")
             member.taken(found[0])
             member.answer(found[0], data)
-            return opened(member, found[0])
+        return opened(member, found[0])
 
     # ------------------------------------------------------------------ the critical section
 
     def request_critical_section(self, *, timeout: float | None = None) -> None:
         """Wait until this thread is the only one in the critical section, of all threads of all processes."""
-        if self._inside == threading.get_ident():
-            raise BusError("this thread is in the critical section already")
-        if not self._section.acquire(timeout=-1 if timeout is None else timeout):
-            raise BusTimeout(f"another thread of this process is in the critical section after {timeout:g} s")
-        try:
-            with self._wires.step() as member:
+        me, begun_s = threading.get_ident(), now_s()
+        with self._wires.step() as member:
+            if self._inside == me:
+                raise BusError("this thread is in the critical section already")
+            self._queue.append(me)
+            try:
+                if self._queue[0] != me:
+                    what = "another thread of this process leaves the critical section"
+                    self._wires.wait(lambda: self._queue[0] == me, timeout, what)
+                    timeout = None if timeout is None else begun_s + timeout - now_s()
                 member.want_token()
-                try:
-                    self._wires.wait(lambda: member.inside, timeout, "the critical section is entered")
-                except BusError:
+                self._wires.wait(lambda: member.inside, timeout, "the critical section is entered")
+            except BaseException:  # a handler of signals may raise what it likes
+                if self._queue[0] == me:
                     member.cancel_token()
-                    raise
-            self._inside = threading.get_ident()
-        except BaseException:
-            self._section.release()
-            raise
+                self._queue.remove(me)
+                raise
+            self._inside = me
 
     def release_critical_section(self) -> None:
         """Leave the critical section."""
         with self._wires.step() as member:
             if self._inside is None:
                 raise BusError("nobody of this process is in the critical section")
+            if self._inside != threading.get_ident():
+                raise BusError(
+                    "another thread of this process is in the critical section, and leaves it itself"
+                )
             member.leave_critical_section()
             self._inside = None
-        self._section.release()
+            self._queue.popleft()
 
     @contextmanager
     def critical_section(self, *, timeout: float | None = None) -> Iterator[None]:
@@ -230,14 +243,14 @@ class MailboxView:
             self._wires.wait(came, timeout, "a message comes")
             if not found:
                 raise ProcessLost(f"process {sender} is gone and has sent nothing")
-            return opened(member, found[0])
+        return opened(member, found[0])
 
     def peek(self, *, type: str | None = None, sender: int | str | None = None) -> Message | None:
         """The oldest such message if it is there already, taken; else None."""
         with self._wires.step() as member:
             life = None if sender is None else member.seat(sender).life
             found = _picked(member, _wanted(type, life))
-            return opened(member, found[0]) if found else None
+        return opened(member, found[0]) if found else None
 
 
 class Barrier:
@@ -254,18 +267,33 @@ class Barrier:
         with self._wires.step() as member:
             if self._keep_all:
                 self._raise_losses(member)
+            if member.waits_at(self._name):
+                raise BusError(f"another thread of this process waits already: {self._title}")
             arrival = member.arrive(self._name, keep_all=self._keep_all)
+            arrival.awaited = True
             ended = self._ends(member, arrival)
             try:
-                self._wires.wait_for_keeper(ended, timeout, self._title)
-            except BusTimeout:
-                member.withdraw(arrival)
-                # However long the keeper takes: a barrier that opened for others has opened for this one too.
-                self._wires.wait_for_keeper(lambda: arrival.withdrawn or ended(), None, "the keeper answers")
-                if not ended():
-                    raise
+                self._await(member, arrival, ended, timeout)
+            except BaseException:  # a handler of signals may raise what it likes
+                if not (arrival.opened or arrival.withdrawn):
+                    member.withdraw(arrival)
+                raise
+            finally:
+                arrival.awaited = False
             if not arrival.opened:
                 self._raise_losses(member)
+
+    def _await(
+        self, member: Member, arrival: Arrival, ended: Callable[[], bool], timeout: float | None
+    ) -> None:
+        try:
+            self._wires.wait_for_keeper(ended, timeout, self._title)
+        except BusTimeout:
+            member.withdraw(arrival)
+            # However long the keeper takes: a barrier that opened for others has opened for this one too.
+            self._wires.wait_for_keeper(lambda: arrival.withdrawn or ended(), None, "the keeper answers")
+            if not ended():
+                raise
 
     def _ends(self, member: Member, arrival: Arrival) -> Callable[[], bool]:
         if self._keep_all:
@@ -298,7 +326,10 @@ def _picked(member: Member, wanted: Callable[[Envelope], bool]) -> list[Envelope
 
 
 def opened(member: Member, envelope: Envelope) -> Message:
-    """The message of an envelope; within `step()`."""
+    """The message of an envelope.
+
+    Not within `step()`: what unpickles may take its time, or talk on the bus itself.
+    """
     return Message(
         pickle.loads(envelope.payload),
         envelope.number,

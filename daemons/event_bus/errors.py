@@ -43,7 +43,7 @@ class StartFailed(BusError):
 
 
 class NotOnBus(BusError):
-    """A process that no manager started, or whose constructor still runs, has nobody to talk to."""
+    """A process that no manager started, whose constructor still runs, or that forked off one on the bus."""
 
 
 class ProtocolError(BusError):

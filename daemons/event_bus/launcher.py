@@ -8,8 +8,8 @@ import os
 import select
 import signal
 import socket
-import sys
 from contextlib import contextmanager
+from multiprocessing.util import Finalize
 from typing import TYPE_CHECKING, Any, Self
 
 from event_bus import limits
@@ -90,6 +90,7 @@ class Handle:
 class ProcessManager:
     """Starts processes and stops them. Used from one thread; it makes none.
 
+    What is not stopped when the program ends is stopped then.
     `silence_s`: a process that has been stopped or hangs in the kernel for so long is killed.
     `start_s`: how long a batch may take until all its constructors have returned.
     """
@@ -103,6 +104,7 @@ class ProcessManager:
         self._births: dict[str, tuple[type[Process], dict[str, Any]]] = {}
         self._lost: set[int] = set()  # lives that the keeper has lost
         self._losses: list[str] = []  # names that the program was not told of
+        self._at_exit: Finalize | None = None
         self._lives = 0
         self._batches = 0
         self._outcome: dict[int, str] = {}  # by batch: "" or why it failed
@@ -231,11 +233,15 @@ class ProcessManager:
         process = _fork.Process(
             target=live, name=name, daemon=True, args=(life, theirs, [ours, line], cls, arguments, parameters)
         )
-        _flush()
-        process.start()
-        theirs.close()
-        assert process.pid is not None  # noqa: S101
-        pidfd = os.pidfd_open(process.pid)
+        try:
+            process.start()
+            assert process.pid is not None  # noqa: S101
+            pidfd = os.pidfd_open(process.pid)
+        except OSError as error:
+            ours.close()  # if it runs, it ends of that
+            raise StartFailed(f"process {name} cannot be forked: {error}") from error
+        finally:
+            theirs.close()
         join = records.Join(life, name, process.pid, batch, size)
         line.send(join, ours.detach(), pidfd)
         return process
@@ -245,15 +251,24 @@ class ProcessManager:
         if self._line is None:
             ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
             pidfd = os.pidfd_open(os.getpid())
-            _flush()
             with _interruption_later():
-                self._keeper = _fork.Process(
-                    target=keep, name="event bus keeper", daemon=True, args=(theirs, pidfd, self._silence_s)
+                keeper = _fork.Process(
+                    target=keep,
+                    name="event bus keeper",
+                    daemon=True,
+                    args=(theirs, ours, pidfd, self._silence_s),
                 )
-                self._keeper.start()
-                theirs.close()
-                os.close(pidfd)
-                self._line = Packets(ours)
+                try:
+                    keeper.start()
+                except OSError as error:
+                    ours.close()
+                    raise StartFailed(f"the bus's keeper cannot be forked: {error}") from error
+                finally:
+                    theirs.close()
+                    os.close(pidfd)
+                self._keeper, self._line = keeper, Packets(ours)
+                # First, for `multiprocessing` ends what is left by SIGTERM, and waits however long it takes.
+                self._at_exit = Finalize(None, self.stop_process, exitpriority=100)
         return self._line
 
     # ------------------------------------------------------------------ watching
@@ -304,12 +319,16 @@ class ProcessManager:
                 process.join()
         self._line.close()
         self._line = self._keeper = None
+        if self._at_exit is not None:
+            self._at_exit.cancel()
+            self._at_exit = None
         self._handles.clear()
         self._births.clear()
         self._losses.clear()
 
     def _quit(self, life: int) -> None:
-        self._running_line().send(records.Quit(life))
+        if self._line is not None:
+            self._line.send(records.Quit(life))
 
     def _await_loss(self, handle: Handle) -> None:
         """The kernel was faster than the keeper: hear the keeper's word too."""
@@ -361,10 +380,3 @@ def _interruption_later() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def _flush() -> None:
-    """What is buffered is written once, by the one who wrote it."""
-    for stream in (sys.stdout, sys.stderr):
-        if stream is not None:
-            stream.flush()

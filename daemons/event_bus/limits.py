@@ -46,8 +46,11 @@ STOP_KILL_S: Final = 1.8
 STOP_GIVE_UP_S: Final = 2.4
 """After so long the manager stops waiting for the keeper, and kills all that is left itself."""
 
-FLUSH_S: Final = 0.3
-"""How long a process that leaves waits for its last messages to be in the kernel's hands."""
+FLUSH_S: Final = 10.0
+"""How long a process that leaves waits until the kernel has its last messages: whoever lives reads them."""
+
+LOG_S: Final = 0.2
+"""How long the keeper, when all have ended, waits for its last words to be written."""
 
 START_S: Final = 30.0
 """How long a batch may take from its fork until all its constructors have returned."""

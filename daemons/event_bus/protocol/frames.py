@@ -27,6 +27,8 @@ class Kind(IntEnum):
     """Along the ring to the left: the token; `call` is the generation."""
     ACK = 5
     """Unnumbered: `stamp` frames have come, `call` bytes of payload were taken by the program."""
+    TAKE_BACK = 6
+    """The sender of `call` waits no longer: who has not received it is not to receive it."""
 
 
 USER_KINDS: Final = frozenset({Kind.MESSAGE, Kind.ANSWER})

@@ -54,6 +54,10 @@ class Mailbox:
         """The oldest message whose sender waits and that is wanted, or None."""
         return _first(self._rendezvous, wanted)
 
+    def take_back(self, life: int, call: int) -> Envelope | None:
+        """The message of a call whose sender waits no longer, if it has not been received."""
+        return self.pick_rendezvous(lambda each: each.life == life and each.call == call)
+
 
 def _first(envelopes: deque[Envelope], wanted: Callable[[Envelope], bool]) -> Envelope | None:
     for index, envelope in enumerate(envelopes):

@@ -21,17 +21,18 @@ if TYPE_CHECKING:
 NOBODY: Final = records.View(0, (), 0)
 
 # Kinds as plain numbers: a comparison with an enum's member costs more than the frame's other handling.
-_MESSAGE, _ANSWER, _ASK, _TOKEN, _ACK = (int(kind) for kind in Kind)
+_MESSAGE, _ANSWER, _ASK, _TOKEN, _ACK, _TAKE_BACK = (int(kind) for kind in Kind)
 
 
 class Arrival:
     """An arrival at a barrier, and what became of it."""
 
-    __slots__ = ("barrier", "number", "opened", "withdrawn")
+    __slots__ = ("awaited", "barrier", "number", "opened", "withdrawn")
 
     def __init__(self, barrier: str, number: int) -> None:
         self.barrier = barrier
         self.number = number
+        self.awaited = False  # a thread of the program waits for it
         self.opened = False
         self.withdrawn = False
 
@@ -201,6 +202,10 @@ class Member:
             waiting = self.answers.get(frame.call)
             if waiting is not None and life in waiting:
                 waiting[life] = frame.payload
+        elif kind == _TAKE_BACK:
+            envelope = self.mailbox.take_back(life, frame.call)
+            if envelope is not None:
+                self.taken(envelope)
         elif kind == _ASK:
             if frame.call == self.ring.generation:
                 self._turn(Event.ASKED)
@@ -239,6 +244,13 @@ class Member:
                 self.outgoing.append((life, data))
         return call
 
+    def give_up(self, call: int) -> None:
+        """The program waits no longer for a call's answers: who has not received it yet never will."""
+        for life, answer in self.answers.pop(call).items():
+            if answer is None and self.lives(life):
+                pair = self._pairs[life]
+                self._send(life, pair, pair.keep(_TAKE_BACK, 0, call))
+
     def answer(self, envelope: Envelope, payload: bytes) -> None:
         """Answer a message whose sender waits, if it still lives."""
         self.clock += 1
@@ -276,6 +288,8 @@ class Member:
         """It waits no longer."""
         if self.ring.place in WANTING:
             self._turn(Event.CANCEL)
+        elif self.inside:
+            self._turn(Event.LEAVE)  # it came just then
 
     def leave_critical_section(self) -> None:
         """It leaves."""
@@ -308,6 +322,11 @@ class Member:
         told = self._losses_before + self._told
         self.reports.append(records.Arrive(barrier, keep_all, self._arrived, told))
         return arrival
+
+    def waits_at(self, barrier: str) -> bool:
+        """Whether a thread of the program waits at that barrier."""
+        arrival = self._arrivals.get(barrier)
+        return arrival is not None and arrival.awaited
 
     def withdraw(self, arrival: Arrival) -> None:
         """It waits no longer; the keeper says whether that was in time."""

@@ -37,8 +37,9 @@ class Pair:
         self, kind: int, stamp: int, call: int, type_: str = "", payload: bytes = b"", sender: int = 0
     ) -> bytes:
         """Number a frame and keep it until it is acknowledged; its bytes, for the connection."""
-        self.sent = number = self.sent + 1
-        data = frames.pack(kind, number, stamp, call, type_, payload, sender)
+        number = self.sent + 1
+        data = frames.pack(kind, number, stamp, call, type_, payload, sender)  # raises if memory is short
+        self.sent = number
         self._unacknowledged.append((number, data))
         self.sent_bytes += len(payload)
         return data

@@ -7,6 +7,7 @@ import os
 import socket
 import struct
 from collections import deque
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from event_bus import limits
@@ -44,9 +45,10 @@ class Stream:
         except BlockingIOError:
             sent = 0
         except OSError as error:
-            if error.errno in _GONE:
-                return  # reading says so too, and the frames are kept for the next connection
-            raise
+            if error.errno not in _GONE:  # no memory, for example: as if the connection had broken
+                with suppress(OSError):
+                    self._end.shutdown(socket.SHUT_RDWR)
+            return  # reading says so too, and the frames are kept for the next connection
         if sent < len(data):
             self.unsent.appendleft(memoryview(data)[sent:])  # no copy: what is left may be large
 

@@ -1,15 +1,20 @@
-"""The keeper's process: one loop, no thread; it hears the kernel, the manager and every process."""
+"""The keeper's process: one loop; it hears the kernel, the manager and every process.
+
+Once somebody is lost it has a thread that writes the log, which may be a pipe that nobody reads.
+"""
 
 from __future__ import annotations
 
 import logging
 import os
+import resource
 import select
 import signal
 import socket
+import threading
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
+from queue import SimpleQueue
 from typing import assert_never
 
 from event_bus import limits
@@ -42,6 +47,8 @@ class Keeping:
         self._by_descriptor: dict[int, Ward] = {}
         self._epoll = select.epoll()
         self._stopped = False
+        self._words: SimpleQueue[tuple[str, str]] = SimpleQueue()  # names and causes, to be logged
+        self._logger = threading.Thread(target=self._log, name="event bus log", daemon=True)
 
     def run(self) -> None:
         """Keep, until everything has stopped."""
@@ -56,6 +63,7 @@ class Keeping:
                 self._keeper.on_tick(now_s())
                 self._carry_out()
                 next_s = now_s() + limits.HEARTBEAT_S / 2
+        self._end_log()
 
     def _serve(self, descriptor: int, happened: int) -> None:
         ward = self._by_descriptor.get(descriptor)
@@ -165,26 +173,63 @@ class Keeping:
 
     def _tell_manager(self, record: records.Record) -> None:
         if isinstance(record, records.Gone) and record.cause != "it has left":
-            log.warning("event bus: %s is lost: %s", record.name, record.cause)
+            self._words.put((record.name, record.cause))
+            if not self._logger.is_alive():
+                self._logger.start()  # with the first loss
         self._stopped = isinstance(record, records.Stopped)
         self._manager.send(record)
+
+    def _log(self) -> None:
+        """A thread's whole life: nobody may be reading the log, and the bus does not wait for that."""
+        while True:
+            name, cause = self._words.get()
+            if not name:
+                return
+            log.warning("event bus: %s is lost: %s", name, cause)
+
+    def _end_log(self) -> None:
+        if not self._logger.is_alive():
+            return
+        self._words.put(("", ""))
+        self._logger.join(limits.LOG_S)
+        if self._logger.is_alive():
+            os._exit(0)  # what it holds would hold the orderly end as well
 
     def _watch(self, line: Packets) -> None:
         self._epoll.modify(line, select.EPOLLIN | (select.EPOLLOUT if line.unsent else 0))
 
 
-def keep(manager: socket.socket, manager_pidfd: int, silence_s: float) -> None:
+def keep(manager: socket.socket, managers_end: socket.socket, manager_pidfd: int, silence_s: float) -> None:
     """The keeper's whole life. Ctrl-C is for the manager: it stops the bus in order."""
+    managers_end.close()
+    signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # it was held for the fork
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    _close_all_but({0, 1, 2, manager.fileno(), manager_pidfd})
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # also bounds what is on its way to others
+    _let_go_of_all_but({0, 1, 2, manager.fileno(), manager_pidfd, *_log_descriptors()})
     Keeping(manager, manager_pidfd, silence_s).run()
 
 
-def _close_all_but(kept: set[int]) -> None:
-    """Close what was inherited: a lock or a pipe of the program is not the keeper's to hold."""
-    for path in list(Path("/proc/self/fd").iterdir()):
-        if int(path.name) not in kept:
-            with suppress(OSError):  # the listing's own descriptor is closed already
-                os.close(int(path.name))
+def _let_go_of_all_but(kept: set[int]) -> None:
+    """Close what was inherited: a lock or a pipe of the program is not the keeper's to hold.
+
+    /dev/null takes the numbers: whatever of the program still writes to one, or closes it, hits no line here.
+    """
+    null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+    for number in {int(name) for name in os.listdir("/proc/self/fd")} - kept - {null}:  # noqa: PTH208
+        os.dup2(null, number, inheritable=False)
+
+
+def _log_descriptors() -> set[int]:
+    """Where the program's log goes: the keeper's words go there too."""
+    found: set[int] = set()
+    logger: logging.Logger | None = log
+    while logger is not None:
+        for handler in logger.handlers:
+            for name in ("stream", "sock", "socket"):
+                with suppress(AttributeError, OSError, ValueError):
+                    found.add(getattr(handler, name).fileno())
+        logger = logger.parent if logger.propagate else None
+    return found

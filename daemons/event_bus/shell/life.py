@@ -11,7 +11,7 @@ import traceback
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from event_bus.communicator import opened
-from event_bus.errors import BusStopped
+from event_bus.errors import BusStopped, MemberLost, NoSuchProcess, ProcessLost
 from event_bus.process import Process, wires_of_birth
 from event_bus.protocol import records
 from event_bus.shell.wires import Wires
@@ -22,7 +22,15 @@ if TYPE_CHECKING:
 log = logging.getLogger("event_bus")
 
 _TEXT_MAX: Final = 16_384
-"""Of a traceback that a constructor raised, so much goes to the manager: it travels in one packet."""
+"""Of a traceback that a constructor raised, so many bytes go to the manager: it travels in one packet."""
+
+
+_STOPPED: Final = (BusStopped, NoSuchProcess, ProcessLost, MemberLost)
+"""What is no news while the bus stops: the others are gone, too."""
+
+
+class _Terminated(SystemExit):
+    """SIGTERM has come."""
 
 
 def live(
@@ -36,6 +44,7 @@ def live(
     """Run a process. Called in the child, right after the fork."""
     for inherited in not_ours:
         inherited.close()
+    signal.set_wakeup_fd(-1)  # the manager's event loop is not to hear of signals that come here
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the manager, which stops the bus in order
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # it was held for the fork
     signal.signal(signal.SIGTERM, _terminate)
@@ -46,32 +55,45 @@ def live(
         process = cls(*arguments, **parameters)
         process.check()
     except Exception:  # noqa: BLE001 - whatever the program's constructor raises is told to the manager
-        wires.report(records.Failed(traceback.format_exc()[-_TEXT_MAX:]))
+        text = traceback.format_exc().encode(errors="replace")[-_TEXT_MAX:]
+        wires.report(records.Failed(text.decode(errors="ignore")))
         _end(1)
     wires.report(records.Ready())
-    _loop(process, wires)
-    wires.leave()
+    try:
+        _loop(process, wires)
+    except _Terminated:
+        raise
+    except SystemExit:  # of the program's: an end like any other
+        _leave(wires)
+        raise
+    _leave(wires)
     _end(0)
 
 
+def _leave(wires: Wires) -> None:
+    if wires.member.joined:  # else this is a fork that the program made
+        wires.leave()
+
+
 def _loop(process: Process, wires: Wires) -> None:
-    with wires.step() as member:
+    with wires.own_step() as member:
         wires.wait(lambda: member.joined, None, "the bus is joined", quiet=True)
-        stopping = member.stopping
-    if not stopping:
-        _call(process, wires, [])
+    if member.joined:
+        _call(process, wires, [])  # once, even if the bus stops already
     while process.alive:
-        with wires.step() as member:
-            wires.wait(lambda: bool(member.mailbox), None, "a message comes", quiet=True)
-            messages = _take(wires)
-        if messages and not member.stopping:
+        messages = _take(wires)
+        if messages and process.alive:
             _call(process, wires, messages)
 
 
 def _take(wires: Wires) -> list[Message]:
-    member, messages = wires.member, []
-    for envelope in member.mailbox.take_all():
-        member.taken(envelope)
+    with wires.own_step() as member:
+        wires.wait(lambda: bool(member.mailbox), None, "a message comes", quiet=True)
+        envelopes = member.mailbox.take_all()
+        for envelope in envelopes:
+            member.taken(envelope)
+    messages = []
+    for envelope in envelopes:
         try:
             messages.append(opened(member, envelope))
         except Exception:  # reported, and no other message lost
@@ -82,8 +104,10 @@ def _take(wires: Wires) -> list[Message]:
 def _call(process: Process, wires: Wires, messages: list[Message]) -> None:
     try:
         process.process(messages)
-    except Exception as error:  # the bus lives on; what the program raised is reported, whole
-        if isinstance(error, BusStopped) and not process.alive:
+    except SystemExit:
+        raise
+    except BaseException as error:  # the bus lives on; what the program raised is reported, whole
+        if isinstance(error, _STOPPED) and not process.alive:
             return
         log.exception("event bus: process() of %s raised", _who(wires))
         if process.communicator.in_critical_section:
@@ -98,7 +122,7 @@ def _who(wires: Wires) -> str:
 
 def _terminate(_signal: int, _frame: object) -> NoReturn:
     """SIGTERM ends a process wherever it is, running its `finally` blocks."""
-    sys.exit(128 + signal.SIGTERM)
+    raise _Terminated(128 + signal.SIGTERM)
 
 
 def _end(code: int) -> NoReturn:

@@ -164,8 +164,10 @@ def call(world: World, proc: Proc, lives: list[int]) -> Program:
                 life in waiting or not member.lives(life),
                 f"{proc.life} waits for {life} no longer, which lives",
             )
-    finally:
-        answers = member.answers.pop(number)
+    except BusError:
+        member.give_up(number)
+        raise
+    answers = member.answers.pop(number)
     for life, payload in answers.items():
         if payload is not None:
             world.truth.answered(proc.life, life, payload, head)

@@ -36,6 +36,7 @@ MET: Final = {
     "gave up barr": 50,
     "gave up answ": 20,
     "gave up room": 5,
+    "taken back": 20,
 }
 """How often 400 seeds meet, at least, what a schedule is for: well below what they do."""
 

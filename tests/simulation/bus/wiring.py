@@ -108,6 +108,14 @@ class WatchedMailbox(Mailbox):
         self._truth.arrived(self._life, envelope)
         super().put(envelope)
 
+    def take_back(self, life: int, call: int) -> Envelope | None:
+        """Its sender waits no longer: it is out of the way, as if the program had taken it."""
+        envelope = super().take_back(life, call)
+        if envelope is not None:
+            self._truth.taken(self._life, envelope)
+            self._truth.counts["taken back"] += 1
+        return envelope
+
 
 class Proc:
     """A process: its protocol, its descriptors, the threads of its program."""
