@@ -37,6 +37,9 @@ HEARTBEAT_S: Final = 0.5
 SILENCE_S: Final = 3.0
 """A process that has not answered for so long is frozen: it is killed, and then it is dead for all."""
 
+BUSY_S: Final = 60.0
+"""A silent process that computes holds its interpreter's lock, and is not frozen; for longer it may not."""
+
 STOP_TERM_S: Final = 1.0
 """A process that has not ended so long after it was asked to stop gets SIGTERM,"""
 

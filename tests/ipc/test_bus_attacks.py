@@ -400,3 +400,28 @@ def test_no_message_is_lost_when_the_kernel_has_no_memory_for_it(start: Start) -
     """).end()
     assert run.said(all=1), run.story()
     assert run.errors() == ""
+
+
+def test_a_process_that_computes_in_one_call_is_not_frozen(start: Start) -> None:
+    """One holds its interpreter's lock for longer than a frozen one would live: it lives on."""
+    run = start("""
+        class P(Process):
+            def process(self, box):
+                if not box and self.process_id == 0:
+                    begun = time.monotonic()
+                    sum(range(100_000_000))
+                    say(computed_s=time.monotonic() - begun)
+                    self.communicator.send_to("done", 1)
+                for message in box:
+                    say(heard=message.payload)
+        with ProcessManager(silence_s=0.8) as manager:
+            manager.add_process(2, P)
+            until = time.monotonic() + 60
+            while not os.path.exists("../heard") and time.monotonic() < until:
+                time.sleep(0.05)
+    """)
+    run.wait_said(heard="done", timeout_s=60)
+    (run.directory.parent / "heard").touch()
+    run.end()
+    assert next(each["computed_s"] for each in run.said() if "computed_s" in each) > 1.5
+    assert "is lost" not in run.errors()

@@ -47,6 +47,7 @@ class Life:
     batch: int
     stage: Stage = Stage.STARTING
     heard_s: float = 0.0
+    busy_s: float | None = None  # since when it computes and says nothing
     seen: int = 0  # the last view that is in force there
     condemned: str = ""  # why it is being killed
 
@@ -149,12 +150,26 @@ class Keeper:
         if self._stop_s is not None:
             self._press(now_s - self._stop_s)
 
+    def quiet(self, now_s: float) -> dict[int, int]:
+        """Who has not been heard for half of the time after which it is frozen: life and process id."""
+        living = (life for life in self._lives.values() if life.stage is Stage.LIVING and not life.condemned)
+        return {each.life: each.pid for each in living if now_s - each.heard_s > self.silence_s / 2}
+
+    def on_working(self, life: int, now_s: float) -> None:
+        """The kernel says that a quiet process computes: that is no silence, for BUSY_S at most."""
+        working = self._lives[life]
+        if working.busy_s is None:
+            working.busy_s = working.heard_s
+        if now_s - working.busy_s <= limits.BUSY_S:
+            working.heard_s = now_s
+
     def _look_at(self, life: Life, now_s: float, *, late: bool) -> None:
         if late:
             # Whoever slept (the whole machine, or a terminal's Ctrl-Z) cannot tell who else did.
             life.heard_s = now_s
         if now_s - life.heard_s > self.silence_s and not life.condemned:
-            life.condemned = f"it was silent for {now_s - life.heard_s:.1f} s, and was killed"
+            since_s = life.heard_s if life.busy_s is None else life.busy_s
+            life.condemned = f"it was silent for {now_s - since_s:.1f} s, and was killed"
             self.effects.append(Kill(life.life, SIGKILL))
         self._to(life.life, records.Ping(self._pings))
 
@@ -173,7 +188,7 @@ class Keeper:
         said = self._lives.get(life)
         if said is None:
             return  # its last words came after the kernel's
-        said.heard_s = now_s
+        said.heard_s, said.busy_s = now_s, None
         match record:
             case records.Arrive():  # first, for it comes most often
                 self._on_arrive(said, record)

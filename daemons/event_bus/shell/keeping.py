@@ -14,6 +14,7 @@ import socket
 import threading
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from queue import SimpleQueue
 from typing import assert_never
 
@@ -47,6 +48,7 @@ class Keeping:
         self._by_descriptor: dict[int, Ward] = {}
         self._epoll = select.epoll()
         self._stopped = False
+        self._spent: dict[int, int] = {}  # by life: the processor time of those who are quiet
         self._words: SimpleQueue[tuple[str, str]] = SimpleQueue()  # names and causes, to be logged
         self._logger = threading.Thread(target=self._log, name="event bus log", daemon=True)
 
@@ -60,10 +62,19 @@ class Keeping:
                 self._serve(descriptor, happened)
                 self._carry_out()
             if now_s() >= next_s:
+                self._look_who_works(now_s())
                 self._keeper.on_tick(now_s())
                 self._carry_out()
                 next_s = now_s() + limits.HEARTBEAT_S / 2
         self._end_log()
+
+    def _look_who_works(self, at_s: float) -> None:
+        """A process that says nothing because it computes, its interpreter's lock in hand, is not frozen."""
+        quiet = self._keeper.quiet(at_s)
+        before, self._spent = self._spent, {life: _cpu_ticks(pid) for life, pid in quiet.items()}
+        for life, ticks in self._spent.items():
+            if ticks > before.get(life, ticks):
+                self._keeper.on_working(life, at_s)
 
     def _serve(self, descriptor: int, happened: int) -> None:
         ward = self._by_descriptor.get(descriptor)
@@ -197,6 +208,15 @@ class Keeping:
 
     def _watch(self, line: Packets) -> None:
         self._epoll.modify(line, select.EPOLLIN | (select.EPOLLOUT if line.unsent else 0))
+
+
+def _cpu_ticks(pid: int) -> int:
+    """The processor time that a process has used; 0 if it is gone, which the kernel tells as well."""
+    try:
+        after_name = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
+    except OSError:
+        return 0
+    return int(after_name[11]) + int(after_name[12])
 
 
 def keep(manager: socket.socket, managers_end: socket.socket, manager_pidfd: int, silence_s: float) -> None:
