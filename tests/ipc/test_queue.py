@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import struct
 import subprocess
@@ -161,11 +162,10 @@ def test_a_reset_frees_what_a_stopped_holder_has(queue: OfferQueue, run_dir: Pat
 
 
 RELEASING = """
-signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
 queue = OfferQueue(resources.attach(Path(sys.argv[1])))
 with queue.locked(5):
     ready()
-    signal.sigwait({signal.SIGUSR1})
+    os.kill(os.getpid(), signal.SIGSTOP)
 ready()
 for_ever()
 """
@@ -174,8 +174,9 @@ for_ever()
 def test_who_lost_the_semaphore_by_a_reset_does_not_free_it_twice(queue: OfferQueue, run_dir: Path) -> None:
     """A holder whose semaphore was reset goes on and leaves its hold: free once, not twice."""
     with process(RELEASING, run_dir) as holder:
+        os.waitid(os.P_PID, holder.pid, os.WSTOPPED | os.WNOWAIT)
         queue.reset()
-        holder.send_signal(signal.SIGUSR1)
+        holder.send_signal(signal.SIGCONT)
         assert holder.stdout is not None
         assert holder.stdout.readline().strip() == "ready"
         assert sysv_ipc.Semaphore(queue._mutex_handle.key).value == 1
