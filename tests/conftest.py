@@ -10,6 +10,7 @@ import ctypes
 import fcntl
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import Generator, Iterator
 from contextlib import ExitStack, contextmanager
@@ -39,7 +40,12 @@ def is_long(pytestconfig: pytest.Config) -> bool:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Give this process an IPC namespace of its own where it may: leaks end with it, workers do not meet."""
+    """Give this process an IPC namespace of its own where it may: leaks end with it, workers do not meet.
+
+    A shell that runs the tests in the background has SIGINT ignored, and whoever they start would too.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     config.stash[OWN_IPC] = os.geteuid() == 0 and ctypes.CDLL(None).unshare(_CLONE_NEWIPC) == 0
 
 
