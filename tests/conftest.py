@@ -49,6 +49,17 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[OWN_IPC] = os.geteuid() == 0 and ctypes.CDLL(None).unshare(_CLONE_NEWIPC) == 0
 
 
+@pytest.fixture(autouse=True)
+def _signals_as_before() -> Iterator[None]:
+    """What a program's `main` that ran in this process has made of its signals ends with the test."""
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+    before = {number: signal.getsignal(number) for number in numbers}
+    yield
+    for number, handler in before.items():
+        if signal.getsignal(number) is not handler:
+            signal.signal(number, handler)
+
+
 # ---------------------------------------------------------------- what is left out
 
 

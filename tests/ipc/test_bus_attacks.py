@@ -409,7 +409,10 @@ def test_a_process_that_computes_in_one_call_is_not_frozen(start: Start) -> None
             def process(self, box):
                 if not box and self.process_id == 0:
                     begun = time.monotonic()
-                    sum(range(100_000_000))
+                    sum(range(5_000_000))
+                    often = 2.5 / (time.monotonic() - begun)
+                    begun = time.monotonic()
+                    sum(range(int(5_000_000 * often)))
                     say(computed_s=time.monotonic() - begun)
                     self.communicator.send_to("done", 1)
                 for message in box:
@@ -423,5 +426,5 @@ def test_a_process_that_computes_in_one_call_is_not_frozen(start: Start) -> None
     run.wait_said(heard="done", timeout_s=60)
     (run.directory.parent / "heard").touch()
     run.end()
-    assert next(each["computed_s"] for each in run.said() if "computed_s" in each) > 1.5
+    assert next(each["computed_s"] for each in run.said() if "computed_s" in each) > 1.0
     assert "is lost" not in run.errors()
