@@ -18,7 +18,8 @@ from energyctl.keeper import Keeper, keeper_of
 from energyctl.render import Answer
 from energyctl.session import Session, session
 from energyctl.up import proc, record
-from energyctl.up.core import Role, says_killed
+from energyctl.up.events import says_killed
+from energyctl.up.life import Role
 from energyctl.verbs.start import USER
 
 _FILES = ("control", "trade", "ipc.json")
