@@ -7,6 +7,7 @@ middle), orphan (leaves a process of another session).
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import select
@@ -27,7 +28,8 @@ SLOT_REAL_S = 0.1
 
 def notify(text: str) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as connection:
-        connection.sendto(text.encode(), "\0" + os.environ["NOTIFY_SOCKET"][1:])
+        with contextlib.suppress(BlockingIOError):  # a supervisor that is frozen does not read
+            connection.sendto(text.encode(), socket.MSG_DONTWAIT, "\0" + os.environ["NOTIFY_SOCKET"][1:])
 
 
 def option(name: str) -> str | None:
@@ -74,9 +76,13 @@ def main(role: str) -> None:
         subprocess.Popen(["sleep", "600"], start_new_session=True)
     market = Market(option("--slots")) if role == "market" and behave != "mute" else None
     if behave != "mute":
-        notify("READY=1\nSTATUS=slot 0, 5 °C")
-    began_s = clock.monotonic_s()
+        patience = os.environ.get("STANDIN_PATIENCE_US")
+        notify("READY=1\nSTATUS=slot 0, 5 °C" + (f"\nWATCHDOG_USEC={patience}" if patience else ""))
+    began_s = beat_s = clock.monotonic_s()
     while not stop:
+        if behave != "mute" and clock.monotonic_s() >= beat_s:
+            beat_s += 0.25
+            notify("WATCHDOG=1")
         if market is None:
             select.select([], [], [], 0.02)
         elif market.serve():

@@ -289,7 +289,7 @@ def test_a_killed_run_of_real_daemons_leaves_nothing_that_clean_does_not_remove(
 
 
 def test_stop_wakes_a_stopped_market_and_ends_in_order(tmp_path: Path) -> None:
-    """SIGSTOP to the market, then stop: told, continued with SIGTERM, and the next start has the next slot."""
+    """SIGSTOP to the market, then stop: told, continued with SIGTERM; the next start has the next slot."""
     suite = real_at(tmp_path)
     process = suite.start("--json", "--speed", "3000")
     wait_for(process, "slot")

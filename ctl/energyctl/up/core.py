@@ -137,11 +137,13 @@ class Suite:
 
     def due_s(self) -> float | None:
         """When time alone changes something."""
-        watched = [
-            each for each in self.daemons.values() if not (self.stopping and each.state is State.READY)
-        ]
-        due = [each.due_s() for each in watched] + [self.asked_until_s]
+        due = [each.due_s() for each in self.daemons.values() if self._is_judged(each)]
+        due.append(self.asked_until_s)
         return min((at_s for at_s in due if at_s is not None), default=None)
+
+    def _is_judged(self, each: Daemon) -> bool:
+        """Whether it is held to its deadline; at the end the stages bound all that is not going yet."""
+        return not (self.stopping and each.state in {State.READY, State.STARTING})
 
     # ------------------------------------------------------------- time
 
@@ -157,7 +159,7 @@ class Suite:
 
     def _tick(self) -> None:
         for each in self.daemons.values():
-            if each.is_due(self.now_s):
+            if each.is_due(self.now_s) and self._is_judged(each):
                 self._due(each)
         if self.asked_until_s is not None and self.now_s >= self.asked_until_s:
             self.failed = True
@@ -174,12 +176,14 @@ class Suite:
                 self._begin_stop(Cause.NOT_READY)
             case State.STARTING:
                 self._do(each.give_no_more_time(self.now_s))
-            case State.READY if not self.stopping:
+            case State.READY:
                 self._do(each.freeze(self.now_s, f"is frozen, without progress for {each.watchdog_s:g} s"))
             case State.STOPPING:
                 self.failed = self.failed or each.told
                 self._do(each.kill())
-            case State.LEFT if not self._market_goes():
+            case State.LEFT if self._market_goes():
+                each.deadline_s = self.now_s + LEFT_S_MAX  # that will be why
+            case State.LEFT:
                 self._give_up(each, f"{each.name} left without a word")
             case _:
                 return

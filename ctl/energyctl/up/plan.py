@@ -9,6 +9,7 @@ from typing import Final
 
 from energyctl.programs import python
 from energyctl.up.life import Role
+from energyctl.up.names import unit_of
 from energyctl.up.process import Command, Listen
 from energymarket.wire.messages import CONTROL_SOCKET, TRADE_SOCKET
 
@@ -44,17 +45,6 @@ class Plan:
 def commands(plan: Plan) -> list[Command]:
     """The programs of a run. They are started together: every order works."""
     return [command for part in PARTS for command in part(plan)]
-
-
-def unit_of(name: str) -> str:
-    """The unit that is the same under systemd: `home-3` is energy-home@3.service."""
-    kind, dash, number = name.rpartition("-")
-    if dash and number.isdecimal():
-        return f"energy-{kind}@{number}.service"
-    return f"energy-{_UNITS.get(name, name)}.service"
-
-
-_UNITS: Final = {"fetch": "weather-fetch"}
 
 
 def _market(plan: Plan) -> Iterator[Command]:
