@@ -170,6 +170,7 @@ class Suite:
         match each.state:
             case State.WAITING:
                 self._start(each)
+                each.restarts += each.alive
             case State.STARTING if self._is_first_start(each):
                 self._say(f"not ready within {READY_S_MAX:.0f} s: {each.name}")
                 self._effects.append(LastWords(each.name, f"{each.name} is not ready"))
@@ -234,24 +235,17 @@ class Suite:
         """It failed: started again after a while, unless that is in vain."""
         each.why = why
         each.deaths += 1
-        if self._is_final(each):
+        if each.is_in_vain(first_start=self._is_first_start(each)):
             self._give_up(each, f"{each.name} {why}")
         elif self.lockstep and each.deaths > RESTARTS_MAX:
             self._give_up(each, f"{each.name} died {each.deaths} times, and no slot was settled between")
         elif each.told and not each.again:
             each.enter(State.STOPPED, self.now_s)
         else:
-            each.restarts += 1
-            delay_s = each.policy.delay_s(each.restarts)
+            number = each.restarts + 1
+            delay_s = each.policy.delay_s(number)
             each.enter(State.WAITING, self.now_s, self.now_s + delay_s)
-            self._say(f"{each.name} {why}: started again in {delay_s:.2g} s (restart {each.restarts})")
-
-    def _is_final(self, each: Daemon) -> bool:
-        """Whether another start is in vain by its own words; at a first start a person waits for them."""
-        code = each.code or 0
-        if each.failure is not None or code <= 0:
-            return False
-        return code in each.policy.final_codes or (code != Exit.TRY_AGAIN and self._is_first_start(each))
+            self._say(f"{each.name} {why}: started again in {delay_s:.2g} s (restart {number})")
 
     def _is_first_start(self, each: Daemon) -> bool:
         return each.required and not self.was_ready and not each.served
@@ -305,7 +299,7 @@ class Suite:
             return
         for each in [self.daemons[name] for name in names or self.daemons]:
             if order is Order.STOP:
-                self._stop_one(each)
+                self._do(each.stop(self.now_s))
             elif each.alive:
                 if order is Order.RESTART:
                     each.again = True
@@ -327,13 +321,6 @@ class Suite:
     def _stop_answered(self) -> None:
         if self.phase is Phase.ASKING:
             self._enter(Phase.HOMES)
-
-    def _stop_one(self, each: Daemon) -> None:
-        each.again = False
-        if each.alive:
-            self._do(each.terminate(self.now_s))
-        elif each.state is not State.FAILED:
-            each.enter(State.STOPPED, self.now_s)
 
     def _stop_wanted(self, cause: Cause) -> None:
         if not self.stopping:

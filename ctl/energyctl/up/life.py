@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final
 
+from energyctl.exits import Exit
 from energyctl.up.events import Abort, Effect, Kill, Notified, Say, Terminate, ending, says_killed
 from energyctl.up.policy import DAEMON, Policy, StartLimit
 
@@ -151,16 +152,23 @@ class Daemon:
         self.enter(State.STOPPING, now_s, now_s + self.policy.stop_s)
         return [Terminate(self.name)]
 
+    def stop(self, now_s: float) -> list[Effect]:
+        """An operator wants it gone; what has failed stays so."""
+        self.again = False
+        if not self.alive and self.state is not State.FAILED:
+            self.enter(State.STOPPED, now_s)
+        return self.terminate(now_s)
+
     def freeze(self, now_s: float, text: str) -> list[Effect]:
         """No progress: it gets the chance to leave its stack, then it is killed."""
-        self.failure, self.why = Failure.WATCHDOG, "frozen"
+        self.failure, self.why = Failure.WATCHDOG, "was frozen"
         self.enter(State.STOPPING, now_s, now_s + self.policy.abort_s)
         return [Say(f"{self.name} {text}: killed"), Abort(self.name)]
 
     def give_no_more_time(self, now_s: float) -> list[Effect]:
         """It was not ready in time, and is tried once more."""
         text = f"not ready within {self.policy.start_s:g} s"
-        self.failure, self.why = Failure.TIMEOUT, text
+        self.failure, self.why = Failure.TIMEOUT, f"was {text}"
         self.enter(State.STOPPING, now_s, now_s + self.policy.stop_s)
         return [Say(f"{self.name} is {text}"), Terminate(self.name)]
 
@@ -185,6 +193,13 @@ class Daemon:
         if self.told or (code in CLEAN and not before):
             return ""
         return f"{ending(code)}{' before it was ready' if before else ''}"
+
+    def is_in_vain(self, *, first_start: bool) -> bool:
+        """Whether another start is in vain by its own words; at a first start a person waits for them."""
+        code = self.code or 0
+        if self.failure is not None or code <= 0:
+            return False
+        return code in self.policy.final_codes or (first_start and code != Exit.TRY_AGAIN)
 
     def fell_on_the_way_out(self, code: int) -> bool:
         """Whether one that was sent away has ended otherwise than by that."""

@@ -38,7 +38,11 @@ def _with_market(found: standing.Standing, said: dict[str, Any]) -> Answer:
     state = str(said.get("state", "running"))
     processes = found.process_rows()
     bad = [f"{p['name']} (process {p['pid']}) is {p['state']}" for p in processes if p["state"] != "running"]
-    bad += [f"{unit.name} is {unit.state} {unit.why}" for unit in found.units if standing.is_bad(unit)]
+    bad += [
+        f"{unit.name} is {unit.state}: {unit.why}".rstrip(": ")
+        for unit in found.units
+        if standing.is_bad(unit)
+    ]
     if bad and state == "running":
         state = "degraded"
     code = {"starting": Exit.TRY_AGAIN, "degraded": Exit.DEGRADED}.get(
