@@ -34,6 +34,7 @@ _PREFIX = re.compile(
     r"^<[0-7]>"
 )  # the journal's priority, which a daemon writes when nobody keeps a terminal
 _UCRED = struct.Struct("=iII")
+_READS_MAX: Final = 64  # of one child in one round: the others want to be heard, too
 _FIRST_LISTENING: Final = 3  # sd_listen_fds(3)
 _SPAN_US_MAX: Final = 86_400_000_000  # a day: nobody starts, stops or is silent for longer
 _OURS: Final = (signal.SIGPIPE, signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD)
@@ -83,7 +84,7 @@ class Child:
     def notifications(self) -> Iterator[Notified]:
         """What waits on the notify socket, from this very process only (`NotifyAccess=main`)."""
         space = socket.CMSG_SPACE(_UCRED.size) + socket.CMSG_SPACE(16 * array.array("i").itemsize)
-        while True:
+        for _ in range(_READS_MAX):
             try:
                 data, ancillary, _flags, _address = self.notify.recvmsg(4096, space)
             except BlockingIOError:
@@ -92,9 +93,9 @@ class Child:
                 yield parse_notification(self.command.name, data)
 
     def read_output(self) -> list[str]:
-        """Whole lines that have come since the last time; the pipe is read until it would block."""
+        """Whole lines that have come since the last time; of one that writes without pause a part."""
         lines: list[bytes] = []
-        while True:
+        for _ in range(_READS_MAX):
             try:
                 data = os.read(self.output_fd, 65536)
             except BlockingIOError:
