@@ -85,6 +85,15 @@ def test_a_home_is_told_by_itself(desk: tuple[ReportDesk, Path]) -> None:
     assert found["fees_eur"] == pytest.approx(0.03)
 
 
+def test_shares_are_told_of_homes_that_own_no_battery(desk: tuple[ReportDesk, Path]) -> None:
+    """Home 1 uses 100 of its 500 Wh: a fifth, though no register is of this period; home 4 has a battery."""
+    found = asked(desk[1], {"last": "10", "home": 1})
+    assert (found["self_consumption"], found["self_sufficiency"]) == (0.2, 1.0)
+    assert found["self_consumption_as_metered"] == 0.2
+    assert asked(desk[1], {"last": "10", "home": 4})["self_sufficiency"] is None
+    assert any("registers of 1 homes" in note for note in found["kpi"]["notes"])
+
+
 def test_a_period_is_named_by_slots_days_or_times(desk: tuple[ReportDesk, Path]) -> None:
     """All three ways name the same slots; a day named as the end is taken in whole."""
     market, run_dir = desk[0].market, desk[1]

@@ -56,6 +56,7 @@ def _read(found: Premises, first: int, last: int, told: Teller) -> tuple[Indicat
     indicators = indicators_of(span, found.homes_dir if is_whole else None, found.compiled)
     if not indicators.tally.community.slots:
         raise _nothing(found, "none of it is in the ledger")
+    _know_batteryless(indicators)
     notes = []
     if span.is_widened:
         notes.append(
@@ -63,6 +64,14 @@ def _read(found: Premises, first: int, last: int, told: Teller) -> tuple[Indicat
             f"{span.first} to {span.last}, not {first} to {last}"
         )
     return indicators, notes
+
+
+def _know_batteryless(found: Indicators) -> None:
+    """A home that owns no battery holds nothing more at the end, whether its registers are at hand or not."""
+    from energymarket.core.kpi.storage import taken_in_wh
+
+    owns_none = found.compiled.homes["battery_capacity_wh"] == 0
+    found.storage.known[owns_none & (taken_in_wh(found.tally) == 0)] = True
 
 
 # the period
@@ -151,11 +160,23 @@ def _of_all(found: Indicators, notes: list[str], *, home_table: bool) -> dict[st
 def _of_home(found: Indicators, home: int, notes: list[str]) -> dict[str, Any]:
     from energymarket.daybook import kpi_words
 
-    row, made = found.of_home(home), found.document(home_table=False)
+    row, made = _row(found, home), found.document(home_table=False)
     made["kpi"]["notes"] += notes
     run = {name: made["kpi"][name] for name in ("slots", "first_slot", "last_slot", "slot_s", "notes")}
     lines = kpi_words.home_lines(row, made, found.compiled)
     return {"type": "report_home", "period": _period(found)} | row | {"kpi": run, "words": lines}
+
+
+def _row(found: Indicators, home: int) -> dict[str, Any]:
+    """The figures of a home; its shares also as metered, which needs no register."""
+    from energymarket.core.kpi import sufficiency
+
+    row, tally = found.of_home(home), found.tally
+    met_wh = int(sufficiency.met_by_home_wh(tally)[home - 1])
+    for name, whole in (("self_sufficiency", "consumed_wh"), ("self_consumption", "produced_wh")):
+        share = sufficiency.share(met_wh, int(tally.of(whole)[home - 1]))
+        row[f"{name}_as_metered"] = None if share is None else round(share, 6)
+    return row
 
 
 def _period(found: Indicators) -> dict[str, Any]:
