@@ -6,7 +6,10 @@ Every request that was asked gets exactly one answer, unless its client leaves b
     idle       ready for a task
     asked      was handed one, and has not taken it up yet
     serving    its client was told the port, or its result is to be relayed; or it works on from before
-    lost       silent for too long: asked once a second whether it is there
+    lost       silent for too long
+
+Whoever is absent, serving or lost is asked once a second how it stands: a token that was lost delays a
+worker by no more than that.
 
 Deadlines are nanoseconds of one clock that the caller hands in.
 """
@@ -46,7 +49,8 @@ class State(StrEnum):
     LOST = "lost"
 
 
-_TIMED = frozenset({State.ASKED, State.SERVING, State.LOST})
+_BOUNDED = frozenset({State.ASKED, State.SERVING})
+_PINGED = frozenset({State.ABSENT, State.SERVING, State.LOST})
 
 
 @dataclass(slots=True)
@@ -71,7 +75,8 @@ class Worker:
     word: Word | None = None  # the last one
     task: Task | None = None  # that it was handed, until it is over or somebody else's
     request: Request | None = None  # that waits for what becomes of the task
-    until_ns: int = 0  # asked, serving: then it is lost; lost: then it is asked again
+    until_ns: int = 0  # asked, serving: then it is lost
+    ping_ns: int = 0  # absent, serving, lost: then it is asked again
     starts: int = 0  # processes of this number that were seen
 
 
@@ -148,7 +153,7 @@ class Book:
         worker = self.workers[number]
         if worker.state is not State.ASKED:
             return []
-        return [*self._lose(worker, now_ns), *self._assign(now_ns)]
+        return [*self._lose(worker), *self._assign(now_ns)]
 
     def unfit(self, number: int, reason: str, now_ns: int) -> list[Effect]:
         """A task does not fit its slot: the client is told, the worker was not."""
@@ -165,10 +170,10 @@ class Book:
         """Whatever the time has come for."""
         effects: list[Effect] = []
         for number, worker in self.workers.items():
-            if worker.state in {State.ASKED, State.SERVING} and now_ns >= worker.until_ns:
-                effects += self._lose(worker, now_ns)
-            if worker.state is State.LOST and now_ns >= worker.until_ns:
-                worker.until_ns = now_ns + PING_S * NS_PER_S
+            if worker.state in _BOUNDED and now_ns >= worker.until_ns:
+                effects += self._lose(worker)
+            if worker.state in _PINGED and now_ns >= worker.ping_ns:
+                worker.ping_ns = now_ns + PING_S * NS_PER_S
                 effects.append(Ping(number))
         late = [request for request in self.queue if now_ns >= request.until_ns]
         self.queue = deque(request for request in self.queue if now_ns < request.until_ns)
@@ -177,13 +182,16 @@ class Book:
 
     def next_ns(self) -> int | None:
         """When `due` has something to do; None: not before something happens."""
-        timed = [worker.until_ns for worker in self.workers.values() if worker.state in _TIMED]
-        return min([*timed, *(request.until_ns for request in self.queue)], default=None)
+        workers = self.workers.values()
+        timed = [request.until_ns for request in self.queue]
+        timed += [worker.until_ns for worker in workers if worker.state in _BOUNDED]
+        timed += [worker.ping_ns for worker in workers if worker.state in _PINGED]
+        return min(timed, default=None)
 
     @property
     def under_way(self) -> int:
         """Requests that wait or are worked for."""
-        busy = sum(worker.state in {State.ASKED, State.SERVING} for worker in self.workers.values())
+        busy = sum(worker.state in _BOUNDED for worker in self.workers.values())
         return len(self.queue) + busy
 
     # ---- inside: requests
@@ -329,21 +337,22 @@ class Book:
         worker.state = State.SERVING
         longest_s = self.rules.ticket_s + self.rules.deadline_s + GRACE_S
         worker.until_ns = now_ns + int(longest_s * NS_PER_S)
+        worker.ping_ns = now_ns + PING_S * NS_PER_S
 
     @staticmethod
     def _free(worker: Worker) -> None:
-        worker.state, worker.task, worker.request, worker.until_ns = State.IDLE, None, None, 0
+        worker.state, worker.task, worker.request = State.IDLE, None, None
 
-    def _lose(self, worker: Worker, now_ns: int) -> list[Effect]:
+    def _lose(self, worker: Worker) -> list[Effect]:
         """It is silent. A request that nobody has taken up goes to another worker."""
         effects = self._forsaken(worker, "the worker does not answer")
-        worker.state, worker.until_ns = State.LOST, now_ns
+        worker.state = State.LOST
         return effects
 
     def _died(self, worker: Worker) -> list[Effect]:
         self.tally.failed += worker.state is State.SERVING
         effects = self._forsaken(worker, "the worker died")
-        worker.state, worker.task, worker.until_ns = State.ABSENT, None, 0
+        worker.state, worker.task = State.ABSENT, None
         return effects
 
     def _forsaken(self, worker: Worker, reason: str) -> list[Effect]:

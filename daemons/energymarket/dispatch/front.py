@@ -60,7 +60,6 @@ class Front:
         poll = select.poll()
         for one in (counter, crew, self._bell, stop):
             poll.register(one.fileno(), select.POLLIN)
-        self._perform([Ping(worker) for worker in self._book.workers])
         while not stop.is_set() and not self._done():
             poll.poll(self._wait_s() * 1000)
             self._turn()

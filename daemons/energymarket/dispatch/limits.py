@@ -53,7 +53,7 @@ TRIES_MAX: Final = 3
 """Workers that one request is handed to: one that kills three in a row is not tried on a fourth."""
 
 PING_S: Final = 1
-"""How often a worker that fell silent is asked whether it is there."""
+"""How often a worker that is absent, serving or lost is asked how it stands."""
 
 GRACE_S: Final = 5
 """Beyond its own time-outs, until a worker is taken for lost."""
