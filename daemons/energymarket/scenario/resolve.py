@@ -186,6 +186,7 @@ def scenario(document: Document, name: str, path: str, text: str) -> Scenario:
         elasticity=document.elasticity,
         load=document.load,
         service=document.service,
+        dispatch=document.dispatch,
         data=document.data,
         homes=by_hand,
         groups=document.homes,

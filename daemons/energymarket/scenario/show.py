@@ -38,6 +38,7 @@ def show(scenario: Scenario, *, explained: bool = False) -> str:
         elasticity=scenario.elasticity,
         load=scenario.load,
         service=scenario.service,
+        dispatch=scenario.dispatch,
         data=scenario.data,
         home=scenario.homes,
         homes=scenario.groups,
