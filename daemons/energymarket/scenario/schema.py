@@ -13,6 +13,7 @@ from energymarket.core.parameters import Excess, Period, PriceModel, Rule, Shari
 from energymarket.scenario import kinds
 from energymarket.scenario.homes_schema import Group, Home, PolicyShares, shares_kind
 from energymarket.scenario.kinds import Range, key, optional, optional_section, section, sections
+from energymarket.scenario.meters_schema import Broker, Meters
 from energymarket.scenario.service_schema import Service
 
 SCHEMA: Final = 1
@@ -358,6 +359,8 @@ class Document:
     elasticity: Elasticity = section(Elasticity, "how consumption answers to the price")
     load: LoadModel = section(LoadModel, "how household loads are made")
     service: Service = section(Service, "settings of the daemons")
+    broker: Broker | None = optional_section(Broker, "the RabbitMQ broker of meters and PV")
+    meters: Meters | None = optional_section(Meters, "households whose meters speak over the broker")
     data: DataSet | None = optional_section(DataSet, "homes from a data set")
     home: tuple[Home, ...] = sections(Home, "homes written by hand: ids 1 .. their number")
     homes: tuple[Group, ...] = sections(
@@ -382,6 +385,10 @@ class Scenario:
     elasticity: Elasticity
     load: LoadModel
     service: Service
+    broker: Broker | None = field(
+        compare=False
+    )  # of two services beside the market: no result depends on them
+    meters: Meters | None = field(compare=False)
     data: DataSet | None
     homes: tuple[Home, ...]  # by hand, sorted by id: home k+1 is homes[k]; their ids are all set
     groups: tuple[Group, ...]
