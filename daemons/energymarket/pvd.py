@@ -13,15 +13,18 @@ from energymarket.exits import ConfigError, Exit
 from energymarket.meters import limits, reference_day, topology, words
 from energymarket.meters.day_files import DayFiles
 from energymarket.meters.recording import Recorder, Recording
+from energymarket.meters.rooftop_sun import RooftopSun
 from energymarket.meters.settings import address, read
 from energymarket.meters.turning import Turning
 from energymarket.runtime import descriptors, service
 from energymarket.runtime.notify import Notifier
+from energymarket.scenario.meters_schema import PvMode
 from energymarket.transport.amqp import Link, new_loop
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from energymarket.meters.recording import Sun
     from energymarket.meters.settings import Settings
 
 PROGRAM: Final = "energy-pvd"
@@ -46,12 +49,22 @@ def ids_of(given: argparse.Namespace, settings: Settings) -> list[str]:
     raise ConfigError("no meter is named", "-ids Meter_0 Meter_1, or [meters] count in the configuration")
 
 
+def sun_of(given: argparse.Namespace, settings: Settings) -> Sun:
+    """The roof beside the meters, as the configuration or the command line has it."""
+    mode = PvMode(given.mode) if given.mode else settings.meters.pv.mode
+    if mode is PvMode.REFERENCE:
+        return ReferenceSun()
+    return RooftopSun(
+        settings.meters.pv, settings.place, given.compiled, given.cache or given.directory / ".roof"
+    )
+
+
 def serve(given: argparse.Namespace, settings: Settings, stop: service.StopFlag) -> int:
     """Run until stopped, or until nothing has come for as long as was asked."""
     ids = ids_of(given, settings)
     given.directory.mkdir(parents=True, exist_ok=True)
     descriptors.allow(len(ids) * (limits.FILES_MAX + 1) + 64)
-    sun = ReferenceSun()
+    sun = sun_of(given, settings)
     low, high = limits.PREFETCH_PER_METER
     prefetch = min(high, max(low, limits.PREFETCH_MESSAGES // len(ids)))
     with ExitStack() as stack:
@@ -92,6 +105,18 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         type=words.positive,
         metavar="S",
         help="end when nothing has come for so long",
+    )
+    parser.add_argument(
+        "--pv",
+        dest="mode",
+        choices=[each.value for each in PvMode],
+        help="how PV is found (default: reference)",
+    )
+    parser.add_argument(
+        "--compiled", type=Path, metavar="DIR", help="physical: the compiled scenario whose weather it takes"
+    )
+    parser.add_argument(
+        "--cache", type=Path, metavar="DIR", help="physical: where computed months are kept (default: .roof)"
     )
     return parser.parse_args(arguments)
 

@@ -29,9 +29,9 @@ class Broker:
     """One broker; what it was told to keep outlives its processes, in a directory."""
 
     def __init__(self, directory: Path, settings: Sequence[str] = ()) -> None:
-        """`settings` are further lines of rabbitmq.conf; `{port}` in them is the port of AMQP."""
+        """`settings` are further lines of rabbitmq.conf; `{tls_port}` in them is a port for TLS."""
         self.directory = directory
-        self.port, self._dist, self._epmd_port = free_ports(3)
+        self.port, self.tls_port, self.spare_port, self._dist, self._epmd_port = free_ports(5)
         self._server: subprocess.Popen[bytes] | None = None
         self._epmd: subprocess.Popen[bytes] | None = None
         lines = [
@@ -40,7 +40,7 @@ class Broker:
             "log.console = true",
             "log.console.level = error",
             "disk_free_limit.absolute = 1MB",
-            *settings,
+            *(line.replace("{tls_port}", str(self.tls_port)) for line in settings),
         ]
         (directory / "rabbitmq.conf").write_text("\n".join(lines) + "\n")
         (directory / "plugins").write_text("[].\n")
