@@ -65,10 +65,24 @@ def test_the_state_is_roots_and_its_parts_are_the_users() -> None:
     assert "d /var/lib/energy-market 0755 root root -" in made
 
 
-def test_only_the_fetcher_has_a_network() -> None:
-    """Every service but the weather fetcher is without a network."""
+def test_only_the_fetcher_and_the_meters_have_a_network() -> None:
+    """Every other service is without; meters and PV reach a broker on this machine, and nobody reaches them."""
     without = {unit.name for unit in SERVICES if values(unit, "PrivateNetwork") != ["yes"]}
-    assert without == {"energy-weather-fetch.service"}
+    assert without == {"energy-weather-fetch.service", "energy-meters.service", "energy-pv.service"}
+    for name in ("energy-meters.service", "energy-pv.service"):
+        assert values(UNITS / name, "IPAddressDeny") == ["any"]
+        assert values(UNITS / name, "IPAddressAllow") == ["localhost"]
+        assert values(UNITS / name, "SocketBindDeny") == ["any"]
+
+
+def test_meters_are_started_by_nobody_but_who_asks() -> None:
+    """The target names neither of them until they are enabled; their secrets are credentials."""
+    named = " ".join(values(UNITS / "energy-market.target", "Wants")).split()
+    for name in ("energy-meters.service", "energy-pv.service"):
+        assert name not in named
+        assert values(UNITS / name, "WantedBy") == ["energy-market.target"]
+        assert values(UNITS / name, "LoadCredential") == ["energy-broker-password", "energy-broker-ca"]
+        assert values(UNITS / name, "User") == ["energy-meter"]
 
 
 def test_the_fetcher_reaches_unicast_and_no_metadata_service() -> None:
