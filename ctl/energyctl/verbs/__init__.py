@@ -22,6 +22,7 @@ MODULES: Final[dict[str, str]] = {
     "ledger": "ledger",
     "meters": "meters",
     "report": "report",
+    "ask": "ask",
     "stop": "stop",
     "restart": "restart",
     "reload": "reload",

@@ -188,6 +188,7 @@ def scenario(document: Document, name: str, path: str, text: str) -> Scenario:
         service=document.service,
         broker=document.broker,
         meters=document.meters,
+        dispatch=document.dispatch,
         data=document.data,
         homes=by_hand,
         groups=document.homes,

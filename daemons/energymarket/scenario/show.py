@@ -40,6 +40,7 @@ def show(scenario: Scenario, *, explained: bool = False) -> str:
         service=scenario.service,
         broker=scenario.broker,
         meters=scenario.meters,
+        dispatch=scenario.dispatch,
         data=scenario.data,
         home=scenario.homes,
         homes=scenario.groups,
