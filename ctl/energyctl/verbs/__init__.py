@@ -22,6 +22,7 @@ MODULES: Final[dict[str, str]] = {
     "event": "event",
     "ledger": "ledger",
     "report": "report",
+    "ask": "ask",
     "stop": "stop",
     "restart": "restart",
     "reload": "reload",
