@@ -401,7 +401,8 @@ def test_what_cannot_begin_says_why_in_one_line_and_ends_with_its_code(tmp_path:
             (other, (*fresh, "0"), Exit.CONFIGURATION, "needs 1 to 64"),
             (other, (*fresh, "1", "--address", "host"), Exit.CONFIGURATION, "'host'"),
         ]
-        for words in ((*fresh, "1"), ("workerd", "1")):
+        daemons: tuple[tuple[str, ...], ...] = ((*fresh, "1"), ("workerd", "1"))
+        for words in daemons:
             nowhere = Place(tmp_path / f"nowhere-{words[0]}")
             nowhere.path.mkdir()
             nowhere.run.write_text("no directory")
