@@ -6,7 +6,7 @@ import argparse
 import logging
 import secrets
 import sys
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from threading import Thread
 from typing import TYPE_CHECKING, Final
 
@@ -67,6 +67,7 @@ def _serve(words: argparse.Namespace, stop: StopFlag) -> int:
     # Numbers begin with the boot's clock in ns: above those of any dispatcher before, and of all its tasks.
     book = Book(rules, lambda: secrets.token_urlsafe(_TICKET_BYTES), clock.boottime_ns())
     with ExitStack() as stack:
+        stack.callback(_leave, directory)
         front = Front(book, types, stack.enter_context(Flag()))
         # First of all the socket that tells about it: who has it is the one dispatcher of this directory.
         server = _server(directory / SOCKET, front)
@@ -88,6 +89,11 @@ def _serve(words: argparse.Namespace, stop: StopFlag) -> int:
         notifier.stopping(f"stopping ({stop.reason or 'its exchanges are done'})")
         crew.remove()
     return Exit.OK
+
+
+def _leave(directory: Path) -> None:
+    with suppress(OSError):  # something is in it, or it is the system's
+        directory.rmdir()
 
 
 def _server(path: Path, front: Front) -> Server:

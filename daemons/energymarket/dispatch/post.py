@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import select
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Self
@@ -55,6 +56,8 @@ class Post:
         """Close all. Pipes that nobody has at the other end are removed: they would stay behind."""
         if self._alone:
             tubes.remove(self._directory, self._worker)
+            with suppress(OSError):  # others are in it, or it is the system's
+                self._directory.rmdir()
         self._writing.close()
         if self._reading is not None:
             self._reading.close()
@@ -160,6 +163,8 @@ class Post:
     def _open_tubes(self) -> None:
         if self._reading is not None:
             self._reading.close()
+        with suppress(FileExistsError):
+            self._directory.mkdir(mode=0o700)
         path = tubes.path_of(self._directory, Side.TO_WORKER, self._worker)
         self._reading = ReadingEnd(path, alone=True)
         tubes.ensure(tubes.path_of(self._directory, Side.TO_DISPATCHER, self._worker))
