@@ -25,6 +25,9 @@ function __energyctl_is
         'ledger backup' \
         'ledger restore' \
         'report' \
+        'ask' \
+        'ask report' \
+        'ask forecast' \
         'stop' \
         'restart' \
         'reload' \
@@ -113,6 +116,18 @@ function __energyctl_takes
         'report --out' \
         'report --day' \
         'report --compiled' \
+        'ask report --last' \
+        'ask report --from' \
+        'ask report --to' \
+        'ask report --home' \
+        'ask report --timeout' \
+        'ask report --dispatcher' \
+        'ask forecast --for' \
+        'ask forecast --samples' \
+        'ask forecast --seed' \
+        'ask forecast --weather' \
+        'ask forecast --timeout' \
+        'ask forecast --dispatcher' \
         'reload --timeout' \
         'logs -u' \
         'logs --unit' \
@@ -249,6 +264,7 @@ complete -c energyctl -n '__energyctl_argument \'\' 0' -a weather -d 'Show the w
 complete -c energyctl -n '__energyctl_argument \'\' 0' -a event -d 'List, raise and clear external events'
 complete -c energyctl -n '__energyctl_argument \'\' 0' -a ledger -d 'Show, verify, check, export, back up and restore the ledger'
 complete -c energyctl -n '__energyctl_argument \'\' 0' -a report -d 'Report on a run'
+complete -c energyctl -n '__energyctl_argument \'\' 0' -a ask -d 'Ask a worker for a report or a forecast'
 complete -c energyctl -n '__energyctl_argument \'\' 0' -a stop -d 'Stop the market'
 complete -c energyctl -n '__energyctl_argument \'\' 0' -a restart -d 'Stop all of it, check the configuration again, and start'
 complete -c energyctl -n '__energyctl_argument \'\' 0' -a reload -d 'Let the market read its coefficients again'
@@ -374,6 +390,25 @@ complete -c energyctl -n '__energyctl_at \'report\'' -l out -x -a '(__fish_compl
 complete -c energyctl -n '__energyctl_at \'report\'' -l day -x -d 'A day whose flows the page shows first'
 complete -c energyctl -n '__energyctl_at \'report\'' -l no-check -d 'Believe the ledger'
 complete -c energyctl -n '__energyctl_at \'report\'' -l compiled -x -a '(__fish_complete_directories (__energyctl_value))' -d 'The compiled scenario'
+
+complete -c energyctl -n '__energyctl_argument \'ask\' 0' -a report -d 'Report on a period of the live ledger'
+complete -c energyctl -n '__energyctl_argument \'ask\' 0' -a forecast -d 'Forecast price and net load of the next day, each with a band of P10 to P90'
+
+complete -c energyctl -n '__energyctl_at \'ask report\'' -l last -x -d 'The last slots: market time, or a number'
+complete -c energyctl -n '__energyctl_at \'ask report\'' -l from -x -d 'From this day, time or slot on'
+complete -c energyctl -n '__energyctl_at \'ask report\'' -l to -x -d 'Until then'
+complete -c energyctl -n '__energyctl_at \'ask report\'' -l home -x -a '(__energyctl_ask homes)' -d 'Of this home only'
+complete -c energyctl -n '__energyctl_at \'ask report\'' -l timeout -x -d 'Wait at most so long for the answer'
+complete -c energyctl -n '__energyctl_at \'ask report\'' -l dispatcher -x -d 'The dispatcher, where it is not found'
+
+complete -c energyctl -n '__energyctl_at \'ask forecast\'' -l for -x -d 'How far: market time, or slots'
+complete -c energyctl -n '__energyctl_at \'ask forecast\'' -l samples -x -d 'So many are played: 100'
+complete -c energyctl -n '__energyctl_at \'ask forecast\'' -l seed -x -d 'Of the samples\' chance: 0'
+complete -c energyctl -n '__energyctl_at \'ask forecast\'' -l weather -x -d 'Part of the climate\'s spread that is unknown: 0.7'
+complete -c energyctl -n '__energyctl_at \'ask forecast\'' -l no-events -d 'No further events begin'
+complete -c energyctl -n '__energyctl_at \'ask forecast\'' -l no-homes -d 'Households do by chance what the scenario\'s seed says'
+complete -c energyctl -n '__energyctl_at \'ask forecast\'' -l timeout -x -d 'Wait at most so long for the answer'
+complete -c energyctl -n '__energyctl_at \'ask forecast\'' -l dispatcher -x -d 'The dispatcher, where it is not found'
 
 complete -c energyctl -n '__energyctl_at \'stop\'' -l user -d 'The units of your own service manager, not the system\'s'
 
