@@ -27,7 +27,8 @@ def asked(machine: Machine) -> Iterator[Machine]:
     path = machine.tree / CONFIGURATION
     before = path.read_text()
     machine.must("systemctl", "stop", "energy.slice", "energy-market.target")
-    path.write_text(f"{before}\n[dispatch]\nworkers = 2\n")
+    assert before.count("workers = 0  #") == 1
+    path.write_text(before.replace("workers = 0  #", "workers = 2  #"))
     try:
         machine.start()
         machine.wait_until(lambda: states(machine) == ["idle", "idle"])
