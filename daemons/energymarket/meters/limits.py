@@ -49,6 +49,8 @@ LINGER_S: Final = 0.05
 """A message waits so long for others that are made durable with it. At 2 s a sample nobody notices."""
 COMMIT_SAMPLES_MAX: Final = 4_000
 """Of one meter at once, so that a backlog does not keep the others, nor the broker's heartbeat, waiting."""
+SYNCS_AT_ONCE: Final = 8
+"""Files that are synced side by side: on ext4, 100 meters in a tenth of the time that one by one takes."""
 DISK_RETRY_S: Final = 1.0
 """How soon a disk that was full is tried again."""
 
