@@ -84,6 +84,7 @@ class Recording:
         self._due = due
         self._link: Link | None = None
         self._channel: Channel | None = None
+        self._attempt = 0  # whose answers count: a channel that comes late is nobody's
         self.is_consuming = False
         self._waiting: deque[_Waiting] = deque()
         self._silent_until_s = 0.0
@@ -98,10 +99,16 @@ class Recording:
     def link_up(self, link: Link) -> None:
         """Open the channel."""
         self._link = link
-        link.channel(self._opened)
+        self._open(link)
+
+    def _open(self, link: Link) -> None:
+        self._attempt += 1
+        attempt = self._attempt
+        link.channel(lambda channel: self._opened(channel, attempt))
 
     def link_down(self) -> None:
         """What waits will be delivered again."""
+        self._attempt += 1
         self._channel = None
         self.is_consuming = False
         self._waiting.clear()
@@ -110,7 +117,11 @@ class Recording:
         """Take no more."""
         self._leaving = True
 
-    def _opened(self, channel: Channel) -> None:
+    def _opened(self, channel: Channel, attempt: int) -> None:
+        if attempt != self._attempt:
+            channel.close()
+            return
+        self._channel = channel
         channel.add_on_close_callback(self._closed)
         channel.add_on_cancel_callback(lambda _frame: channel.close())  # the queue was deleted
         topology.declare(channel, (self.meter_id,), lambda: self._declared(channel))
@@ -119,7 +130,6 @@ class Recording:
         channel.basic_qos(prefetch_count=self._prefetch, callback=lambda _frame: self._consume(channel))
 
     def _consume(self, channel: Channel) -> None:
-        self._channel = channel
         channel.basic_consume(
             topology.queue(self.meter_id),
             self._delivered,
@@ -133,16 +143,19 @@ class Recording:
 
     def _closed(self, channel: Channel, problem: BaseException) -> None:
         """The broker closed the channel alone: another consumer has the queue, or it was deleted."""
-        if self._channel is channel:
-            self.link_down()
-        link = self._link
+        if self._channel is not channel:
+            return
+        self.link_down()
+        link, attempt = self._link, self._attempt
         if link is None or not link.is_up:
             return
         text = str(getattr(problem, "reply_text", "") or problem)
         if text != self.problem:
             self.problem = text
             log.warning("%s: its queue is not ours: %s", self.meter_id, text)
-        link.loop.call_later(limits.DISK_RETRY_S, lambda: link.channel(self._opened))
+        link.loop.call_later(
+            limits.QUEUE_RETRY_S, lambda: self._open(link) if attempt == self._attempt else None
+        )
 
     def _delivered(self, _channel: Channel, method: Any, _properties: Any, body: bytes) -> None:  # noqa: ANN401 pika's
         if not self._leaving:
