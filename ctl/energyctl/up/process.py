@@ -61,6 +61,7 @@ class Command:
     unit: str
     required: bool = True  # the first start fails without it
     listens: tuple[Listen, ...] = ()
+    idle: bool = False  # Nice=19, CPUSchedulingPolicy=idle
 
     @property
     def policy(self) -> Policy:
@@ -204,6 +205,9 @@ def _become(
             signal.signal(number, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # LimitCORE=0: the watchdog's SIGABRT leaves a stack
+        if command.idle:
+            os.nice(19)
+            os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
         null_fd = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
         # First out of the way of the numbers that are about to be taken.
         free_fd = _FIRST_LISTENING + len(sockets)
