@@ -6,6 +6,7 @@ import json
 import os
 import select
 import signal
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,7 +17,7 @@ import pytest
 from energyctl import client
 from energyctl.up import proc
 from energymarket.runtime import clock
-from tests.ipc.suite_fixture import Suite, real_at, suite_at, wait_for
+from tests.ipc.suite_fixture import ROOT, Suite, real_at, suite_at, wait_for
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -94,6 +95,34 @@ def test_killed_or_frozen_every_daemon_is_back_and_nothing_is_lost(tmp_path: Pat
         up.wait(timeout=30)
     assert {pid: span_s for pid, span_s in zombies.items() if span_s > ZOMBIE_S_MAX} == {}
     assert suite.left() == []
+
+
+def test_dispatcher_and_workers_are_carried_like_the_others(tmp_path: Path) -> None:
+    """A killed worker and a frozen dispatcher are replaced, both answer again, and stop leaves nothing."""
+    suite = real_at(tmp_path)
+    file = tmp_path / "my.toml"
+    text = (ROOT / "daemons/energymarket/scenario/shipped/classic.toml").read_text()
+    file.write_text(f"{text}\n[dispatch]\nworkers = 2\nport = {free_port()}\n")
+    words = ("up", str(file), "--state", str(tmp_path / "state"), "--speed", "900", "--detach")
+    started = suite.ctl(*words)
+    assert started.returncode == 0, started.stderr
+    for unit, number in (("worker@1", signal.SIGKILL), ("dispatcher", signal.SIGSTOP)):
+        pid = suite.child(unit)
+        os.kill(pid, number)
+        wait_for_another(suite, f"energy-{unit}.service", pid)
+        assert proc.stat_field(pid, 3) is None
+    wait_until(lambda: suite.ctl("workers").returncode == 0)
+    asked = suite.ctl("ask", "report", "--last", "1")
+    assert asked.returncode == 0, asked.stderr
+    stopped = suite.ctl("stop")
+    assert stopped.returncode == 0, stopped.stderr
+    assert suite.left() == []
+
+
+def free_port() -> int:
+    """A port that nobody listens on just now."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
 
 
 def test_who_freezes_in_lockstep_is_replaced_and_the_hash_is_the_same(tmp_path: Path) -> None:
