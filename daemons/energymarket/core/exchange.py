@@ -52,15 +52,20 @@ def in_ring_order(mask: npt.NDArray[np.bool_], first: int, start: int) -> I64:
     return np.concatenate((at[cut:], at[:cut])) if 0 < cut < len(at) else at
 
 
+def offers_of(givers: Numbers, energy_wh: Numbers, positions: Numbers) -> Records:
+    """OFFER array of what some homes have over, by id, in the order given."""
+    offers = np.zeros(len(givers), OFFER)
+    offers["giver"] = givers
+    offers["energy_wh"] = energy_wh
+    offers["position"] = positions
+    return offers
+
+
 def make_offers(home_ids: Numbers, surplus_wh: Numbers, positions: Numbers) -> Records:
     """OFFER array in ring order of those who have a surplus. All three columns go by home, in any order."""
     at = np.flatnonzero(np.asarray(surplus_wh) > 0)
     at = at[np.argsort(positions[at], kind="stable")]
-    offers = np.zeros(len(at), OFFER)
-    offers["giver"] = home_ids[at]
-    offers["energy_wh"] = surplus_wh[at]
-    offers["position"] = positions[at]
-    return offers
+    return offers_of(home_ids[at], surplus_wh[at], positions[at])
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,11 +131,16 @@ class _Sides:
         claims["flags"] = 0
         return claims
 
-    def received_wh(self, taken: serving.Taken) -> I64:
-        """What each taker took."""
-        received = np.zeros(len(self.needs), np.int64)
-        np.add.at(received, self.takers[taken.taker], taken.energy_wh)
-        return received
+    def received_wh(self, taken: serving.Taken, *, greedy: bool = False) -> I64:
+        """What each taker took; the greedy may take more than they lack."""
+        if taken.lacking is not None and not greedy:
+            who, lack = taken.lacking
+            received = self.needs.copy()
+            received[self.takers[who]] -= lack
+            return received
+        # Doubles are exact below 2**53, and add up many times faster than integers by place.
+        summed = np.bincount(self.takers[taken.taker], taken.energy_wh, len(self.needs))
+        return summed.astype(np.int64)
 
     def given_wh(self, taken: serving.Taken) -> I64:
         """What was taken of each offer."""
@@ -168,7 +178,7 @@ def _serve_exact(sides: _Sides, taken: serving.Taken) -> Served | None:
 def _serve_greedy(sides: _Sides, taken: serving.Taken, sharing: Sharing) -> Served:
     """Whole offers. What the last one has beyond the need is the taker's excess, or goes back."""
     offers, taker = sides.offers, sides.takers[taken.taker]
-    received, given = sides.received_wh(taken), sides.given_wh(taken)
+    received, given = sides.received_wh(taken, greedy=True), sides.given_wh(taken)
     excess = np.maximum(received - sides.needs, 0)
     back = offers[:0]
     claims = sides.claims(taken, offers["index"][taken.offer])
@@ -214,25 +224,23 @@ def trade_columns(
     received_wh: Numbers,
     excess_wh: Numbers,
     returned_wh: Numbers,
-) -> dict[str, I64]:
+) -> dict[str, Numbers]:
     """What each home states and orders after the exchange: the batch's columns but registers and policy.
 
+    All energies of one integer type, which has to hold twice what a home can have; so has the answer.
     A mean excess is the taker's to trade: sold by those who sell; under policy 1 it is counted in
     `offered_wh` though it never lay in the queue, so that it expires. `returned_wh` is what the home
     got back from the queue; a home of policy 1 leaves it to expire.
     """
-    policies = np.asarray(policies)
-    surplus = np.asarray(surplus_wh, np.int64)
-    excess = np.asarray(excess_wh, np.int64)
-    sold = surplus * (policies == _SELL)
-    offered = surplus - sold
-    returned = np.asarray(returned_wh, np.int64) * (policies == _GIVE_THEN_SELL)
+    sold = surplus_wh * (policies == _SELL)
+    offered = surplus_wh - sold
+    returned = returned_wh * (policies == _GIVE_THEN_SELL)
     sold += returned
-    if excess.any():
-        expires = excess * (policies == _GIVE)
+    if excess_wh.any():
+        expires = excess_wh * (policies == _GIVE)
         offered += expires
-        sold += excess - expires
-    bought = np.asarray(need_wh, np.int64) - np.asarray(received_wh, np.int64)
+        sold += excess_wh - expires
+    bought = need_wh - received_wh
     np.maximum(bought, 0, out=bought)
     return {"offered_wh": offered, "returned_wh": returned, "sold_wh": sold, "bought_wh": bought}
 
@@ -275,10 +283,7 @@ def outcome(
         ring_ids, ring_needs = _turned(ids, start), _turned(needs, start)
         ring_up_wh = _turned(up_wh, start)
         at = (ring_up_wh > 0).nonzero()[0]
-        offers = np.zeros(len(at), OFFER)
-        offers["giver"] = ring_ids[at]
-        offers["energy_wh"] = ring_up_wh[at]
-        offers["position"] = at
+        offers = offers_of(ring_ids[at], ring_up_wh[at], at)
         served = serve(offers, ring_ids, ring_needs, sharing)
         claims = served.claims
         received = _turned(served.received_wh, homes - start)
@@ -286,7 +291,7 @@ def outcome(
             excess = _turned(served.excess_wh, homes - start)
         ring_up_wh[at] = served.given_wh
         given = _turned(ring_up_wh, homes - start)
-    columns = trade_columns(policies, surplus_wh, needs, received, excess, up_wh - given)
+    columns = trade_columns(policies, surplus, needs, received, excess, up_wh - given)
     return Outcome(
         home_ids=ids,
         policies=policies,

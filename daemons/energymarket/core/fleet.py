@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
+import numpy.typing as npt
 
 from energymarket.core.assets import Prospect, Supply, SupplyBlock, SupplyOfSlots
 from energymarket.core.battery import BatteryBlock
-from energymarket.core.block import BLOCK_HOMES, F32, I32, U32, Column, Scratch, Spare
+from energymarket.core.block import BLOCK_HOMES, F32, I32, U32, Column, Scratch, Spare, Widening
 from energymarket.core.demand import Answer, Demand, DemandBlock, DemandOfSlots
 from energymarket.core.parameters import Period
 from energymarket.core.state import State, Work, apply_receipt
@@ -46,12 +46,38 @@ class FleetScenario(Protocol):
         """The row of the tables for an absolute slot."""
 
 
-@dataclass(frozen=True, slots=True)
 class Net:
     """What each home lacked or had over in a slot, at its meter, after its battery: one of the two is 0."""
 
-    need_wh: I32
-    surplus_wh: I32
+    __slots__ = ("_column",)
+
+    def __init__(self, homes: int) -> None:
+        self._column = Widening(homes)
+
+    def put(self, start: int, net_wh: I32) -> None:
+        """What a block of homes, from one on, had over; below zero: lacked."""
+        self._column.put(start, net_wh)
+
+    @property
+    def net_wh(self) -> npt.NDArray[np.signedinteger[Any]]:
+        """Above zero a surplus, below zero a need: int16, or int32 where a home wants that."""
+        return self._column.values
+
+    def sides(self, here: slice) -> tuple[I32, I32]:
+        """Surplus and need of some homes."""
+        net_wh = self._column.values[here].astype(np.int32)
+        surplus_wh = np.maximum(net_wh, 0)
+        return surplus_wh, np.subtract(surplus_wh, net_wh, out=net_wh)
+
+    @property
+    def surplus_wh(self) -> I32:
+        """What each home had over."""
+        return self.sides(slice(None))[0]
+
+    @property
+    def need_wh(self) -> I32:
+        """What each home lacked."""
+        return self.sides(slice(None))[1]
 
 
 class Block:
@@ -94,7 +120,7 @@ class Fleet:
         self._blocks = tuple(self._cut(homes, profile, start, slot_s) for start in starts)
         self._scratch = Scratch(min(count, BLOCK_HOMES))
         self._outlook = Outlook(self, 1)
-        self._net = Net(np.zeros(count, np.int32), np.zeros(count, np.int32))
+        self._net = Net(count)
 
     def _cut(self, homes: Mapping[str, Column], profile: Column, start: int, slot_s: int) -> Block:
         stop = min(start + BLOCK_HOMES, self.count)
@@ -139,10 +165,9 @@ class Fleet:
         consumption_wh, production_wh, net_wh = self._outlook.live_block(block, 0, answer, work)
         np.add(before.consumption_wh, consumption_wh, out=after.consumption_wh)
         np.add(before.production_wh, production_wh, out=after.production_wh)
-        surplus_wh = self._net.surplus_wh[block.start : block.stop]
-        need_wh = self._net.need_wh[block.start : block.stop]
-        np.maximum(net_wh, 0, out=surplus_wh)
-        np.subtract(surplus_wh, net_wh, out=need_wh)
+        self._net.put(block.start, net_wh)
+        surplus_wh = np.maximum(net_wh, 0, out=work.scratch.integers[0][: block.homes])
+        need_wh = np.subtract(surplus_wh, net_wh, out=net_wh)
         np.add(before.export_wh, surplus_wh, out=after.export_wh)
         np.add(before.import_wh, need_wh, out=after.import_wh)
         after.given_wh[:] = before.given_wh

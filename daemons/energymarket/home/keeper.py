@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from energymarket.core import exchange
-from energymarket.core.block import BLOCK_HOMES, I32
+from energymarket.core.block import BLOCK_HOMES, I32, Widening
 from energymarket.core.parameters import Rule
 from energymarket.core.records import Phase, Policy
 from energymarket.exits import ConfigError
@@ -40,8 +40,6 @@ log = logging.getLogger(__name__)
 
 SELL = int(Policy.SELL)  # NumPy compares an enum slowly
 
-I32_MAX = 2**31 - 1
-
 PATIENCE_S = 5.0
 """How long after the slot's end its receipt is awaited before the market counts as frozen."""
 
@@ -54,6 +52,29 @@ class Handed:
     epoch: int
     columns: dict[str, I32]
     bargain: Bargain
+
+
+@dataclass(slots=True)
+class Came:
+    """What the exchange has brought the homes of a range."""
+
+    homes: int
+    moved_wh: I32 = field(init=False)  # received by those who lack, back again for those who have over
+    excess_wh: I32 | None = field(init=False, default=None)  # greed's
+    phantom_wh: I32 | None = field(init=False, default=None)  # received of nobody, on purpose
+
+    def __post_init__(self) -> None:
+        self.moved_wh = np.zeros(self.homes, np.int32)
+
+    def of(self, here: slice, surplus_wh: I32) -> tuple[I32, I32, I32]:
+        """Received, excess and returned of some homes; nobody gets more back than it had over."""
+        moved = self.moved_wh[here]
+        returned_wh = np.minimum(moved, surplus_wh)
+        received_wh = moved * (surplus_wh == 0)
+        if self.phantom_wh is not None:
+            received_wh += self.phantom_wh[here]
+        excess_wh = np.zeros(1, np.int32) if self.excess_wh is None else self.excess_wh[here]
+        return received_wh, excess_wh, returned_wh
 
 
 def check_pace(page: ClockPage, *, lockstep: bool) -> None:
@@ -203,42 +224,47 @@ class Keeper:
             return self._state(net, page)
         fleet, homes = self._fleet, self._compiled.homes_count
         start = exchange.ring_start(self._compiled.seed, page.slot, homes)
-        givers = exchange.in_ring_order((net.surplus_wh > 0) & (fleet.policy != SELL), fleet.first, start)
-        takers = exchange.in_ring_order(net.need_wh > 0, fleet.first, start)
+        givers = exchange.in_ring_order((net.net_wh > 0) & (fleet.policy != SELL), fleet.first, start)
+        takers = exchange.in_ring_order(net.net_wh < 0, fleet.first, start)
         positions = (givers + (fleet.first - 1 - start)) % homes
-        offers = exchange.make_offers(fleet.ids[givers], net.surplus_wh[givers], positions)
-        bargain = self._bargain(page, offers, takers, net.need_wh[takers])
+        offers = exchange.offers_of(givers + fleet.first, net.net_wh[givers], positions)
+        del givers, positions
+        need_wh = -net.net_wh[takers].astype(np.int32)
+        bargain = self._bargain(page, offers, takers, need_wh)
         if bargain.degraded != self._degraded:
             self._degraded = bargain.degraded
             self._notifier.status(self._status("trading"))
             how = "frozen: no gifts" if self._degraded else "free again"
             log.warning("the offer queue is %s", how, extra=Occasion.QUEUE_FROZEN.fields(slot=page.slot))
-        received, excess, returned = np.zeros((3, fleet.count), np.int32)
-        received[takers] = bargain.received_wh
-        phantoms = self._scenes.phantom_claims(page.slot)
-        bargain.claims.append(phantoms)
-        np.add.at(received, phantoms["taker"].astype(np.int64) - fleet.first, phantoms["energy_wh"])
-        excess[takers] = bargain.excess_wh
-        back = bargain.all_returned()
-        here = (back["giver"] >= fleet.first) & (back["giver"] < fleet.first + fleet.count)
-        np.add.at(returned, back["giver"][here].astype(np.int64) - fleet.first, back["energy_wh"][here])
-        columns = self._orders(net, received, excess, np.minimum(returned, net.surplus_wh, out=returned))
+        came = Came(fleet.count)
+        came.moved_wh[takers] = bargain.received_wh
+        bargain.add_returned(came.moved_wh, fleet.first)
+        bargain.returned.clear()
+        if bargain.excess_wh.any():
+            came.excess_wh = np.zeros(fleet.count, np.int32)
+            came.excess_wh[takers] = bargain.excess_wh
+        if len(phantoms := self._scenes.phantom_claims(page.slot)):
+            bargain.claims.append(phantoms)
+            came.phantom_wh = np.zeros(fleet.count, np.int32)
+            np.add.at(
+                came.phantom_wh, phantoms["taker"].astype(np.int64) - fleet.first, phantoms["energy_wh"]
+            )
+        columns = self._orders(net, came)
         self._scenes.misreport(page.slot, columns)
         return bargain, columns
 
-    def _orders(self, net: Net, received: I32, excess: I32, returned: I32) -> dict[str, I32]:
+    def _orders(self, net: Net, came: Came) -> dict[str, I32]:
         """What the homes state after the exchange, block by block: nothing of a block leaves the cache."""
         fleet = self._fleet
-        made = {name: np.empty(fleet.count, np.int32) for name in exchange.TRADE_COLUMNS}
+        made = {name: Widening(fleet.count) for name in exchange.TRADE_COLUMNS}
         for start in range(0, fleet.count, BLOCK_HOMES):
             here = slice(start, start + BLOCK_HOMES)
-            parts = (net.surplus_wh, net.need_wh, received, excess, returned)
-            block = exchange.trade_columns(fleet.policy[here], *(part[here] for part in parts))
+            surplus_wh, need_wh = net.sides(here)
+            flows = (surplus_wh, need_wh, *came.of(here, surplus_wh))
+            block = exchange.trade_columns(fleet.policy[here], *flows)
             for name, column in block.items():
-                if int(column.max()) > I32_MAX:
-                    raise ValueError(f"{name} of {int(column.max())} Wh is more than a home can have")
-                made[name][here] = column
-        return made
+                made[name].put(start, column)
+        return {name: column.values for name, column in made.items()}
 
     def _bargain(
         self,
@@ -265,8 +291,7 @@ class Keeper:
 
     def _state(self, net: Net, page: ClockPage) -> tuple[Bargain, dict[str, I32]]:
         """Under another rule than the queue homes say what they have over and lack; the market shares."""
-        none = np.zeros(self._fleet.count, np.int32)
-        columns = self._orders(net, none, none, none)
+        columns = self._orders(net, Came(self._fleet.count))
         self._scenes.misreport(page.slot, columns)
         nothing = np.zeros(0, np.int64)
         return Bargain(received_wh=nothing, excess_wh=nothing), columns
