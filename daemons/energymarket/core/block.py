@@ -80,10 +80,10 @@ class Owners:
         """Bring values from anywhere else to the column."""
         column[slice(None) if self._where is None else self._where] = values
 
-    def accumulate(self, before: I64, after: I64, values: Column) -> None:
+    def accumulate(self, before: Column, after: Column, values: Column) -> None:
         """Make after = before + values for the owners; `after` must have the others' values already."""
         if self._where is None:
-            np.add(before, values, out=after)
+            np.add(before, values, out=after, casting="same_kind")
         else:
             after[self._where] += values
 

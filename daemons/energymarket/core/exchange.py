@@ -45,9 +45,9 @@ def ring_order(first: int, count: int, start: int, homes: int) -> I64:
     return np.roll(index, -cut) if 0 < cut < count <= homes else index
 
 
-def in_ring_order(mask: npt.NDArray[np.bool_], first: int, start: int) -> I64:
+def in_ring_order(mask: npt.NDArray[np.bool_], first: int, start: int) -> npt.NDArray[np.int32]:
     """Places (0 .. count - 1) in a range of the homes of a mask, in the order in which the ring has them."""
-    at: I64 = np.flatnonzero(mask)
+    at = np.flatnonzero(mask).astype(np.int32)
     cut = int(np.searchsorted(at, start - (first - 1)))
     return np.concatenate((at[cut:], at[:cut])) if 0 < cut < len(at) else at
 
@@ -74,10 +74,10 @@ class Served:
 
     claims: Records  # CLAIM, in the order of taking
     rests: Records  # OFFER: what stays in the queue, oldest first; a split rest keeps its place
-    received_wh: I64  # per taker: all that it took
-    excess_wh: I64  # per taker, greedy and mean: of it, what it did not need
+    received_wh: Numbers  # per taker: all that it took
+    excess_wh: Numbers  # per taker, greedy and mean: of it, what it did not need
     neutral_rest: Records  # OFFER: goes back to the giver, is not offered again
-    given_wh: I64  # per offer that has energy: what was taken of it
+    given_wh: Numbers  # per offer that has energy: what was taken of it
 
 
 def serve(
@@ -94,11 +94,11 @@ def serve(
     An offer that has been split INDEX_MAX times has no further name for a rest: its last taker ends it,
     and the rest goes back to the giver.
     """
-    needs = np.maximum(np.asarray(need_wh, np.int64), 0)
-    energy = offers["energy_wh"].astype(np.int64)
+    needs = np.maximum(_narrow(np.asarray(need_wh)), 0)
+    energy = _narrow(offers["energy_wh"])
     if not energy.all():
         offers, energy = offers[energy > 0], energy[energy > 0]
-    takers = (needs > 0).nonzero()[0]
+    takers = (needs > 0).nonzero()[0].astype(np.int32)
     if not len(offers) or not len(takers) or (turns is not None and turns <= 0):
         received, excess = np.zeros((2, len(needs)), np.int64)
         return Served(np.zeros(0, CLAIM), offers.copy(), received, excess, offers[:0], np.zeros_like(energy))
@@ -111,15 +111,21 @@ def serve(
     return _serve_exact(sides, exact) or _serve_singly(sides, sharing, turns)
 
 
+def _narrow(energy_wh: Numbers) -> Numbers:
+    """A copy of 32 bits with a sign where that is enough: of many homes it is half as much to go through."""
+    size = max(int(energy_wh.max(initial=0)), -int(energy_wh.min(initial=0)))
+    return energy_wh.astype(np.int32 if size < 1 << 30 else np.int64)
+
+
 @dataclass(frozen=True, slots=True)
 class _Sides:
     """Who takes from whom."""
 
     offers: Records  # with energy
-    energy_wh: I64  # of each offer
+    energy_wh: Numbers  # of each offer
     taker_ids: Numbers
-    needs: I64
-    takers: I64  # the places of those in need
+    needs: Numbers
+    takers: npt.NDArray[np.int32]  # the places of those in need
 
     def claims(self, taken: serving.Taken, index: Numbers) -> Records:
         """Claims of what was taken."""
@@ -131,7 +137,7 @@ class _Sides:
         claims["flags"] = 0
         return claims
 
-    def received_wh(self, taken: serving.Taken, *, greedy: bool = False) -> I64:
+    def received_wh(self, taken: serving.Taken, *, greedy: bool = False) -> Numbers:
         """What each taker took; the greedy may take more than they lack."""
         if taken.lacking is not None and not greedy:
             who, lack = taken.lacking
@@ -142,7 +148,7 @@ class _Sides:
         summed = np.bincount(self.takers[taken.taker], taken.energy_wh, len(self.needs))
         return summed.astype(np.int64)
 
-    def given_wh(self, taken: serving.Taken) -> I64:
+    def given_wh(self, taken: serving.Taken) -> Numbers:
         """What was taken of each offer."""
         given = self.energy_wh.copy()
         given[taken.used_up :] = 0
@@ -170,7 +176,7 @@ def _serve_exact(sides: _Sides, taken: serving.Taken) -> Served | None:
         rests["index"][0] = min(split, INDEX_MAX)
     if names > INDEX_MAX:
         return None
-    none = np.zeros(len(sides.needs), np.int64)
+    none = np.zeros(len(sides.needs), np.int32)
     claims, received = sides.claims(taken, index), sides.received_wh(taken)
     return Served(claims, rests, received, none, sides.offers[:0], sides.given_wh(taken))
 

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from energymarket.core.assets import Prospect, Supply, SupplyBlock, SupplyOfSlots
 from energymarket.core.battery import BatteryBlock
-from energymarket.core.block import BLOCK_HOMES, F32, I32, U32, Column, Scratch, Spare, Widening
+from energymarket.core.block import BLOCK_HOMES, F32, I32, Column, Scratch, Spare, Widening
 from energymarket.core.demand import Answer, Demand, DemandBlock, DemandOfSlots
 from energymarket.core.parameters import Period
 from energymarket.core.state import State, Work, apply_receipt
@@ -108,7 +108,6 @@ class Fleet:
         homes = {name: np.asarray(column)[first - 1 : first - 1 + count] for name, column in everyone.items()}
         self.first = first
         self.count = count
-        self.ids: U32 = np.arange(first, first + count, dtype=np.uint32)
         self.policy = homes["policy"]
         self.single = homes["single"]
         self.battery_initial_wh = homes["battery_initial_wh"]
@@ -125,7 +124,7 @@ class Fleet:
     def _cut(self, homes: Mapping[str, Column], profile: Column, start: int, slot_s: int) -> Block:
         stop = min(start + BLOCK_HOMES, self.count)
         part = {name: column[start:stop] for name, column in homes.items()}
-        demand = DemandBlock(part, self.ids[start:stop], self._demand, profile[start:stop])
+        demand = DemandBlock(part, self.first + start, self._demand, profile[start:stop])
         return Block(start, stop, (demand, SupplyBlock(part, self._supply), BatteryBlock(part, slot_s)))
 
     @property

@@ -21,6 +21,9 @@ from energymarket.core.units import I64
 Places: TypeAlias = npt.NDArray[np.signedinteger[Any]]
 """Of offers or takers in a list: int64, or int32 where there may be very many."""
 
+Energy: TypeAlias = npt.NDArray[np.signedinteger[Any]]
+"""int64, or int32 where twice of each fits."""
+
 _SINGLES: Final = 12  # strides of one mark in a row, after which it pays to look for more of them at once
 _LOOK: Final = 48  # how far the first look goes
 _NEAR: Final = 8  # most strides end within so many marks: there they are looked for first
@@ -36,23 +39,23 @@ class Taken:
 
     offer: Places  # in the list
     taker: Places  # in the list
-    energy_wh: I64
+    energy_wh: Energy
     used_up: int  # offers that are gone: the first ones
     rest_wh: int  # what is left of the next one; 0 if nobody has touched it
-    lacking: tuple[Places, I64] | None = None  # who lacks still, and how much, where it is known
+    lacking: tuple[Places, Energy] | None = None  # who lacks still, and how much, where it is known
 
 
-def parts(offer: Places) -> I64:
+def parts(offer: Places) -> npt.NDArray[np.int32]:
     """The place of each claim among those of its offer: 0, 1, .. (offers ascend)."""
-    opens = np.empty(len(offer), np.int64)
+    opens = np.empty(len(offer), np.int32)
     opens[:1] = 0
-    place = np.arange(len(offer))
+    place = np.arange(len(offer), dtype=np.int32)
     np.multiply(place[1:], offer[1:] != offer[:-1], out=opens[1:])
     place -= np.maximum.accumulate(opens, out=opens)
     return place
 
 
-def strides(marks: I64, lengths: I64) -> I64:
+def strides(marks: I64, lengths: Energy) -> I64:
     """Walk along marks (ascending, the first is the start): the place of each stride's end.
 
     A stride ends at the first mark that is at least its length away from where it began; beyond the
@@ -90,7 +93,7 @@ def strides(marks: I64, lengths: I64) -> I64:
     return np.asarray(ends, np.int64)
 
 
-def line_of(lengths: I64) -> I64:
+def line_of(lengths: Energy) -> I64:
     """Marks of lengths that lie end to end: 0, and the end of each."""
     marks = np.empty(len(lengths) + 1, np.int64)
     marks[0] = 0
@@ -103,7 +106,7 @@ def _leading(mask: npt.NDArray[np.bool_]) -> int:
     return len(mask) if mask.all() else int(mask.argmin())
 
 
-def exact_selfish(energy_wh: I64, need_wh: I64) -> Taken:
+def exact_selfish(energy_wh: Energy, need_wh: Energy) -> Taken:
     """One taker after the other takes what it lacks: a claim is an overlap of the two lines."""
     offer_end, need_end = np.cumsum(energy_wh), np.cumsum(need_wh)
     total = min(int(offer_end[-1]), int(need_end[-1]))
@@ -119,7 +122,7 @@ def exact_selfish(energy_wh: I64, need_wh: I64) -> Taken:
     return Taken(offer, np.searchsorted(need_end, ends), energy, used_up, rest)
 
 
-def exact_fair(energy_wh: I64, need_wh: I64, turns: int | None) -> Taken:
+def exact_fair(energy_wh: Energy, need_wh: Energy, turns: int | None) -> Taken:
     """Round by round, each taker that lacks anything has one offer or what it lacks of it.
 
     In a round a taker takes the rest of the offer at most, so an offer is a stride over the takers'
@@ -139,7 +142,7 @@ def exact_fair(energy_wh: I64, need_wh: I64, turns: int | None) -> Taken:
 class _Rounds:
     """Takers and offers between two rounds."""
 
-    def __init__(self, energy_wh: I64, need_wh: I64, turns: int | None) -> None:
+    def __init__(self, energy_wh: Energy, need_wh: Energy, turns: int | None) -> None:
         self.before = energy_wh
         self.energy = energy_wh.copy()
         self.lack = need_wh.copy()
@@ -148,14 +151,14 @@ class _Rounds:
         self.count = 0
         self.turns = turns
         self.reach = 1
-        self.claims: list[tuple[Places, Places, I64]] = []
+        self.claims: list[tuple[Places, Places, Energy]] = []
 
     def go_on(self) -> bool:
         """Whether somebody lacks something, something is left, and another round is allowed."""
         more = self.turns is None or self.count < self.turns
         return more and len(self.lack) > 0 and self.head < len(self.energy)
 
-    def book(self, offer: Places, taken: I64) -> None:
+    def book(self, offer: Places, taken: Energy) -> None:
         """The claims of a round, or of the first takers in it."""
         served = len(taken)
         self.claims.append((offer, self.who[:served], taken))
@@ -252,7 +255,7 @@ class _Rounds:
         self._look_who_lacks()
         return True
 
-    def _sums(self, rounds: int) -> I64:
+    def _sums(self, rounds: int) -> Energy:
         """What each taker has after so many rounds of whole offers."""
         takers = len(self.lack)
         block = self.energy[self.head : self.head + rounds * takers]
@@ -266,7 +269,7 @@ class _Rounds:
         return Taken(offer, taker, energy, self.head, rest if touched else 0, (self.who, self.lack))
 
 
-def greedy_selfish(energy_wh: I64, need_wh: I64) -> Taken:
+def greedy_selfish(energy_wh: Energy, need_wh: Energy) -> Taken:
     """One taker after the other takes whole offers until it has enough: a need is a stride over offers."""
     ends = np.minimum(strides(line_of(energy_wh), need_wh), len(energy_wh))
     used_up = int(ends[-1])
@@ -274,7 +277,7 @@ def greedy_selfish(energy_wh: I64, need_wh: I64) -> Taken:
     return Taken(np.arange(used_up), taker, energy_wh[:used_up], used_up, 0)
 
 
-def greedy_fair(energy_wh: I64, need_wh: I64, turns: int | None) -> Taken:
+def greedy_fair(energy_wh: Energy, need_wh: Energy, turns: int | None) -> Taken:
     """Round by round, each taker that lacks anything has one whole offer."""
     rounds = _Rounds(energy_wh, need_wh, turns)
     while rounds.go_on():

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from energymarket.core.block import I32
     from energymarket.core.parameters import Sharing
+    from energymarket.core.serving import Places
     from energymarket.runtime.service import StopFlag
     from energymarket.transport.queue import OfferQueue
 
@@ -110,8 +111,8 @@ class Exchange:
     stop: StopFlag
     beat: Callable[[], None]  # called at least every BELL_WAIT_S
     at: int = field(init=False, default=0)  # offers before this one have been put
-    line: npt.NDArray[np.intp] = field(init=False)  # places of the takers that lack something at first
-    front: npt.NDArray[np.intp] = field(init=False)  # of those looked at, who still lack something
+    line: Places = field(init=False)  # places of the takers that lack something at first
+    front: Places = field(init=False)  # of those looked at, who still lack something
     behind: int = field(init=False, default=0)  # in `line`: from here on nobody has been looked at
     put_types: set[int] = field(init=False)
     next_index: dict[int, int] = field(init=False)  # by giver: parts below it are claimed here
@@ -130,7 +131,7 @@ class Exchange:
             excess_wh=np.zeros(len(self.taker_ids), np.int32),
         )
         self.need_wh = self.need_wh.astype(np.int32)
-        self.line = np.flatnonzero(self.need_wh > 0)
+        self.line = np.flatnonzero(self.need_wh > 0).astype(np.int32)
         self.front = self.line[:0]
 
     def run(self) -> Bargain:
@@ -149,7 +150,8 @@ class Exchange:
         """A range with very many offers: who of its own takers has how much of them."""
         if len(self.offers) <= AT_HOME_OFFERS or not len(self.line):
             return
-        served = exchange.serve(self.offers, self.taker_ids[self.line], self.need_wh[self.line], self.sharing)
+        who = slice(None) if len(self.line) == len(self.need_wh) else self.line
+        served = exchange.serve(self.offers, self.taker_ids[who], self.need_wh[who], self.sharing)
         self._use_up(served)
         self._book(self.line, served)
         self.offers = served.rests
@@ -275,7 +277,7 @@ class Exchange:
             self.queue.put(kind | GIVEN_BACK, offer_message.pack(back, slot=self.slot, epoch=self.epoch))
         return len(served.claims) > 0
 
-    def _serve(self, offers: npt.NDArray[np.void]) -> tuple[npt.NDArray[np.intp], exchange.Served]:
+    def _serve(self, offers: npt.NDArray[np.void]) -> tuple[Places, exchange.Served]:
         """Serve those from a message who come first in the line: as if all stood there, if it is used up."""
         turns, reach = 1 if self.sharing.turn is Turn.FAIR else None, IN_LINE
         while True:
@@ -285,7 +287,7 @@ class Exchange:
                 return who, served
             reach *= 8
 
-    def _in_line(self, reach: int) -> npt.NDArray[np.intp]:
+    def _in_line(self, reach: int) -> Places:
         """The places of the first takers that lack something: so many, if there are, or a few more."""
         missing = reach - len(self.front)
         if missing > 0:
@@ -329,22 +331,20 @@ class Exchange:
         known[here] &= ~self.used_up[at[here]]
         return offers[known & first & (offers["index"] >= open_index)]
 
-    def _book(self, who: npt.NDArray[np.intp], served: exchange.Served) -> None:
+    def _book(self, who: Places, served: exchange.Served) -> None:
         """What the takers at these places have been served."""
         result = self.result
         room = CLAIMS_PER_HOME_MAX * self.homes - self.claimed
         self._leave_out(who, served, served.claims[room:])
         self.claimed += len(served.claims[:room])
         result.claims.append(served.claims[:room])
-        received_wh = served.received_wh.astype(np.int32)
+        received_wh = served.received_wh.astype(np.int32, copy=False)
         result.received_wh[who] += received_wh
         if self.sharing.take is Take.GREEDY:
             result.excess_wh[who] += served.excess_wh.astype(np.int32)
         self.need_wh[who] = np.maximum(self.need_wh[who] - received_wh, 0)
 
-    def _leave_out(
-        self, who: npt.NDArray[np.intp], served: exchange.Served, claims: npt.NDArray[np.void]
-    ) -> None:
+    def _leave_out(self, who: Places, served: exchange.Served, claims: npt.NDArray[np.void]) -> None:
         """Claims beyond what any exchange can come to: their takers have not received that."""
         for taker, energy_wh in zip(claims["taker"].tolist(), claims["energy_wh"].tolist(), strict=True):
             at = np.flatnonzero(self.taker_ids[who] == taker)

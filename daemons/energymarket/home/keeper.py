@@ -270,7 +270,7 @@ class Keeper:
         self,
         page: ClockPage,
         offers: npt.NDArray[np.void],
-        takers: npt.NDArray[np.int64],
+        takers: npt.NDArray[np.signedinteger[Any]],
         need_wh: npt.NDArray[np.integer[Any]],
     ) -> Bargain:
         """The exchange of gifts: what the range offers, and who (places in the range) lacks how much."""
@@ -283,7 +283,7 @@ class Keeper:
             gate_ns=page.gate_ns,
             homes=self._compiled.homes_count,
             offers=offers,
-            taker_ids=self._fleet.ids[takers],
+            taker_ids=(takers + self._fleet.first).astype(np.uint32),
             need_wh=need_wh,
             stop=self._stop,
             beat=self._notifier.beat,
@@ -304,7 +304,7 @@ class Keeper:
         lived anew may need another energy (claims that stand in no batch were worth nothing): then the
         batch states the difference, at the same price. One order a slot, however many lives.
         """
-        for at, home in enumerate(self._fleet.ids.tolist()):
+        for at, home in enumerate(range(self._fleet.first, self._fleet.first + self._fleet.count)):
             energy_wh = int(columns["sold_wh"][at] - columns["bought_wh"][at])
             if energy_wh == 0:
                 continue

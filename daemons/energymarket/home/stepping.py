@@ -137,7 +137,7 @@ class Stepper(Keeper):
         self,
         page: ClockPage,
         offers: npt.NDArray[np.void],
-        takers: npt.NDArray[np.int64],
+        takers: npt.NDArray[np.signedinteger[Any]],
         need_wh: npt.NDArray[np.integer[Any]],
     ) -> Bargain:
         """The exchange in turns round the ring. Raises TakenBack."""
