@@ -150,6 +150,13 @@ slot, body). A compacted stretch is packed as a slot is, with the sums per home,
 The table `meta` holds what the market goes on from (`state`, `events`, `opening`, `opening_inputs`,
 `first_slot`, `generation`) and whose ledger it is (`scenario_hash`, `genesis`, `homes`).
 """
+_BATCH: Final = """
+A column has the width that the header says, 0, 1, 2, 4 or 8 bytes a value, at most that of its type here; 0:
+nothing but zeros. It is filled up with zeros to a multiple of 8 bytes. The registers of a batch are whole
+(`since` is -1), or as growth since the reading of slot `since`, the last one that the ledger has of all these
+homes; `registers` then is what all four registers of all homes come to after the slot, added up modulo 2^64.
+Growth from another reading is refused (`RegistersUnknown`): the same slot may be handed in again, whole.
+"""
 _INPUTS: Final = """
 ## Ledger: the record of a slot's inputs
 
@@ -238,7 +245,9 @@ def _messages() -> Iterator[str]:
     yield enum_table(events, "RecordType")
     yield f"## Batch\n\n{batch.intro()}\n"
     kinds = f"{batch.names['KIND_BATCH']}: batch, {batch.names['KIND_RECEIPT']}: receipt"
-    yield struct_table(batch, "HEADER", {"kind": kinds} | batch.remarks("Head"))
+    widths = {"widths": "bytes a value of each column, in order; the rest 0"}
+    yield struct_table(batch, "HEADER", {"kind": kinds} | widths | batch.remarks("Head"))
+    yield _BATCH
     yield columns_table(records, "BATCH_COLUMNS")
     yield enum_table(records, "Policy")
     yield dtype_table(records, "CLAIM")

@@ -197,8 +197,7 @@ def _columns(inputs: Inputs, before: Before) -> Iterator[Signed]:
     """The columns in their order, as they are stored; one at a time, for each is wide."""
     batches = inputs.batches
     for name in READING_COLUMNS:
-        last: I64 = getattr(before.readings, name)
-        yield _joined([batch.columns[name] - last[_rows(batch)] for batch in batches])
+        yield _joined([batch.flow(name, before.readings) for batch in batches])
     for name in _AGREED:
         yield _joined([batch.columns[name] for batch in batches])
     policies = [batch.columns["policy"].astype(np.int16) - before.policy[_rows(batch)] for batch in batches]

@@ -166,11 +166,12 @@ class _Piece:
 
     home: I64
     stated: Stated
+    grown: bool  # the registers are stated as growth
 
     def part(self, start: int, stop: int) -> _Piece:
         """Some of them, as views."""
         stated = {name: column[start:stop] for name, column in self.stated.items()}
-        return _Piece(self.home[start:stop], stated)
+        return _Piece(self.home[start:stop], stated, self.grown)
 
 
 def _pieces(batches: Sequence[Batch], order_homes: I64, readings: Readings, homes: int) -> tuple[_Piece, ...]:
@@ -184,7 +185,11 @@ def _pieces(batches: Sequence[Batch], order_homes: I64, readings: Readings, home
     if end - 1 > homes or (len(order_homes) and not 1 <= order_homes.min() <= order_homes.max() <= homes):
         raise ValueError(f"a batch or an order is of a home that is not one of 1 .. {homes}")
     pieces = tuple(
-        _Piece(np.arange(batch.first, batch.first + batch.count, dtype=np.int64), dict(batch.columns))
+        _Piece(
+            np.arange(batch.first, batch.first + batch.count, dtype=np.int64),
+            dict(batch.columns),
+            batch.since is not None,
+        )
         for batch in batches
     )
     if not len(order_homes):
@@ -194,10 +199,15 @@ def _pieces(batches: Sequence[Batch], order_homes: I64, readings: Readings, home
     if not len(alone):
         return pieces
     stated = {
-        name: np.concatenate([*(piece.stated[name] for piece in pieces), np.zeros(0, kind)])
+        name: np.concatenate([*(_flows_of(piece, name, readings) for piece in pieces), np.zeros(0, kind)])
         for name, kind in BATCH_COLUMNS
     }
-    return (_Piece(*_with_orders_alone(home, stated, alone, readings)),)
+    return (_Piece(*_with_orders_alone(home, stated, alone), grown=True),)
+
+
+def _flows_of(piece: _Piece, name: str, readings: Readings) -> npt.NDArray[Any]:
+    """A column of a piece; what has flowed, if it is a register."""
+    return _flow(piece, name, readings) if name in READING_COLUMNS else piece.stated[name]
 
 
 def _joined(parts: Sequence[npt.NDArray[Any]]) -> npt.NDArray[Any]:
@@ -206,15 +216,13 @@ def _joined(parts: Sequence[npt.NDArray[Any]]) -> npt.NDArray[Any]:
     return np.concatenate(parts) if parts else np.zeros(0, np.int64)
 
 
-def _with_orders_alone(home: I64, stated: Stated, alone: I64, readings: Readings) -> tuple[I64, Stated]:
+def _with_orders_alone(home: I64, stated: Stated, alone: I64) -> tuple[I64, Stated]:
     """Rows for homes that have an order but no batch: their registers stand still."""
     home = np.concatenate((home, alone))
     order = np.argsort(home)
     for name, column in stated.items():
         extra = np.zeros(len(alone), column.dtype)
-        if name in READING_COLUMNS:
-            extra = getattr(readings, name)[alone - 1]
-        elif name == "policy":
+        if name == "policy":
             extra[:] = Policy.SELL
         stated[name] = np.concatenate((column, extra))[order]
     return home[order], stated
@@ -222,12 +230,19 @@ def _with_orders_alone(home: I64, stated: Stated, alone: I64, readings: Readings
 
 def _meter(rows: _Piece, readings: Readings) -> Columns:
     """What flowed since each home's last reading."""
-    home = rows.home
-    at = slice(int(home[0]) - 1, int(home[-1])) if is_range(home) else home - 1
     return {
-        flow: rows.stated[register] - getattr(readings, register)[at]
+        flow: _flow(rows, register, readings).astype(np.int64, copy=False)
         for flow, register in zip(FLOWS, READING_COLUMNS, strict=True)
     }
+
+
+def _flow(rows: _Piece, register: str, readings: Readings) -> npt.NDArray[np.signedinteger[Any]]:
+    said: npt.NDArray[np.signedinteger[Any]] = rows.stated[register]
+    if rows.grown:
+        return said
+    home, last = rows.home, getattr(readings, register)
+    before: I64 = last[int(home[0]) - 1 : int(home[-1])] if is_range(home) else last[home - 1]
+    return said - before
 
 
 def receipt_columns(settled: Settlement, first: int, count: int) -> dict[str, npt.NDArray[Any]]:

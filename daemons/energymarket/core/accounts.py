@@ -1,0 +1,103 @@
+"""What the ledger adds up to per home: the last readings, the balance, when the home was last heard.
+
+Columns have 64 bits, or, `narrowed`, 32 until a value wants more: a market of a million homes that runs for
+years holds 24 bytes for each. Whoever adds to them goes by `apply`, which widens first.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from energymarket.core.admission import READING_COLUMNS, Readings
+from energymarket.core.matching import is_range
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from energymarket.core.settlement import Rows
+
+NO_SLOT: Final = -1
+_FLOWS: Final = ("produced_wh", "consumed_wh", "imported_wh", "exported_wh")
+_NARROW: Final = np.iinfo(np.int32)
+
+
+@dataclass(slots=True)
+class Accounts:
+    """Per home, index = id - 1: what the ledger adds up to."""
+
+    readings: Readings
+    balance_ueur: npt.NDArray[np.int64]
+    last_slot: npt.NDArray[np.int64]  # last slot with a batch of the home, NO_SLOT if none
+
+    @classmethod
+    def fresh(cls, homes: int) -> Accounts:
+        """Accounts of a ledger without a slot."""
+        return cls(Readings.zero(homes), np.zeros(homes, np.int64), np.full(homes, NO_SLOT, np.int64))
+
+    def narrowed(self) -> Accounts:
+        """The same in 32 bits, column by column, where the values fit."""
+        return Accounts._of([_narrowed(column) for column in self.columns()])
+
+    def apply(self, slot: int, columns: Rows, batches: Iterable[tuple[int, int, str]]) -> None:
+        """Add a committed slot: registers, balances, and that the homes of its batches were heard.
+
+        A batch is (first home, count, id). A home with an order alone has a row, but nobody read its meter.
+        """
+        home = columns["home"]
+        rows = slice(int(home[0]) - 1, int(home[-1])) if is_range(home) else home - 1
+        if len(home):
+            meters = zip(READING_COLUMNS, _FLOWS, strict=True)
+            read = [_added(getattr(self.readings, name), rows, columns[flow]) for name, flow in meters]
+            self.readings = Readings(*read)
+            self.balance_ueur = _added(self.balance_ueur, rows, columns["money_ueur"])
+        if slot > _NARROW.max:
+            self.last_slot = self.last_slot.astype(np.int64)
+        for first, count, _ in batches:
+            self.last_slot[first - 1 : first - 1 + count] = slot
+
+    def copy(self) -> Accounts:
+        """An independent copy."""
+        return Accounts._of([column.copy() for column in self.columns()])
+
+    @classmethod
+    def _of(cls, columns: list[npt.NDArray[np.int64]]) -> Accounts:
+        return cls(Readings(*columns[:4]), columns[4], columns[5])
+
+    def columns(self) -> tuple[npt.NDArray[np.int64], ...]:
+        """Every column, in the order of a checkpoint."""
+        read = self.readings
+        meters = (read.production_wh, read.consumption_wh, read.import_wh, read.export_wh)
+        return (*meters, self.balance_ueur, self.last_slot)
+
+    def pack(self) -> bytes:
+        """The columns back to back, little-endian int64: the body of a checkpoint."""
+        return b"".join(column.astype("<i8").data for column in self.columns())
+
+    @classmethod
+    def unpack(cls, body: bytes, homes: int) -> Accounts:
+        """The accounts of a checkpoint; ValueError if it is of another size."""
+        parts = np.frombuffer(body, "<i8").reshape(6, homes).astype(np.int64)
+        return cls._of([part.copy() for part in parts])
+
+
+def _narrowed(column: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    if len(column) and not _NARROW.min <= int(column.min()) <= int(column.max()) <= _NARROW.max:
+        return column
+    return column.astype(np.int32)
+
+
+def _added(
+    column: npt.NDArray[np.int64], rows: slice | npt.NDArray[np.int64], values: npt.NDArray[Any]
+) -> npt.NDArray[np.int64]:
+    """The column with some values added in place, or a wider one where they might not fit."""
+    if column.itemsize < 8:
+        here = column[rows]
+        low, high = int(here.min()) + int(values.min()), int(here.max()) + int(values.max())
+        if not _NARROW.min <= low <= high <= _NARROW.max:
+            column = column.astype(np.int64)
+    column[rows] += values
+    return column
