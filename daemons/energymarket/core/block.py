@@ -29,6 +29,15 @@ _NARROW_MAX: Final = 2**15 - 1
 _DENSE_SHARE: Final = 0.5  # above it, working on the whole block beats gathering and scattering (measured)
 
 
+def added_up(rows: npt.NDArray[np.signedinteger[Any]]) -> npt.NDArray[np.signedinteger[Any]]:
+    """The sums of (K, homes) over K slots, int64; a single slot is its own sum, of whatever width."""
+    if len(rows) != 1:
+        summed: I64 = np.add.reduce(rows, axis=0, dtype=np.int64)
+        return summed
+    only: npt.NDArray[np.signedinteger[Any]] = rows[0]
+    return only
+
+
 class Owners:
     """The homes of a block that own a thing: the whole block if they are many, else an index list.
 

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from energymarket.core.assets import Prospect, Supply, SupplyBlock, SupplyOfSlots
 from energymarket.core.battery import BatteryBlock
-from energymarket.core.block import BLOCK_HOMES, F32, I32, Column, Scratch, Spare, Widening
+from energymarket.core.block import BLOCK_HOMES, F32, I32, Column, Scratch, Spare, Widening, added_up
 from energymarket.core.demand import Answer, Demand, DemandBlock, DemandOfSlots
 from energymarket.core.parameters import Period
 from energymarket.core.state import State, Work, apply_receipt
@@ -49,14 +49,28 @@ class FleetScenario(Protocol):
 class Net:
     """What each home lacked or had over in a slot, at its meter, after its battery: one of the two is 0."""
 
-    __slots__ = ("_column",)
+    __slots__ = ("_column", "_consumption", "_production")
 
     def __init__(self, homes: int) -> None:
         self._column = Widening(homes)
+        self._production = Widening(homes)
+        self._consumption = Widening(homes)
 
-    def put(self, start: int, net_wh: I32) -> None:
-        """What a block of homes, from one on, had over; below zero: lacked."""
+    def put(self, start: int, net_wh: I32, production_wh: I32, consumption_wh: I32) -> None:
+        """What a block of homes, from one on, had over (below zero: lacked), produced and consumed."""
         self._column.put(start, net_wh)
+        self._production.put(start, production_wh)
+        self._consumption.put(start, consumption_wh)
+
+    def flows(self) -> dict[str, npt.NDArray[np.signedinteger[Any]]]:
+        """What has flowed through the registers of the meter in this slot, by their names."""
+        net_wh = self._column.values
+        return {
+            "production_wh": self._production.values,
+            "consumption_wh": self._consumption.values,
+            "import_wh": -np.minimum(net_wh, 0),
+            "export_wh": np.maximum(net_wh, 0),
+        }
 
     @property
     def net_wh(self) -> npt.NDArray[np.signedinteger[Any]]:
@@ -164,7 +178,7 @@ class Fleet:
         consumption_wh, production_wh, net_wh = self._outlook.live_block(block, 0, answer, work)
         np.add(before.consumption_wh, consumption_wh, out=after.consumption_wh)
         np.add(before.production_wh, production_wh, out=after.production_wh)
-        self._net.put(block.start, net_wh)
+        self._net.put(block.start, net_wh, production_wh, consumption_wh)
         surplus_wh = np.maximum(net_wh, 0, out=work.scratch.integers[0][: block.homes])
         need_wh = np.subtract(surplus_wh, net_wh, out=net_wh)
         np.add(before.export_wh, surplus_wh, out=after.export_wh)
@@ -285,11 +299,12 @@ class Course:
     def book(self, lived: Lived) -> None:
         """Add what was lived to the registers of the meter."""
         state = self._state
-        state.consumption_wh += lived.consumption_wh.sum(axis=0, dtype=np.int64)
-        state.production_wh += lived.production_wh.sum(axis=0, dtype=np.int64)
-        export_wh = np.maximum(lived.net_wh, 0).sum(axis=0, dtype=np.int64)
+        state.consumption_wh += added_up(lived.consumption_wh)
+        state.production_wh += added_up(lived.production_wh)
+        export_wh = added_up(np.maximum(lived.net_wh, 0))
         state.export_wh += export_wh
-        state.import_wh += export_wh - lived.net_wh.sum(axis=0, dtype=np.int64)
+        state.import_wh += export_wh
+        state.import_wh -= added_up(lived.net_wh)
 
 
 def initial_state(fleet: Fleet, state: State) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,14 +11,16 @@ from energymarket.core import exchange
 from energymarket.core.block import BLOCK_HOMES, I32, Widening
 from energymarket.core.parameters import Rule
 from energymarket.core.records import Phase, Policy
+from energymarket.core.refusals import Refusal
 from energymarket.exits import ConfigError
+from energymarket.home import handing
 from energymarket.home.bargain import Bargain, Exchange
+from energymarket.home.handing import Came, Handed, Reading
 from energymarket.home.scene import Scenes
 from energymarket.home.session import Lost, Refused
 from energymarket.runtime.clock import boottime_ns
 from energymarket.runtime.kill_points import Point, reach
 from energymarket.runtime.occasions import Occasion
-from energymarket.wire import batch as batch_wire
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
     from energymarket.scenario.compiled import Compiled
     from energymarket.transport.page import BoardReader, ClockReader
     from energymarket.transport.queue import OfferQueue
-    from energymarket.wire.batch import Buffer
     from energymarket.wire.clock_page import ClockPage
 
 log = logging.getLogger(__name__)
@@ -42,39 +42,6 @@ SELL = int(Policy.SELL)  # NumPy compares an enum slowly
 
 PATIENCE_S = 5.0
 """How long after the slot's end its receipt is awaited before the market counts as frozen."""
-
-
-@dataclass(slots=True)
-class Handed:
-    """What is handed in after the exchange of a slot, until it has been answered."""
-
-    slot: int
-    epoch: int
-    columns: dict[str, I32]
-    bargain: Bargain
-
-
-@dataclass(slots=True)
-class Came:
-    """What the exchange has brought the homes of a range."""
-
-    homes: int
-    moved_wh: I32 = field(init=False)  # received by those who lack, back again for those who have over
-    excess_wh: I32 | None = field(init=False, default=None)  # greed's
-    phantom_wh: I32 | None = field(init=False, default=None)  # received of nobody, on purpose
-
-    def __post_init__(self) -> None:
-        self.moved_wh = np.zeros(self.homes, np.int32)
-
-    def of(self, here: slice, surplus_wh: I32) -> tuple[I32, I32, I32]:
-        """Received, excess and returned of some homes; nobody gets more back than it had over."""
-        moved = self.moved_wh[here]
-        returned_wh = np.minimum(moved, surplus_wh)
-        received_wh = moved * (surplus_wh == 0)
-        if self.phantom_wh is not None:
-            received_wh += self.phantom_wh[here]
-        excess_wh = np.zeros(1, np.int32) if self.excess_wh is None else self.excess_wh[here]
-        return received_wh, excess_wh, returned_wh
 
 
 def check_pace(page: ClockPage, *, lockstep: bool) -> None:
@@ -116,6 +83,7 @@ class Keeper:
         self._single = single
         self._scenes = Scenes.of(compiled.settings, fleet.first, fleet.count, compiled.period.first_slot)
         self._handed: Handed | None = None
+        self._read: Reading | None = None  # the last one that the market has, if it is known
         self._done = -1  # last slot that was lived with the market
         self._gated = -1  # last slot whose gate closed without us
         self._since = 0  # first slot of the ledger
@@ -206,7 +174,7 @@ class Keeper:
         if self._scenes.is_late(page.slot):
             self._stop.wait_until(page.gate_ns + page.slot_ns // 20)
         books.write()
-        self._hand_in(Handed(page.slot, page.epoch, columns, bargain), page)
+        self._hand_in(Handed(page.slot, page.epoch, net, columns, bargain), page)
 
     def _weather_of(self, slot: int) -> Sample:
         self._notifier.beat()  # years of absence are lived through slot by slot
@@ -325,37 +293,35 @@ class Keeper:
 
     # the batch
 
-    def _pack(self, handed: Handed) -> list[Buffer]:
-        state = self._books.present
-        full: dict[str, npt.NDArray[Any]] = {
-            "production_wh": state.production_wh,
-            "consumption_wh": state.consumption_wh,
-            "import_wh": state.import_wh,
-            "export_wh": state.export_wh,
-            "policy": np.ascontiguousarray(self._fleet.policy, "u1"),
-        }
-        full |= handed.columns
-        claims, first = handed.bargain.all_claims(), self._fleet.first
-        return batch_wire.parts(full, claims, slot=handed.slot, epoch=handed.epoch, first=first)
-
     def _hand_in(self, handed: Handed, page: ClockPage) -> None:
         """Send the batch and book its receipt. Without an answer it is kept, and sent again."""
         self._handed = handed
         if self._single and self._compiled.sharing.rule is Rule.QUEUE:
             self._trade_singly(handed.columns, handed.slot)
         batch_id = f"{self._fleet.first}+{self._fleet.count}@{handed.slot}.{handed.epoch}"
-        wait_s = self._receipt_wait_s(page)
-        answer = self._session.submit(
-            self._pack(handed), batch_id, handed.slot, handed.epoch, shed=handed.bargain.shed, wait_s=wait_s
-        )
+        # What flowed in this slot is what the market lacks if it has read the one before.
+        before = self._read if self._read is not None and self._read.slot == handed.slot - 1 else None
+        answer, reading = self._submit(handed, batch_id, page, before)
+        if isinstance(answer, Refused) and answer.parameters.get("reason") == Refusal.REGISTERS_UNKNOWN:
+            answer, reading = self._submit(handed, batch_id, page, None)
         self._handed = None
         if isinstance(answer, Refused):
             self._refused(handed, answer)
             return
+        self._read = reading
         reach(Point.HANDED_IN, handed.slot)
         self._books.settle(handed.slot, answer)
         self._bill_ueur += int(answer["money_ueur"].sum())
         self._notifier.status(self._status(self._account(handed.slot, answer)))
+
+    def _submit(
+        self, handed: Handed, batch_id: str, page: ClockPage, before: Reading | None
+    ) -> tuple[dict[str, Any] | Refused, Reading]:
+        data, reading = handing.batch_of(handed, self._books.present, self._fleet, before)
+        shed, wait_s = handed.bargain.shed, self._receipt_wait_s(page)
+        return self._session.submit(
+            data, batch_id, handed.slot, handed.epoch, shed=shed, wait_s=wait_s
+        ), reading
 
     def _receipt_wait_s(self, page: ClockPage) -> float:
         return max(0, page.next_open_ns - boottime_ns()) / 1e9 + PATIENCE_S

@@ -153,7 +153,7 @@ class Tally:
 
     def _columns(self) -> dict[str, I64]:
         compacted = self.compacted or {}
-        return self.detail.columns | {f"compacted {name}": each for name, each in compacted.items()}
+        return {**self.detail.columns, **{f"compacted {name}": each for name, each in compacted.items()}}
 
     @classmethod
     def unpack(cls, data: bytes) -> Tally:
@@ -183,6 +183,6 @@ class Tally:
         for at, name in enumerate(names):
             column = np.frombuffer(body, "<i8", homes, 8 * homes * at).astype(np.int64)
             if name in self.detail.columns or name in EMITTED:
-                self.detail.columns[name] = column
+                self.detail.columns.put(name, column)
             else:
                 self.compacted = (self.compacted or {}) | {name.removeprefix("compacted "): column}
