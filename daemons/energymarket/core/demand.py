@@ -335,7 +335,7 @@ class DemandBlock:
         before, after, scratch = work.before, work.after, work.scratch
         elastic = self._elastic
         if elastic is None or not answer.elastic:
-            after.deferred_carry_wh[:] = before.deferred_carry_wh
+            work.keep("deferred_carry_wh")
             return None
         part = elastic.read(wanted, scratch.floats[1])
         later = scratch.look_up(answer.later, self._class, scratch.floats[2])
@@ -343,7 +343,7 @@ class DemandBlock:
         part *= scratch.look_up(answer.now, self._class, scratch.floats[3])
         elastic.write(wanted, part)
         if elastic.count < wanted.size:
-            after.deferred_carry_wh[:] = before.deferred_carry_wh
+            work.keep("deferred_carry_wh")
         carry = elastic.read(before.deferred_carry_wh, scratch.floats[3])
         carry_after = elastic.place(after.deferred_carry_wh, scratch.floats[4])
         later_wh = scratch.integers[0][: elastic.count]
@@ -353,8 +353,8 @@ class DemandBlock:
 
     def _make_up(self, consumption_wh: I32, later_wh: I32 | None, work: Work) -> None:
         """Consume a part of what is owed since earlier slots; then add what was put off in this one."""
-        before, after, scratch = work.before, work.after, work.scratch
-        after.deferred_wh[:] = before.deferred_wh
+        after, scratch = work.after, work.scratch
+        work.keep("deferred_wh")
         elastic = self._elastic
         if elastic is None:
             return

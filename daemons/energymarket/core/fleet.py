@@ -134,6 +134,7 @@ class Fleet:
         self._scratch = Scratch(min(count, BLOCK_HOMES))
         self._outlook = Outlook(self, 1)
         self._net = Net(count)
+        self._stepped: tuple[State, State, list[Work]] | None = None
 
     def _cut(self, homes: Mapping[str, Column], profile: Column, start: int, slot_s: int) -> Block:
         stop = min(start + BLOCK_HOMES, self.count)
@@ -166,12 +167,21 @@ class Fleet:
         """See `step`; here `after` may also be `before`: then the state moves on in place."""
         self._outlook.turn_to(range(slot, slot + 1), np.atleast_1d(weather))
         answer = self.answer(price_ueur_per_kwh)
-        for block in self._blocks:
-            work = Work(
-                before.part(block.start, block.stop), after.part(block.start, block.stop), self._scratch
-            )
+        for block, work in zip(self._blocks, self._works_on(before, after), strict=True):
             self._step_block(block, answer, work)
         return self._net
+
+    def _works_on(self, before: State, after: State) -> list[Work]:
+        """The blocks' ways from one state to another; who steps in place does so again and again."""
+        if self._stepped is not None and self._stepped[0] is before and self._stepped[1] is after:
+            return self._stepped[2]
+        works = []
+        for block in self._blocks:
+            part = before.part(block.start, block.stop)
+            onward = part if after is before else after.part(block.start, block.stop)
+            works.append(Work(part, onward, self._scratch))
+        self._stepped = (before, after, works)
+        return works
 
     def _step_block(self, block: Block, answer: Answer, work: Work) -> None:
         before, after = work.before, work.after
@@ -183,8 +193,7 @@ class Fleet:
         need_wh = np.subtract(surplus_wh, net_wh, out=net_wh)
         np.add(before.export_wh, surplus_wh, out=after.export_wh)
         np.add(before.import_wh, need_wh, out=after.import_wh)
-        after.given_wh[:] = before.given_wh
-        after.received_wh[:] = before.received_wh
+        work.keep("given_wh", "received_wh")
 
 
 class Outlook:

@@ -139,6 +139,12 @@ class Work:
     after: State
     scratch: Scratch
 
+    def keep(self, *names: str) -> None:
+        """Columns that a step does not change: copied, unless before and after are the same state."""
+        if self.before is not self.after:
+            for name in names:
+                np.copyto(self.after.column(name), self.before.column(name))
+
 
 def apply_receipt(state: State, receipt: Mapping[str, Column]) -> None:
     """Add to the registers of gifts what a receipt (RECEIPT_COLUMNS) says was given and received.
