@@ -27,7 +27,6 @@ from energymarket.engine import checkpoint as checkpoints
 from energymarket.engine import singly
 from energymarket.engine.afar import Afar
 from energymarket.engine.books import Books
-from energymarket.engine.checkpoint import Checkpoint
 from energymarket.engine.cluster import RayCluster
 from energymarket.engine.digest import BODY_BYTES, BODY_BYTES_PER_HOME, detail_from
 from energymarket.engine.embedded import Embedded
@@ -44,6 +43,7 @@ from energymarket.transport.generation import GenerationFile
 from energymarket.transport.store import ForeignLedgerError, StoreError
 
 if TYPE_CHECKING:
+    from energymarket.engine.checkpoint import Checkpoint, Part
     from energymarket.engine.settling import Settled
     from energymarket.engine.source import Source
     from energymarket.scenario.compiled import Compiled
@@ -273,13 +273,13 @@ class Run:
             "events": rest.events,
             "sums": {"slots": self.sums.slots, "totals": self.sums.totals},
         }
-        parts: dict[str, bytes | memoryview] = {"homes": memoryview(self._memory), **self._measures.parts()}
+        parts: dict[str, Part] = {"homes": [memoryview(self._memory)], **self._measures.parts()}
         if isinstance(self._settler, Settler):
-            parts["balances"] = self._accounts.balance_ueur.astype("<i8").tobytes()
+            parts["balances"] = [self._accounts.balance_ueur.astype("<i8").data.cast("B")]
         else:
-            parts["accounts"] = self._accounts.pack()
+            parts["accounts"] = [self._accounts.pack()]
         try:
-            checkpoints.write(self.plan.directory, Checkpoint(last, facts, parts))
+            checkpoints.write(self.plan.directory, last, facts, parts)
         except OSError as error:
             raise Failure(
                 f"{self.plan.directory} cannot be written: {error.strerror or error}",

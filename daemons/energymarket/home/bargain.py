@@ -266,9 +266,11 @@ class Exchange:
             return True
         who, served = self._serve(offers)
         self._book(who, served)
-        # Of a giver's parts the last one that is claimed has the highest index.
-        parts = (served.claims["giver"].tolist(), served.claims["index"].tolist())
-        self.next_index.update((giver, index + 1) for giver, index in zip(*parts, strict=True))
+        if len(giver := served.claims["giver"]):
+            # Claims of an offer stand together, the last of its parts last.
+            ends = np.append(np.flatnonzero(giver[1:] != giver[:-1]), len(giver) - 1)
+            index = served.claims["index"][ends].astype(np.int64) + 1
+            self.next_index.update(zip(giver[ends].tolist(), index.tolist(), strict=True))
         self.front = self.front[self.need_wh[self.front] > 0]
         # Without room for either, the market sells the rest at the gate or feeds it in.
         if len(served.rests):

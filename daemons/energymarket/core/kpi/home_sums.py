@@ -45,7 +45,7 @@ EMITTED: Final = ("average_ug", "marginal_ug")
 _BLOCK_HOMES: Final = 2_048  # a column of 64 slots of so many homes stays in the cache while it is worked on
 _BLOCK_VALUES: Final = 1 << 15  # of fewer slots, so many values
 _ROOM: Final = 1 << 62
-_NARROW_MAX: Final = 2**31 - 1
+NARROW_MAX: Final = 2**31 - 1
 _NOTHING: Final = np.zeros(0, np.int64)
 _NARROW_WH: Final = 1 << 27  # seven of them, added or taken away, fit int32
 _PEAKS: Final = {"imported_wh": "peak_import_wh", "exported_wh": "peak_export_wh"}
@@ -81,7 +81,7 @@ class Columns(Mapping[str, I64]):
 
     def put(self, name: str, column: I64) -> None:
         """Take a column that was packed."""
-        kind = _kind(name) if _size(column) <= _NARROW_MAX else np.int64
+        kind = _kind(name) if size_of(column) <= NARROW_MAX else np.int64
         self.kept[name] = column.astype(kind)
 
     def widen(self, bounds: Mapping[str, int]) -> None:
@@ -89,7 +89,7 @@ class Columns(Mapping[str, I64]):
         for name, bound in bounds.items():
             if name not in self.kept:
                 self.kept[name] = np.zeros(self._homes, _kind(name))
-            if bound > _NARROW_MAX:
+            if bound > NARROW_MAX:
                 self.kept[name] = self.kept[name].astype(np.int64, copy=False)
 
 
@@ -115,7 +115,7 @@ class HomeSums:
         """
         if passage.homes != self.homes:
             raise ValueError(f"a passage of {passage.homes} homes, not of {self.homes}")
-        sizes = {name: _size(passage.columns[name]) for name in SUMMED}
+        sizes = {name: size_of(passage.columns[name]) for name in SUMMED}
         self._make_sure(passage, intensities, sizes)
         per_block = max(_BLOCK_HOMES, _BLOCK_VALUES // passage.slots)
         for start in range(0, self.homes, per_block):
@@ -125,9 +125,9 @@ class HomeSums:
 
     def _make_sure(self, passage: Passage, intensities: Mapping[str, I64], sizes: Mapping[str, int]) -> None:
         """No sum will leave int64. Bounds grow by the most that K slots can add."""
-        dearest = max(_size(passage.import_ueur_per_kwh), _size(passage.export_ueur_per_kwh))
+        dearest = max(size_of(passage.import_ueur_per_kwh), size_of(passage.export_ueur_per_kwh))
         most = sum(sizes[name] for name in _CONTRACT)
-        price = _size(passage.price_ueur_per_kwh)
+        price = size_of(passage.price_ueur_per_kwh)
         grows = {
             **sizes,
             "short_wh": most,
@@ -136,23 +136,23 @@ class HomeSums:
             "sales_mueur": sizes["sold_wh"] * price,
             "alone_mueur": (sizes["imported_wh"] + sizes["exported_wh"]) * dearest,
             "imbalance_mueur": most * dearest,
-            **{name: sizes["imported_wh"] * _size(each) for name, each in intensities.items()},
+            **{name: sizes["imported_wh"] * size_of(each) for name, each in intensities.items()},
         }
         bounds = {}
         for name, growth in grows.items():
             known = self._bounds.get(name)
-            bounds[name] = growth * passage.slots + (self._true_size(name) if known is None else known)
+            bounds[name] = growth * passage.slots + (self._truesize_of(name) if known is None else known)
             narrow = self.columns.kept.get(name, _NOTHING).itemsize < 8
-            if bounds[name] >= _ROOM or (narrow and bounds[name] > _NARROW_MAX):
-                bounds[name] = growth * passage.slots + self._true_size(name)
+            if bounds[name] >= _ROOM or (narrow and bounds[name] > NARROW_MAX):
+                bounds[name] = growth * passage.slots + self._truesize_of(name)
             if bounds[name] >= _ROOM:
                 raise OverflowError(f"{name} of a home is beyond what 63 bits hold")
         self._bounds = bounds
         peaks = {peak: sizes[name] for name, peak in _PEAKS.items()}
         self.columns.widen(bounds | peaks)
 
-    def _true_size(self, name: str) -> int:
-        return _size(self.columns.kept[name]) if name in self.columns.kept else 0
+    def _truesize_of(self, name: str) -> int:
+        return size_of(self.columns.kept[name]) if name in self.columns.kept else 0
 
 
 class _Block:
@@ -243,6 +243,6 @@ def _dot(per_kwh: I64, energy_wh: Column) -> I64:
     return product
 
 
-def _size(column: Column) -> int:
+def size_of(column: Column) -> int:
     """The largest absolute value; 0 of nothing."""
     return max(int(column.max(initial=0)), -int(column.min(initial=0)))
