@@ -139,8 +139,8 @@ _CHAIN: Final = """
 _DATABASE: Final = """
 ## Ledger: the file
 
-SQLite, `user_version` {SCHEMA_VERSION}, WAL, synchronous FULL; one connection, that of the market. A
-ledger is made by:
+SQLite, `user_version` {SCHEMA_VERSION}, or {PIECES_VERSION} where a market of many homes made it, WAL,
+synchronous FULL; one connection, that of the market. A ledger is made by:
 """
 _DIGESTS: Final = """
 `seal`: SHA-256 over the hash, the JSON text `[slot, price, import, export, gap, weather_stale]`, and
@@ -280,6 +280,9 @@ def _ledger() -> Iterator[str]:
     yield _CHAIN
     yield _DATABASE.format_map(Source("transport.store").names)
     yield f"```sql\n{_schema()}\n```\n"
+    many = Source("transport.ledger_rows").names["LARGE_HOMES"]
+    schema = Source("transport.pieces").names["SCHEMA"].strip()
+    yield f"Version 2, of {many} homes or more, has in addition:\n\n```sql\n{schema}\n```\n"
     yield _DIGESTS
     yield from _records()
 

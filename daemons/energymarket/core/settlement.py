@@ -32,7 +32,7 @@ from energymarket.core.totals import Totals, UnbalancedError
 from energymarket.core.units import I64
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
 __all__ = [
     "Batch",
@@ -57,6 +57,7 @@ Stated: TypeAlias = dict[str, npt.NDArray[Any]]
 FLOWS: Final = ("produced_wh", "consumed_wh", "imported_wh", "exported_wh")
 """What flowed since the last reading, by register: the ledger's names of READING_COLUMNS."""
 
+_MADE: Final = (*SLOT_COLUMNS[1:], "imbalance_wh")
 _AGREED: Final = ("offered_wh", "returned_wh", "sold_wh", "bought_wh")
 
 
@@ -95,25 +96,22 @@ def settle(
     """
     pieces = _pieces(batches, orders["home"], readings, homes)
     home = _joined([piece.home for piece in pieces])
-    offered_wh = _joined([piece.stated["offered_wh"] for piece in pieces])
-    matched = match(home, offered_wh, batches)
+    matched = match(home, [piece.stated["offered_wh"] for piece in pieces], batches)
     legs, rows = Legs((prices,), len(home)), 0
-    made = {name: _Column(len(home)) for name in (*SLOT_COLUMNS[1:], "imbalance_wh")}
+    made = {name: _Column(len(home), money=name == "money_ueur") for name in _MADE}
     for piece in pieces:
         for start in range(0, len(piece.home), BLOCK_HOMES):
             block = piece.part(start, start + BLOCK_HOMES)
             here = slice(rows, rows + len(block.home))
             columns = _meter(block, readings)
-            columns["given_wh"], columns["received_wh"] = matched.given_wh[here], matched.received_wh[here]
-            agreed = {name: block.stated[name].astype(np.int64)[None] for name in _AGREED}
-            columns = {name: column[None] for name, column in columns.items()}
-            columns |= {"sold_wh": agreed["sold_wh"], "bought_wh": agreed["bought_wh"]}
+            columns |= {name: block.stated[name] for name in _AGREED}
+            columns |= {"given_wh": matched.given_wh[here], "received_wh": matched.received_wh[here]}
+            its_orders = _orders(block.home, orders)
+            width = _width_of_sums(columns.values()) if its_orders is None else np.int64
+            columns = {name: column.astype(width, copy=False)[None] for name, column in columns.items()}
+            offered, returned = columns.pop("offered_wh"), columns.pop("returned_wh")
             columns["imbalance_wh"] = legs.post(
-                columns,
-                agreed["offered_wh"],
-                agreed["returned_wh"],
-                block.stated["policy"],
-                _orders(block.home, orders),
+                columns, offered, returned, block.stated["policy"], its_orders
             )
             for name, column in made.items():
                 column.put(here, columns[name][0])
@@ -131,20 +129,30 @@ def settle(
 
 
 class _Column:
-    """A column that is filled block by block: of 32 bits, until a value wants more."""
+    """A column that is filled block by block: of 16 bits, money of 32, until a value wants more."""
 
-    def __init__(self, rows: int) -> None:
-        self.values: npt.NDArray[np.signedinteger[Any]] = np.zeros(rows, np.int32)
+    def __init__(self, rows: int, *, money: bool) -> None:
+        self.values: npt.NDArray[np.signedinteger[Any]] = np.empty(rows, np.int32 if money else np.int16)
 
     def put(self, here: slice, values: npt.NDArray[np.signedinteger[Any]]) -> None:
         """Fill a block."""
-        low, high = int(values.min()), int(values.max())
-        if self.values.dtype != np.int64 and not -_NARROW_MAX <= low <= high <= _NARROW_MAX:
-            self.values = self.values.astype(np.int64)
+        if values.itemsize > self.values.itemsize:
+            low, high = int(np.minimum.reduce(values)), int(np.maximum.reduce(values))
+            while not -(most := int(np.iinfo(self.values.dtype).max)) <= low <= high <= most:
+                self.values = self.values.astype(f"<i{2 * self.values.itemsize}")
         self.values[here] = values
 
 
-_NARROW_MAX: Final = 2**28  # so that sums of a few columns of a home fit 32 bits as well
+def _width_of_sums(columns: Iterable[npt.NDArray[Any]]) -> type[np.signedinteger[Any]]:
+    """The narrowest integers that hold a sum of all columns of a home: what is narrow is added up sooner."""
+    most = sum(int(np.maximum.reduce(column)) for column in columns)
+    if most <= _INT16_MAX:
+        return np.int16
+    return np.int32 if most <= _INT32_MAX else np.int64
+
+
+_INT16_MAX: Final = 2**15 - 1
+_INT32_MAX: Final = 2**31 - 1
 
 
 def _orders(home: I64, orders: Mapping[str, I64]) -> Orders | None:
@@ -186,7 +194,7 @@ def _pieces(batches: Sequence[Batch], order_homes: I64, readings: Readings, home
         raise ValueError(f"a batch or an order is of a home that is not one of 1 .. {homes}")
     pieces = tuple(
         _Piece(
-            np.arange(batch.first, batch.first + batch.count, dtype=np.int64),
+            np.arange(batch.first, batch.first + batch.count, dtype=np.int32),
             dict(batch.columns),
             batch.since is not None,
         )
@@ -231,8 +239,7 @@ def _with_orders_alone(home: I64, stated: Stated, alone: I64) -> tuple[I64, Stat
 def _meter(rows: _Piece, readings: Readings) -> Columns:
     """What flowed since each home's last reading."""
     return {
-        flow: _flow(rows, register, readings).astype(np.int64, copy=False)
-        for flow, register in zip(FLOWS, READING_COLUMNS, strict=True)
+        flow: _flow(rows, register, readings) for flow, register in zip(FLOWS, READING_COLUMNS, strict=True)
     }
 
 
@@ -246,12 +253,12 @@ def _flow(rows: _Piece, register: str, readings: Readings) -> npt.NDArray[np.sig
 
 
 def receipt_columns(settled: Settlement, first: int, count: int) -> dict[str, npt.NDArray[Any]]:
-    """RECEIPT_COLUMNS for a range of homes; zeros for a home without a row in the slot."""
+    """RECEIPT_COLUMNS or narrower for a range of homes; zeros for a home without a row in the slot."""
     home = settled.columns["home"]
     low, high = np.searchsorted(home, (first, first + count)).tolist()
     facts = settled.columns | {"imbalance_wh": settled.imbalance_wh}
     if high - low == count:  # all of them have a row
-        return {name: facts[name][low:high].astype(kind, copy=False) for name, kind in RECEIPT_COLUMNS}
+        return {name: facts[name][low:high] for name, _ in RECEIPT_COLUMNS}
     at = home[low:high] - first
     columns: dict[str, npt.NDArray[Any]] = {}
     for name, kind in RECEIPT_COLUMNS:

@@ -17,7 +17,7 @@ measured to settle a slot of 10,000 homes."""
 
 
 def give_back() -> None:
-    """Give freed memory back to the system, once: after a beginning that took more than a slot ever will."""
+    """Give to the system what malloc keeps: after work that does not come again soon."""
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:
         trim(0)
