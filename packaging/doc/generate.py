@@ -114,7 +114,8 @@ header without a slot ({NO_SLOT}) says that its area is being written.
 _AREAS: Final = """
 Behind it stands the CRC-32 of these bytes (u4, at {size}). `checksum` is CRC-32 over the sums of
 the 8-byte words of each page of the area (u8, modulo 2^64), then over their exclusive-ors (u8). An area
-holds the columns back to back, {STATE_BYTES_PER_HOME} bytes a home:
+holds the columns back to back, {STATE_BYTES_PER_HOME} bytes a home; or {NARROW_BYTES_PER_HOME} with registers
+of i4, as a file begins, until a home has more than they hold. `payload_bytes` says which. Columns:
 """
 _WEATHER_FILE: Final = """
 ## Live weather: `{NAME}`
