@@ -266,7 +266,7 @@ class Suite:
 
     def _give_up(self, each: Daemon, text: str) -> None:
         each.enter(State.FAILED, self.now_s)
-        self.failed = True
+        self.failed = self.failed or each.required
         self._effects.append(LastWords(each.name, text))
         if not each.served and each.code in REFUSALS and self.refused is None:
             self.refused = Exit(each.code)

@@ -40,7 +40,7 @@ class Plan:
     slots: int | None
     lockstep: bool = False  # without a clock
     meters: int = 0  # that speak over the configuration's broker; not in lockstep, which has no clock
-    workers: int = 0  # for heavy questions, behind a dispatcher
+    workers: int = 0  # for heavy questions, behind a dispatcher; none in lockstep
     course: str = ""  # the name of this run: its slots are counted from where it begins
 
 
@@ -83,7 +83,8 @@ def _dispatch(plan: Plan) -> Iterator[Command]:
     """Dispatcher and workers; the workers at idle priority, so that heavy questions hold nobody up."""
     words = ["--run", str(plan.run), "--config", str(plan.source)]
     if plan.workers and not plan.lockstep:
-        yield _python("dispatcher", Role.DISPATCHER, "dispatcherd", words, required=False)
+        counted = ["--workers", str(plan.workers)]
+        yield _python("dispatcher", Role.DISPATCHER, "dispatcherd", [*words, *counted], required=False)
         for number in range(1, plan.workers + 1):
             told = [*words, str(number)]
             yield _python(f"worker-{number}", Role.WORKER, "workerd", told, required=False, idle=True)
