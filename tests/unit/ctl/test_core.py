@@ -228,8 +228,16 @@ def test_a_worker_that_cannot_start_holds_up_nobody() -> None:
     suite.handle(Exited("worker-1", 1), 1.1)
     starts, _ = crash(suite, "worker-1", 1.2)
     assert suite.daemons["worker-1"].state is State.FAILED
-    assert (suite.phase, suite.cause) == (Phase.RUNNING, None)
+    assert (suite.phase, suite.cause, suite.failed) == (Phase.RUNNING, None, False)
     assert starts < DAEMON.starts_max
+
+
+def test_a_service_that_goes_by_itself_has_ended() -> None:
+    """A dispatcher that stops after so many exchanges exits with 0: no failure, and no restart."""
+    suite = running(SERVICES)
+    assert suite.handle(Exited("dispatcher", 0), 1.5) == [Say("dispatcher has ended")]
+    assert suite.handle(Tick(), 2.5) == []
+    assert (suite.daemons["dispatcher"].state, suite.failed) == (State.ENDED, False)
 
 
 def test_a_refused_configuration_is_not_tried_again() -> None:
