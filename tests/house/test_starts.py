@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[2]
 FIELD = {"pandas", "scipy", "pvlib", "windpowerlib", "demandlib", "matplotlib"}
 DAEMONS = (
     "marketd", "weatherd", "homesd", "homed", "external", "checkd", "anchor", "explain", "replay", "kpi",
-    "importing",
+    "importing", "meterd", "pvd", "meter_files",
 )  # fmt: skip
 
 
@@ -42,10 +42,23 @@ def test_daemon_starts_without_the_compiler(name: str) -> None:
     assert not imported_by(f"import energymarket.{name}") & FIELD
 
 
+@pytest.mark.parametrize("name", existing(DAEMONS))
+def test_no_daemon_pays_for_the_broker_s_library(name: str) -> None:
+    """Pika is imported when a link to a broker is made, and not before."""
+    assert "pika" not in imported_by(f"import energymarket.{name}")
+
+
 def test_energyctl_starts_light() -> None:
     """A command imports neither NumPy nor msgspec nor rich before it knows that it needs them."""
     heavy = imported_by("import energyctl.app") & (FIELD | {"numpy", "msgspec", "rich", "sqlite3", "asyncio"})
     assert not heavy
+
+
+def test_asking_a_worker_starts_light() -> None:
+    """Finding the dispatcher, talking to it and drawing a band take the standard library and typer."""
+    parts = "asking, band_plot, place, waiting"
+    names = imported_by(f"import energyctl.verbs.ask; from energyctl.dispatch import {parts}")
+    assert not names & (FIELD | {"numpy", "msgspec", "rich", "sqlite3", "asyncio", "tomllib"})
 
 
 @pytest.mark.parametrize("module", ["wire/messages", "scenario/toml", "exits"])

@@ -66,13 +66,14 @@ def test_the_state_is_roots_and_its_parts_are_the_users() -> None:
 
 
 LOOPBACK = {"energy-dispatcher.service", "energy-worker@.service"}
+METERS = {"energy-meters.service", "energy-pv.service"}
 
 
-def test_only_the_fetcher_and_who_serves_on_tcp_have_a_network() -> None:
-    """Every other service is without a network; those that serve on TCP talk to this machine alone."""
+def test_only_the_fetcher_and_who_talks_to_this_machine_have_a_network() -> None:
+    """Every other service is without; who serves on TCP, or asks a broker, does so on this machine alone."""
     without = {unit.name for unit in SERVICES if values(unit, "PrivateNetwork") != ["yes"]}
-    assert without == {"energy-weather-fetch.service", *LOOPBACK}
-    for name in LOOPBACK:
+    assert without == {"energy-weather-fetch.service", *LOOPBACK, *METERS}
+    for name in (*LOOPBACK, *METERS):
         assert values(UNITS / name, "IPAddressDeny") == ["any"]
         assert values(UNITS / name, "IPAddressAllow") == ["localhost"]
 
@@ -104,6 +105,17 @@ def test_no_line_of_the_marker_starts_anything_but_a_worker(tmp_path: Path) -> N
     subprocess.run(["/bin/sh", "-c", text], env=environ, check=True, timeout=30)
     called = (tmp_path / "called").read_text().split()
     assert called == ["start", "--no-block", *(f"energy-worker@{number}.service" for number in (1, 2, 12))]
+
+
+def test_meters_are_started_by_nobody_but_who_asks() -> None:
+    """The target names neither of them until they are enabled; their secrets are credentials."""
+    named = " ".join(values(UNITS / "energy-market.target", "Wants")).split()
+    for name in METERS:
+        assert name not in named
+        assert values(UNITS / name, "WantedBy") == ["energy-market.target"]
+        assert values(UNITS / name, "LoadCredential") == ["energy-broker-password", "energy-broker-ca"]
+        assert values(UNITS / name, "SocketBindDeny") == ["any"]
+        assert values(UNITS / name, "User") == ["energy-meter"]
 
 
 def test_the_fetcher_reaches_unicast_and_no_metadata_service() -> None:

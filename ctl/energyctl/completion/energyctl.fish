@@ -25,6 +25,11 @@ function __energyctl_is
         'ledger export' \
         'ledger backup' \
         'ledger restore' \
+        'meters' \
+        'meters list' \
+        'meters watch' \
+        'meters export' \
+        'meters plot' \
         'report' \
         'ask' \
         'ask report' \
@@ -113,6 +118,15 @@ function __energyctl_takes
         'ledger backup --state' \
         'ledger backup --compiled' \
         'ledger restore --state' \
+        'meters list --directory' \
+        'meters watch --directory' \
+        'meters watch --every' \
+        'meters watch --count' \
+        'meters export --directory' \
+        'meters plot --day' \
+        'meters plot --out' \
+        'meters plot --timezone' \
+        'meters plot --directory' \
         'report --state' \
         'report --out' \
         'report --day' \
@@ -265,6 +279,7 @@ complete -c energyctl -n '__energyctl_argument \'\' 0' -a homes -d 'Show homes'
 complete -c energyctl -n '__energyctl_argument \'\' 0' -a weather -d 'Show the weather of the open slot'
 complete -c energyctl -n '__energyctl_argument \'\' 0' -a event -d 'List, raise and clear external events'
 complete -c energyctl -n '__energyctl_argument \'\' 0' -a ledger -d 'Show, verify, check, export, back up and restore the ledger'
+complete -c energyctl -n '__energyctl_argument \'\' 0' -a meters -d 'Meters and PV over RabbitMQ'
 complete -c energyctl -n '__energyctl_argument \'\' 0' -a report -d 'Report on a run'
 complete -c energyctl -n '__energyctl_argument \'\' 0' -a ask -d 'Ask a worker for a report or a forecast'
 complete -c energyctl -n '__energyctl_argument \'\' 0' -a stop -d 'Stop the market'
@@ -386,6 +401,26 @@ complete -c energyctl -n '__energyctl_at \'ledger backup\'' -l compiled -x -a '(
 complete -c energyctl -n '__energyctl_at \'ledger restore\'' -l state -x -a '(__fish_complete_directories (__energyctl_value))' -d 'Of this state directory, not of the suite or the run'
 complete -c energyctl -n '__energyctl_at \'ledger restore\'' -l force -d 'Also back in time, or to another version'
 complete -c energyctl -n '__energyctl_argument \'ledger restore\' 0' -F
+
+complete -c energyctl -n '__energyctl_argument \'meters\' 0' -a list -d 'List meters'
+complete -c energyctl -n '__energyctl_argument \'meters\' 0' -a watch -d 'Watch a live line per meter, until Ctrl-C'
+complete -c energyctl -n '__energyctl_argument \'meters\' 0' -a export -d 'Export all rows as one Parquet file, in order of meter and time'
+complete -c energyctl -n '__energyctl_argument \'meters\' 0' -a plot -d 'Draw a meter\'s day'
+
+complete -c energyctl -n '__energyctl_at \'meters list\'' -l directory -x -a '(__fish_complete_directories (__energyctl_value))' -d 'Where PV services write (default: here, or the installed suite\'s)'
+
+complete -c energyctl -n '__energyctl_at \'meters watch\'' -l directory -x -a '(__fish_complete_directories (__energyctl_value))' -d 'Where PV services write (default: here, or the installed suite\'s)'
+complete -c energyctl -n '__energyctl_at \'meters watch\'' -l every -x -d 'Seconds between two looks'
+complete -c energyctl -n '__energyctl_at \'meters watch\'' -l count -x -d 'So many looks, then end'
+
+complete -c energyctl -n '__energyctl_at \'meters export\'' -l directory -x -a '(__fish_complete_directories (__energyctl_value))' -d 'Where PV services write (default: here, or the installed suite\'s)'
+complete -c energyctl -n '__energyctl_argument \'meters export\' 0' -F
+
+complete -c energyctl -n '__energyctl_at \'meters plot\'' -l day -x -d 'The day (default: its last)'
+complete -c energyctl -n '__energyctl_at \'meters plot\'' -l out -r -F -d 'The picture, .png or .svg (default: ID-DAY.png)'
+complete -c energyctl -n '__energyctl_at \'meters plot\'' -l timezone -x -d 'Of the meter\'s clock (default: the machine\'s)'
+complete -c energyctl -n '__energyctl_at \'meters plot\'' -l directory -x -a '(__fish_complete_directories (__energyctl_value))' -d 'Where PV services write (default: here, or the installed suite\'s)'
+complete -c energyctl -n '__energyctl_argument \'meters plot\' 0' -a '(__energyctl_ask homes)'
 
 complete -c energyctl -n '__energyctl_at \'report\'' -l state -x -a '(__fish_complete_directories (__energyctl_value))' -d 'A state directory, or what a simulation has written'
 complete -c energyctl -n '__energyctl_at \'report\'' -l html -d 'Pictures of the whole run on one page, report.html'

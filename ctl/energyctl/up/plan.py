@@ -37,6 +37,7 @@ class Plan:
     speed: float | None
     slots: int | None
     lockstep: bool = False  # without a clock
+    meters: int = 0  # that speak over the configuration's broker; not in lockstep, which has no clock
     course: str = ""  # the name of this run: its slots are counted from where it begins
 
 
@@ -57,6 +58,13 @@ def commands(plan: Plan) -> list[Command]:
         # It asks the provider, so that the weather daemon needs no network.
         fetch = ("--compiled", str(plan.compiled), "--state", str(plan.state / "weather"))
         found.append(_python("fetch", Role.WEATHER, "weather_fetch", fetch))
+    if plan.meters and not plan.lockstep:
+        told = ("-conf", str(plan.source))
+        pv = ("--directory", str(plan.state / "pv"), "--compiled", str(plan.compiled))
+        found += [
+            _python("meters", Role.WEATHER, "meterd", [*told, "--state", str(plan.state / "meters")]),
+            _python("pv", Role.WEATHER, "pvd", [*told, *pv]),
+        ]
     homes_state = ("--state", str(plan.state / "homes"))
     # The pool finds its own homes: all that are no process of their own.
     if len(plan.single_homes) < plan.homes_count:

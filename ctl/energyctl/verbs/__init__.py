@@ -21,6 +21,7 @@ MODULES: Final[dict[str, str]] = {
     "weather": "weather",
     "event": "event",
     "ledger": "ledger",
+    "meters": "meters",
     "report": "report",
     "ask": "ask",
     "stop": "stop",

@@ -186,6 +186,8 @@ def scenario(document: Document, name: str, path: str, text: str) -> Scenario:
         elasticity=document.elasticity,
         load=document.load,
         service=document.service,
+        broker=document.broker,
+        meters=document.meters,
         dispatch=document.dispatch,
         data=document.data,
         homes=by_hand,

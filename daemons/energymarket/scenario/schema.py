@@ -13,6 +13,7 @@ from energymarket.core.parameters import Excess, Period, PriceModel, Rule, Shari
 from energymarket.scenario import kinds
 from energymarket.scenario.homes_schema import Group, Home, PolicyShares, shares_kind
 from energymarket.scenario.kinds import Range, key, optional, optional_section, section, sections
+from energymarket.scenario.meters_schema import Broker, Meters
 from energymarket.scenario.service_schema import Dispatch, Service
 
 SCHEMA: Final = 1
@@ -359,6 +360,8 @@ class Document:
     load: LoadModel = section(LoadModel, "how household loads are made")
     service: Service = section(Service, "settings of the daemons")
     dispatch: Dispatch = section(Dispatch, "the dispatcher and its workers")
+    broker: Broker | None = optional_section(Broker, "the RabbitMQ broker of meters and PV")
+    meters: Meters | None = optional_section(Meters, "households whose meters speak over the broker")
     data: DataSet | None = optional_section(DataSet, "homes from a data set")
     home: tuple[Home, ...] = sections(Home, "homes written by hand: ids 1 .. their number")
     homes: tuple[Group, ...] = sections(
@@ -384,6 +387,8 @@ class Scenario:
     load: LoadModel
     service: Service
     dispatch: Dispatch = field(compare=False)  # what it says makes no other run
+    broker: Broker | None = field(compare=False)  # likewise
+    meters: Meters | None = field(compare=False)  # likewise
     data: DataSet | None
     homes: tuple[Home, ...]  # by hand, sorted by id: home k+1 is homes[k]; their ids are all set
     groups: tuple[Group, ...]
