@@ -17,7 +17,7 @@ from typing import Final
 from energyctl.exits import Exit, ProblemError
 from energyctl.up.proc import RECORD, Record, read
 from energymarket.wire.dispatch_text import DIRECTORY, SOCKET
-from energymarket.wire.messages import CONTROL_SOCKET, TRADE_SOCKET
+from energymarket.wire.messages import CONTROL_SOCKET, SUPERVISOR_SOCKET, TRADE_SOCKET
 
 LOCK: Final = "up.lock"
 LOG: Final = "up.log"
@@ -106,7 +106,7 @@ def kill_leftovers(run: Path) -> list[str]:
 def clear(run: Path, keep: Iterable[str] = ()) -> list[str]:
     """Remove what a run leaves in its directory, except the named files; the directory goes if empty."""
     removed = []
-    for name in (CONTROL_SOCKET, TRADE_SOCKET, RECORD, f"{RECORD}.part", LOG, LOCK):
+    for name in (CONTROL_SOCKET, TRADE_SOCKET, SUPERVISOR_SOCKET, RECORD, f"{RECORD}.part", LOG, LOCK):
         if name in keep:
             continue
         with contextlib.suppress(FileNotFoundError):

@@ -84,7 +84,8 @@ def up(
     """Run a market here: its daemons are started, shown, and taken down together. Ctrl-C stops it.
 
     It needs neither root nor systemd. Without --fresh it goes on where the last run with the same state
-    has ended. A daemon that dies ends the run, with its last words and its exit code.
+    has ended. A daemon that dies or freezes is started again by the policy of its unit; one that refuses
+    the first start ends the run, with its last words and its exit code.
     """
     from energyctl.up import detach as detaching
     from energyctl.up import run as running
@@ -161,6 +162,7 @@ def _order(
         slots=slots,
         lockstep=lockstep,
         meters=checked.meters.count if checked.meters is not None else 0,
+        workers=checked.dispatch.workers,
         course=f"{boottime_ns()}-{os.getpid()}",
     )
     title = f"{compiled.name}: {compiled.homes_count} homes, {compiled.title}"

@@ -194,7 +194,7 @@ def test_a_unit_that_is_down_makes_the_status_degraded(machine: Machine) -> None
     with Talker(machine.run, [SERVES]):
         answer, text = machine.status()
     assert answer.exit_code is Exit.DEGRADED
-    assert "! energy-homes.service is failed signal" in text
+    assert "! energy-homes.service is failed: signal" in text
 
 
 def test_orders_to_a_manager_that_cannot_be_reached_say_so(machine: Machine) -> None:
