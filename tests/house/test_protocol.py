@@ -134,7 +134,8 @@ def test_a_batch_is_read_by_the_page_alone() -> None:
     raw = batch.pack(columns, claims, slot=1_930_412, epoch=2, first=6)
     found = read(raw, table("HEADER", "wire/batch.py"))
     assert found == {
-        "version": 1, "kind": 1, "first": 6, "count": 1, "claims": 1, "epoch": 2, "slot": 1_930_412,
+        "version": 2, "kind": 1, "first": 6, "count": 1, "claims": 1, "epoch": 2, "slot": 1_930_412,
+        "since": -1, "registers": 0,
     }  # fmt: skip
     claim = read(raw[-16:], table("CLAIM", "core/records.py"))
     assert claim == {"giver": 4, "taker": 6, "energy_wh": 250, "index": 3, "flags": 0}

@@ -27,9 +27,12 @@ SLOT_REAL_S = 0.1
 
 
 def notify(text: str) -> None:
-    address = "\0" + os.environ["NOTIFY_SOCKET"][1:]
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as connection, contextlib.suppress(BlockingIOError):
-        connection.sendto(text.encode(), socket.MSG_DONTWAIT, address)  # one that is frozen does not read
+    # A supervisor that is frozen does not read.
+    with (
+        contextlib.suppress(BlockingIOError),
+        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as connection,
+    ):
+        connection.sendto(text.encode(), socket.MSG_DONTWAIT, "\0" + os.environ["NOTIFY_SOCKET"][1:])
 
 
 def option(name: str) -> str | None:

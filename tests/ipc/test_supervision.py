@@ -97,11 +97,11 @@ def test_killed_or_frozen_every_daemon_is_back_and_nothing_is_lost(tmp_path: Pat
 
 
 def test_who_freezes_in_lockstep_is_replaced_and_the_hash_is_the_same(tmp_path: Path) -> None:
-    """`--lockstep`, SIGSTOP of weather and a home: found by the watchdog, the ledger is simulate's."""
+    """`--lockstep` with SIGSTOP of weather and a home: found by the watchdog; the hash is simulate's."""
     suite = real_at(tmp_path)
-    words = ("--json", "simulate", "classic", "--for", "150", "--out", str(tmp_path / "quiet"))
+    words = ("--json", "simulate", "classic", "--for", "300", "--out", str(tmp_path / "quiet"))
     undisturbed = json.loads(suite.ctl(*words).stdout)
-    process = suite.start("--lockstep", "--for", "150", "--json")
+    process = suite.start("--lockstep", "--for", "300", "--json")
     wait_until(lambda: "energy-weather.service" in units_or_none(suite))
     frozen = []
     for unit in ("energy-weather.service", "energy-home@2.service"):

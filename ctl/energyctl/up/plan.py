@@ -40,7 +40,7 @@ class Plan:
     slots: int | None
     lockstep: bool = False  # without a clock
     meters: int = 0  # that speak over the configuration's broker; not in lockstep, which has no clock
-    workers: int = 0  # of the dispatcher; in lockstep market time is no time to ask in
+    workers: int = 0  # for heavy questions, behind a dispatcher; none in lockstep
     course: str = ""  # the name of this run: its slots are counted from where it begins
 
 
@@ -83,9 +83,9 @@ def _meters(plan: Plan) -> Iterator[Command]:
     if not plan.meters or plan.lockstep:
         return
     told = ("-conf", str(plan.source))
+    state = ("--state", str(plan.state / "meters"))
+    yield _python("meters", Role.WEATHER, "meterd", [*told, *state], required=False)
     pv = ("--directory", str(plan.state / "pv"), "--compiled", str(plan.compiled))
-    meters = [*told, "--state", str(plan.state / "meters")]
-    yield _python("meters", Role.WEATHER, "meterd", meters, required=False)
     yield _python("pv", Role.WEATHER, "pvd", [*told, *pv], required=False)
 
 
@@ -93,7 +93,8 @@ def _dispatch(plan: Plan) -> Iterator[Command]:
     if not plan.workers or plan.lockstep:
         return
     told = ("--run", str(plan.run), "--config", str(plan.source))
-    yield _python("dispatcher", Role.DISPATCHER, "dispatcherd", told, required=False)
+    counted = ("--workers", str(plan.workers))
+    yield _python("dispatcher", Role.DISPATCHER, "dispatcherd", [*told, *counted], required=False)
     for number in range(1, plan.workers + 1):
         words = [*told, "--give-way", str(number)]
         yield _python(f"worker-{number}", Role.WORKER, "workerd", words, required=False)
@@ -102,8 +103,8 @@ def _dispatch(plan: Plan) -> Iterator[Command]:
 PARTS: Final[tuple[Callable[[Plan], Iterable[Command]], ...]] = (
     _market,
     _weather,
-    _meters,
     _homes,
+    _meters,
     _dispatch,
 )
 """What a run is made of: a part yields the commands that a plan asks it for, and none where it does not.

@@ -40,7 +40,7 @@ class Policy:
 
 
 DAEMON: Final = Policy()
-_OVER_A_BROKER: Final = Policy(
+_METERING: Final = Policy(
     restart_s=1.0, restart_steps=0, restart_s_max=0.0, watchdog_s=120.0, start_s=120.0, stop_s=25.0
 )
 POLICIES: Final = {
@@ -49,12 +49,12 @@ POLICIES: Final = {
     "energy-weather-fetch.service": Policy(
         restart_s=5.0, restart_steps=0, restart_s_max=0.0, watchdog_s=0.0, stop_s=25.0
     ),
-    "energy-meters.service": _OVER_A_BROKER,
-    "energy-pv.service": _OVER_A_BROKER,
     "energy-homes.service": DAEMON,
     "energy-home@.service": replace(DAEMON, final_codes=frozenset({4, 73, 78})),
     "energy-dispatcher.service": DAEMON,
     "energy-worker@.service": replace(DAEMON, watchdog_s=10.0, start_s=60.0),
+    "energy-meters.service": _METERING,
+    "energy-pv.service": _METERING,
 }
 """By the name of the unit file, templates as such."""
 

@@ -164,7 +164,7 @@ def home_rows(columns: dict[str, Any], first: int, count: int) -> list[dict[str,
     """Rows of the ledger's columns for a range of homes, with net and imbalance."""
     low, high = np.searchsorted(columns["home"], (first, first + count))
     names = [*columns, "net_wh", "imbalance_wh"]
-    here = {name: column[low:high] for name, column in columns.items()}
+    here = {name: column[low:high].astype(np.int64) for name, column in columns.items()}  # they may be narrow
     net = here["exported_wh"] - here["imported_wh"]
     contract = (
         here["given_wh"] + here["expired_wh"] - here["received_wh"] + here["sold_wh"] - here["bought_wh"]

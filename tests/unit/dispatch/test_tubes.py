@@ -48,7 +48,7 @@ def test_a_dispatcher_that_removed_the_pipes_is_followed_by_one_that_finds_the_w
 
 
 def test_a_worker_that_took_a_new_dispatcher_for_dead_cuts_off_nobody(tmp_path: Path) -> None:
-    """It leaves with the pipes that the new dispatcher has just opened: the next ping finds others."""
+    """It leaves, and removes the pipes that the new dispatcher just opened: the next ping finds others."""
     leaving = Post(tmp_path, 1, 11).open()
     with Crew(tmp_path, 1) as crew:
         leaving.close()  # it has heard of nobody
