@@ -83,10 +83,12 @@ def test_units_serve_are_replaced_and_leave_nothing(asked: Machine) -> None:
     assert [machine.pid(unit) for unit in UNITS[1:]] == workers  # a crash of one is none of the other
     by_hand(machine, "requetetype1")
 
+    since = machine.must("date", "+%s.%N").strip()
     machine.must("systemctl", "stop", "energy.slice", "energy-market.target")
-    of = ("-u", "energy-dispatcher", "-u", "energy-worker@*", "-g", "^Stopped ", "--lines=3")
-    stopped = machine.journal(*of).splitlines()
-    assert ["dispatcher" in line for line in stopped] == [False, False, True], stopped
+    of = ("-u", "energy-dispatcher", "-u", "energy-worker@*", "-g", "^Stopped ", f"--since=@{since}")
+    machine.wait_until(lambda: len(machine.journal(*of).splitlines()) == 3)
+    stopped = machine.journal(*of)
+    assert ["dispatcher" in line for line in stopped.splitlines()] == [False, False, True], stopped
     assert machine.left() == []
     assert machine.run("bash", "-c", "exec 3<>/dev/tcp/127.0.0.1/2222").returncode != 0
     assert machine.run("systemctl", "--failed", "--plain", "--no-legend").stdout.count("energy-") == 0
