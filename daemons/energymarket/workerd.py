@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import logging
-import os
 import select
 import sys
 from contextlib import ExitStack
@@ -27,20 +26,11 @@ if TYPE_CHECKING:
     from energymarket.runtime.service import StopFlag
 
 PROGRAM: Final = "energy-workerd"
-NICEST: Final = 19
 
 log = logging.getLogger(__name__)
 
 
-def _give_way() -> None:
-    """Work when nobody else wants the processor, as the unit has it."""
-    os.nice(NICEST)
-    os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
-
-
 def _serve(words: argparse.Namespace, stop: StopFlag) -> int:
-    if words.give_way:
-        _give_way()
     address = settings.settings(words).address
     types = known_types(words.types)
     directory = settings.directory(words.run)
@@ -87,9 +77,6 @@ def _number(text: str) -> int:
 def _words(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(PROGRAM, description=__doc__)
     settings.add_arguments(parser)
-    parser.add_argument(
-        "--give-way", action="store_true", help="work when nobody else wants the processor, as under the unit"
-    )
     parser.add_argument("worker", type=_number, metavar="N", help="number of this worker, from 1")
     return parser.parse_args(arguments)
 

@@ -45,7 +45,9 @@ def test_a_policy_is_what_its_unit_says(unit: str) -> None:
         watchdog_s=span_s(said.get("WatchdogSec")),
         start_s=span_s(said["TimeoutStartSec"]) if said["Type"] == "notify" else policy.start_s,
         stop_s=span_s(said["TimeoutStopSec"]),
-        abort_s=span_s(said["TimeoutAbortSec"]) if "WatchdogSec" in said else policy.abort_s,
+        abort_s=span_s(said.get("TimeoutAbortSec", said["TimeoutStopSec"]))
+        if "WatchdogSec" in said
+        else policy.abort_s,
         final_codes=frozenset(map(int, said["RestartPreventExitStatus"].split())),
     )
     assert found == policy
@@ -55,11 +57,14 @@ def test_every_daemon_of_a_run_has_a_unit_and_its_policy() -> None:
     """What `up` starts is what the target starts: each command names a unit file that is there."""
     here = Path("/x")
     plan = Plan(
-        here, here, here, 3, (2,), live_weather=True, source=here, shards=None, speed=None, slots=None
-    )
+        here, here, here, 3, (2,), live_weather=True, source=here, shards=None, speed=None, slots=None,
+        workers=2, meters=1,
+    )  # fmt: skip
     for command in commands(plan):
         assert of_unit(command.unit) in POLICIES.values()
-        assert (UNITS / re.sub(r"@\d+", "@", command.unit)).exists()
+        file = re.sub(r"@\d+", "@", command.unit)
+        assert (UNITS / file).exists()
+        assert command.idle == (settings(file).get("CPUSchedulingPolicy") == "idle")
 
 
 def test_the_delay_of_a_restart_grows_as_systemd_computes_it() -> None:

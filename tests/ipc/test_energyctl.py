@@ -234,7 +234,7 @@ def test_a_frozen_market_is_named_with_the_way_out(tmp_path: Path) -> None:
             for verb in ("price", "status"):
                 done = suite.ctl(verb)
                 assert done.returncode == 69
-                assert f"kill -CONT {pid}" in done.stderr
+                assert f"kill -CONT {pid}" in done.stdout + done.stderr
             doctor = suite.ctl("doctor", "--json")
             assert doctor.returncode == 5
             looks = {each["what"]: each for each in json.loads(doctor.stdout)["found"]}
@@ -277,10 +277,9 @@ def test_logs_without_systemd_point_to_the_log_of_up(tmp_path: Path) -> None:
     """Not journalctl's own words for a journal that has nothing of the suite."""
     suite = suite_at(tmp_path)
     suite.run.mkdir()
-    (suite.run / "up.log").touch()
     found = failure(suite.ctl("logs", "--json"))
     assert (found["code"], found["name"]) == (1, "no_journal")
-    assert str(suite.run / "up.log") in found["hint"]
+    assert "up.log" in found["hint"]
 
 
 def test_a_frozen_weather_makes_the_status_degraded(tmp_path: Path) -> None:

@@ -205,6 +205,7 @@ def test_units_are_ordered_about_as_under_systemd(tmp_path: Path) -> None:
         assert strange.returncode == 4
         assert "energy-weather.service" in strange.stderr
         assert "all daemons are ready" in suite.ctl("logs").stdout
+        assert suite.ctl("logs", "-u", "weather").stdout == ""
     assert suite.left() == []
 
 

@@ -228,6 +228,10 @@ class Suite:
         if each.role is Role.MARKET and each.code == 0:
             each.enter(State.ENDED, self.now_s)
             self._begin_stop(Cause.ENDED)
+        elif not each.required:
+            each.enter(State.ENDED, self.now_s)  # its own affair: a dispatcher after so many exchanges
+            self._say(f"{each.name} has ended")
+            self._look_whether_ready()
         else:
             each.enter(State.LEFT, self.now_s, self.now_s + LEFT_S_MAX)
 

@@ -22,6 +22,7 @@ MAKER: Final = Maker("energy-market", "energyctl up", __version__, "")
 MODE: Final = 0o660
 LIMITS: Final = ServerLimits(connections_max=64, connections_per_uid_max=64, backlog=64)
 """Operators and their programs. Descriptors are for the daemons first."""
+PATIENCE_S: Final = 1.0
 _ROOT: Final = 0
 _SETTLED: Final = frozenset({State.READY, State.ENDED, State.STOPPED, State.FAILED, State.LEFT})
 _TOLD: Final = ("state", "pid", "restarts", "says", "why")
@@ -76,7 +77,7 @@ class Desk:
         rows = self.rows(now_s)
         still = []
         for call, names in self._waiting:
-            if all(self._suite.daemons[name].state in _SETTLED for name in names) and not self._renews():
+            if all(_is_settled(self._suite.daemons[name]) for name in names) and not self._renews():
                 call.reply({"units": [row for row in rows if row["name"] in names]})
             elif not call.gone:
                 still.append((call, names))
@@ -168,6 +169,12 @@ class Desk:
             if text in {name, unit, unit.removesuffix(".service")}:
                 return name
         return None
+
+
+def _is_settled(each: Daemon) -> bool:
+    """Whether an order is carried out; one that is tried again every few seconds may never be."""
+    patient = each.state is State.WAITING and each.policy.restart_s > PATIENCE_S
+    return each.state in _SETTLED or patient
 
 
 def _ms(span_s: float) -> int:

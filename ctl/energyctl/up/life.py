@@ -26,6 +26,7 @@ class Role(Enum):
     HOMES = "homes"
     DISPATCHER = "dispatcher"
     WORKER = "worker"
+    METERS = "meters"
 
 
 class State(Enum):

@@ -9,17 +9,19 @@ import socket
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any, Final, Protocol, TextIO, assert_never
+from typing import Any, Final, Protocol, assert_never
 
 from energyctl.up import core, events, feed, proc, record
 from energyctl.up.desk import Desk
 from energyctl.up.life import Daemon, Role, State
+from energyctl.up.log import Log
 from energyctl.up.process import Child, Command, end_orphans, kill_orphans, reap_orphans, spawn
 from energyctl.up.sockets import Sockets
 from energymarket.runtime import clock
 from energymarket.wire.messages import CONTROL, CONTROL_SOCKET
 
 _WAIT_S_MAX: Final = 1.0  # the display's clock and the attempts to hear the market go on at least this often
+_HEAR_S: Final = 0.05  # a hundred homes say four times a second that they live
 _COUNTDOWN_S: Final = 0.2  # while somebody waits for a restart, the display counts down
 _STOP_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _OVER: Final = frozenset({State.ENDED, State.STOPPED, State.FAILED})
@@ -56,7 +58,7 @@ class Watcher(Protocol):
 class Supervisor:
     """One run: its children, the core that decides, and who watches."""
 
-    def __init__(self, run: Path, watcher: Watcher, log: TextIO, *, lockstep: bool = False) -> None:
+    def __init__(self, run: Path, watcher: Watcher, log: Log, *, lockstep: bool = False) -> None:
         self._run = run
         self._watcher = watcher
         self._log = log
@@ -72,6 +74,7 @@ class Supervisor:
         self._voice: feed.Feed | None = None  # Stop
         self._suite = core.Suite({})
         self._last_slot = -1
+        self._heard_s = 0.0
 
     def supervise(self, commands: list[Command], environ: Mapping[str, str], kept: proc.Record) -> core.Suite:
         """Start the daemons, keep them, take them down; the answer says how it went."""
@@ -109,7 +112,10 @@ class Supervisor:
         self._kept = proc.Record(
             kept.up, children, kept.scenario, kept.compiled, kept.state, self._suite.was_ready
         )
-        record.write(self._run, self._kept)
+        try:
+            record.write(self._run, self._kept)
+        except OSError as error:  # a full disk; who outlives us is killed by the kernel all the same
+            self._log.line(f"energyctl: {proc.RECORD} cannot be written: {error.strerror}")
 
     def _living(self) -> list[Child]:
         """Children that have not been reaped."""
@@ -121,23 +127,17 @@ class Supervisor:
 
     def _round(self, wake_fd: int) -> None:
         """Wait for something, then take all that has come. A child's words are read before its death."""
-        poll = select.poll()
-        poll.register(wake_fd, select.POLLIN)
-        poll.register(self._desk.fileno(), select.POLLIN)
         living = self._living()
-        for child in living:
-            for fd in (child.notify.fileno(), child.pidfd, child.output_fd):
-                poll.register(fd, select.POLLIN)
-        for connection in (self._ear, self._voice):
-            if connection is not None:
-                poll.register(connection.fd, select.POLLIN)
-        ready = {fd for fd, _ in poll.poll(self._wait_ms())}
+        ready = self._wait(wake_fd, living)
         self._listen(ready)
         dead = [child for child in living if child.pidfd in ready]
         for child in living:
-            self._take_words(child)
-            for notified in child.notifications():
-                self._handle(notified)
+            if child in dead or child.output_fd in ready:
+                self._take_words(child)
+            if child in dead or child.notify.fileno() in ready:
+                self._heard_s = clock.monotonic_s()
+                for notified in child.notifications():
+                    self._handle(notified)
         for child in dead:
             self._bury(child)
         if wake_fd in ready:
@@ -146,11 +146,27 @@ class Supervisor:
         for wanted in self._desk.turn():
             self._handle(wanted)
         self._handle(events.Tick())
+        for name, each in self._suite.daemons.items():
+            if each.state in _OVER:
+                self._sockets.close(name)
         self._desk.tell(self._suite.now_s)
         if self._suite.phase is core.Phase.STARTING:
             self._watcher.starting(self._suite, self._children)
         else:
             self._watcher.tick(self._suite, self._children)
+
+    def _wait(self, wake_fd: int, living: list[Child]) -> set[int]:
+        """The descriptors on which something has come. Many daemons' signs of life are heard together."""
+        calm_s = self._heard_s + _HEAR_S - clock.monotonic_s()
+        poll = select.poll()
+        fds = [wake_fd, self._desk.fileno()]
+        fds += [fd for child in living for fd in (child.pidfd, child.output_fd)]
+        fds += [connection.fd for connection in (self._ear, self._voice) if connection is not None]
+        fds += [child.notify.fileno() for child in living] if calm_s <= 0 else []
+        for fd in fds:
+            poll.register(fd, select.POLLIN)
+        wait_ms = self._wait_ms()
+        return {fd for fd, _ in poll.poll(wait_ms if calm_s <= 0 else min(wait_ms, int(calm_s * 1000) + 1))}
 
     def _wait_ms(self) -> int:
         wait_s = min(_WAIT_S_MAX, self._desk.wait_s())
@@ -173,7 +189,8 @@ class Supervisor:
     def _listen(self, ready: set[int]) -> None:
         """Take the snapshots that have come; call again whenever the market has hung up."""
         if self._ear is None and self._suite.phase in {core.Phase.STARTING, core.Phase.RUNNING}:
-            if any(each.state is State.READY for each in self._markets()):
+            # The socket is ours: who calls before it serves is heard as soon as it does, and misses no slot.
+            if any(each.state in {State.STARTING, State.READY} for each in self._markets()):
                 self._ear = feed.call(self._run / CONTROL_SOCKET, f"{CONTROL}.Watch", more=True)
             return
         if self._ear is None or self._ear.fd not in ready:
@@ -208,9 +225,8 @@ class Supervisor:
 
     def _take_words(self, child: Child, *, last: bool = False) -> None:
         for line in child.flush_output() if last else child.read_output():
-            self._log.write(f"{child.command.name}: {line}\n")
+            self._log.line(f"{child.command.name}: {line}")
             self._watcher.said(child.command.name, line)
-        self._log.flush()
 
     def _bury(self, child: Child) -> None:
         code = child.reap()
@@ -236,21 +252,17 @@ class Supervisor:
                 case events.Kill():
                     self._children[effect.name].kill_group()
                 case events.Announce():
-                    self._log.write("all daemons are ready\n")
+                    self._log.line("energyctl: all daemons are ready")
                 case events.Say():
-                    self._log.write(f"energyctl: {effect.text}\n")
+                    self._log.line(f"energyctl: {effect.text}")
                     self._watcher.note(effect.text)
                 case events.LastWords():
                     self._tell_last_words(effect)
                 case _:
                     assert_never(effect)
-        for name, each in self._suite.daemons.items():
-            if each.state in _OVER:
-                self._sockets.close(name)
-        self._log.flush()
 
     def _tell_last_words(self, effect: events.LastWords) -> None:
-        self._log.write(f"energyctl: {effect.text}\n")
+        self._log.line(f"energyctl: {effect.text}")
         child = self._children.get(effect.name)
         self._watcher.last_words(effect.text, list(child.last_lines) if child else [])
 
@@ -269,19 +281,14 @@ class Supervisor:
         self._note_children()
 
     def _ask_stop(self) -> None:
-        if any(self._is_frozen(each.name) for each in self._markets()):
-            self._handle(events.StopAnswered())  # it will say nothing: the rest need not wait for it
-            return
+        for each in self._markets():
+            self._children[each.name].send(signal.SIGCONT)  # one that is stopped settles, too
         self._voice = feed.call(self._run / CONTROL_SOCKET, f"{CONTROL}.Stop", more=False)
         if self._voice is None:
             self._handle(events.StopAnswered())
 
     def _markets(self) -> list[Daemon]:
         return [each for each in self._suite.daemons.values() if each.role is Role.MARKET]
-
-    def _is_frozen(self, name: str) -> bool:
-        child = self._children[name]
-        return proc.process(name, child.pid).frozen()
 
     def _close(self) -> None:
         """End whatever is left: after an orderly end that is nothing, after an exception everything."""

@@ -40,7 +40,7 @@ class Plan:
     slots: int | None
     lockstep: bool = False  # without a clock
     meters: int = 0  # that speak over the configuration's broker; not in lockstep, which has no clock
-    workers: int = 0  # for heavy questions, behind a dispatcher; none in lockstep
+    workers: int = 0  # for heavy questions, behind a dispatcher
     course: str = ""  # the name of this run: its slots are counted from where it begins
 
 
@@ -79,33 +79,31 @@ def _homes(plan: Plan) -> Iterator[Command]:
         yield _python(f"home-{home}", Role.HOMES, "homed", [*words, "--home", str(home)])
 
 
-def _meters(plan: Plan) -> Iterator[Command]:
-    if not plan.meters or plan.lockstep:
-        return
-    told = ("-conf", str(plan.source))
-    state = ("--state", str(plan.state / "meters"))
-    yield _python("meters", Role.WEATHER, "meterd", [*told, *state], required=False)
-    pv = ("--directory", str(plan.state / "pv"), "--compiled", str(plan.compiled))
-    yield _python("pv", Role.WEATHER, "pvd", [*told, *pv], required=False)
-
-
 def _dispatch(plan: Plan) -> Iterator[Command]:
-    if not plan.workers or plan.lockstep:
-        return
-    told = ("--run", str(plan.run), "--config", str(plan.source))
-    counted = ("--workers", str(plan.workers))
-    yield _python("dispatcher", Role.DISPATCHER, "dispatcherd", [*told, *counted], required=False)
-    for number in range(1, plan.workers + 1):
-        words = [*told, "--give-way", str(number)]
-        yield _python(f"worker-{number}", Role.WORKER, "workerd", words, required=False)
+    """Dispatcher and workers; the workers at idle priority, so that heavy questions hold nobody up."""
+    words = ["--run", str(plan.run), "--config", str(plan.source)]
+    if plan.workers and not plan.lockstep:
+        yield _python("dispatcher", Role.DISPATCHER, "dispatcherd", words, required=False)
+        for number in range(1, plan.workers + 1):
+            told = [*words, str(number)]
+            yield _python(f"worker-{number}", Role.WORKER, "workerd", told, required=False, idle=True)
+
+
+def _meters(plan: Plan) -> Iterator[Command]:
+    told = ["-conf", str(plan.source)]
+    if plan.meters and not plan.lockstep:
+        state = ["--state", str(plan.state / "meters")]
+        yield _python("meters", Role.METERS, "meterd", [*told, *state], required=False)
+        pv = ["--directory", str(plan.state / "pv"), "--compiled", str(plan.compiled)]
+        yield _python("pv", Role.METERS, "pvd", [*told, *pv], required=False)
 
 
 PARTS: Final[tuple[Callable[[Plan], Iterable[Command]], ...]] = (
     _market,
     _weather,
     _homes,
-    _meters,
     _dispatch,
+    _meters,
 )
 """What a run is made of: a part yields the commands that a plan asks it for, and none where it does not.
 
@@ -133,5 +131,6 @@ def _python(
     *,
     required: bool = True,
     listens: tuple[Listen, ...] = (),
+    idle: bool = False,
 ) -> Command:
-    return Command(name, role, tuple(python(module, *words)), unit_of(name), required, listens)
+    return Command(name, role, tuple(python(module, *words)), unit_of(name), required, listens, idle)

@@ -40,8 +40,14 @@ class Policy:
 
 
 DAEMON: Final = Policy()
-_METERING: Final = Policy(
-    restart_s=1.0, restart_steps=0, restart_s_max=0.0, watchdog_s=120.0, start_s=120.0, stop_s=25.0
+METERS: Final = Policy(
+    restart_s=1.0,
+    restart_steps=0,
+    restart_s_max=0.0,
+    watchdog_s=120.0,
+    start_s=120.0,
+    stop_s=25.0,
+    abort_s=25.0,
 )
 POLICIES: Final = {
     "energy-market.service": DAEMON,
@@ -53,8 +59,8 @@ POLICIES: Final = {
     "energy-home@.service": replace(DAEMON, final_codes=frozenset({4, 73, 78})),
     "energy-dispatcher.service": DAEMON,
     "energy-worker@.service": replace(DAEMON, watchdog_s=10.0, start_s=60.0),
-    "energy-meters.service": _METERING,
-    "energy-pv.service": _METERING,
+    "energy-meters.service": METERS,
+    "energy-pv.service": METERS,
 }
 """By the name of the unit file, templates as such."""
 

@@ -34,6 +34,7 @@ _PREFIX = re.compile(
     r"^<[0-7]>"
 )  # the journal's priority, which a daemon writes when nobody keeps a terminal
 _UCRED = struct.Struct("=iII")
+_READS_MAX: Final = 64  # of one child in one round: the others want to be heard, too
 _FIRST_LISTENING: Final = 3  # sd_listen_fds(3)
 _SPAN_US_MAX: Final = 86_400_000_000  # a day: nobody starts, stops or is silent for longer
 _OURS: Final = (signal.SIGPIPE, signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD)
@@ -60,6 +61,7 @@ class Command:
     unit: str
     required: bool = True  # the first start fails without it
     listens: tuple[Listen, ...] = ()
+    idle: bool = False  # Nice=19, CPUSchedulingPolicy=idle
 
     @property
     def policy(self) -> Policy:
@@ -83,7 +85,7 @@ class Child:
     def notifications(self) -> Iterator[Notified]:
         """What waits on the notify socket, from this very process only (`NotifyAccess=main`)."""
         space = socket.CMSG_SPACE(_UCRED.size) + socket.CMSG_SPACE(16 * array.array("i").itemsize)
-        while True:
+        for _ in range(_READS_MAX):
             try:
                 data, ancillary, _flags, _address = self.notify.recvmsg(4096, space)
             except BlockingIOError:
@@ -92,9 +94,9 @@ class Child:
                 yield parse_notification(self.command.name, data)
 
     def read_output(self) -> list[str]:
-        """Whole lines that have come since the last time; the pipe is read until it would block."""
+        """Whole lines that have come since the last time; of one that writes without pause a part."""
         lines: list[bytes] = []
-        while True:
+        for _ in range(_READS_MAX):
             try:
                 data = os.read(self.output_fd, 65536)
             except BlockingIOError:
@@ -203,6 +205,9 @@ def _become(
             signal.signal(number, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # LimitCORE=0: the watchdog's SIGABRT leaves a stack
+        if command.idle:
+            os.nice(19)
+            os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
         null_fd = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
         # First out of the way of the numbers that are about to be taken.
         free_fd = _FIRST_LISTENING + len(sockets)

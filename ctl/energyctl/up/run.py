@@ -16,6 +16,7 @@ from energyctl.programs import run_program
 from energyctl.session import Session
 from energyctl.up import core, prepare, proc, record
 from energyctl.up.lines import JsonLines, PlainLines, StepLines
+from energyctl.up.log import Log
 from energyctl.up.loop import Supervisor, Watcher
 from energyctl.up.plan import Plan, commands, environment
 from energyctl.up.process import adopt_orphans
@@ -77,7 +78,7 @@ def supervise(order: Order, watcher: Watcher) -> core.Suite:
     record.write(plan.run, kept)
     # The log of a run that went wrong is evidence: it stays until the next run, or `energyctl ipc clean`.
     order.hold.keep_log = True
-    with ipc_objects(plan.run), (plan.run / record.LOG).open("w", encoding="utf-8") as log:
+    with ipc_objects(plan.run), Log(plan.run / record.LOG) as log:
         wanted = commands(plan)
         suite = Supervisor(plan.run, watcher, log, lockstep=plan.lockstep).supervise(
             wanted, environment(os.environ), kept

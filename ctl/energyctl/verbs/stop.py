@@ -55,7 +55,7 @@ def stop(
     slot: object = None
     if kept is not None and supervised and (frozen := [each for each in _markets(kept) if each.frozen()]):
         sys.stderr.write(
-            f"the market (process {frozen[0].pid}) is frozen: the run ends without its good-bye\n"
+            f"the market (process {frozen[0].pid}) is frozen: it is woken, to settle what is open\n"
         )
     else:
         slot = _ask(here, supervised=supervised)

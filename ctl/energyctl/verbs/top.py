@@ -150,6 +150,7 @@ class View:
 
     def _look(self, status: dict[str, Any] | None, now_s: float) -> None:
         """Which processes there are: those that `energyctl up` has recorded, or the units'."""
+        from energyctl.supervised import Supervised
         from energyctl.up import proc
 
         if self._looked_s is not None and now_s - self._looked_s < LOOK_S:
@@ -158,6 +159,7 @@ class View:
         kept = proc.read(self.here.run_dir)
         if kept is not None and kept.up.alive():
             self._roots = [(each.name, each.pid) for each in kept.children]
+            self._unit_restarts = sum(unit.restarts for unit in Supervised(self.here, kept.up).units())
             return
         keeper = keeper_of(self.here.run_dir)
         market = int(((status or {}).get("market") or {}).get("pid") or 0)
