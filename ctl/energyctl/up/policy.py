@@ -47,7 +47,6 @@ METERS: Final = Policy(
     watchdog_s=120.0,
     start_s=120.0,
     stop_s=25.0,
-    abort_s=25.0,
 )
 POLICIES: Final = {
     "energy-market.service": DAEMON,
