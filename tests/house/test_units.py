@@ -94,6 +94,7 @@ def test_no_line_of_the_marker_starts_anything_but_a_worker(tmp_path: Path) -> N
     """The file is written by the market's user and read as root: one or two digits, each number once."""
     (tmp_path / "workers").write_text("1\n2\n2\n0\n007\n100\n12\n3; reboot\n-x\n$(reboot)\n\n")
     (command,) = values(UNITS / "energy-workers.service", "ExecStart")
+    assert "\\" not in command.replace("\\\\", "")  # systemd drops a backslash that it does not know
     text = command.removeprefix("+/bin/sh -c '").removesuffix("'")
     for quoted, plain in (("\\\\", "\\"), ("$$", "$"), ("%%", "%")):
         text = text.replace(quoted, plain)  # as in systemd.syntax(7)
