@@ -15,20 +15,18 @@ import subprocess
 import sys
 import tempfile
 import threading
-from contextlib import ExitStack, suppress
+from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
-from energyctl.dispatch.asking import Asking
-from energyctl.dispatch.place import address_of
-from energyctl.exits import ProblemError
-from energyctl.session import Session
 from energymarket.engine import api
 from energymarket.runtime import clock
-from energymarket.transport.client import Connection
+from energymarket.transport.client import Connection, Disconnected
+from energymarket.wire.dispatch_text import DIRECTORY, NAME, SOCKET
 from energymarket.wire.messages import CONTROL, CONTROL_SOCKET, TRADE, TRADE_SOCKET
 from tests.bench import pairs
 from tests.simulation.market_place import Place, soon
@@ -54,20 +52,16 @@ class Window:
 
 
 class Office:
-    """Dispatcher and worker, and somebody who asks one report after the other while he is let."""
+    """Dispatcher and worker, and somebody who asks one whole report after the other while he is let."""
 
     def __init__(self, place: Place, stack: ExitStack) -> None:
         self._place = place
         self._asks = threading.Event()
-        self._ended = threading.Event()
-        self._quiet = threading.Event()
+        self._asking: subprocess.Popen[bytes] | None = None
         self.reports = 0
-        self.shares: list[float] = []
         for words in (("dispatcherd", "--workers", "1", "--port", "0"), ("workerd", "1")):
             stack.callback(_end, self._start(*words, idles=words[0] == "workerd"))
-        self._thread = threading.Thread(target=self._ask)
-        stack.callback(self._thread.join)
-        stack.callback(self._ended.set)
+        stack.callback(self.let, asks=False)
 
     def _start(self, module: str, *words: str, idles: bool) -> subprocess.Popen[bytes]:
         def idle() -> None:
@@ -83,42 +77,43 @@ class Office:
                 preexec_fn=idle if idles else None,  # noqa: PLW1509 nothing has a thread yet
             )
 
-    def open(self) -> None:
-        """Wait for the worker."""
-        soon(self._is_there, 60, "a worker that answers", self._place.log.read_text)
-        self._thread.start()
-
-    def _is_there(self) -> bool:
-        with suppress(ProblemError):
-            return bool(self._once({"last": "1"}))
-        return False
-
-    def _once(self, question: dict[str, object]) -> dict[str, Any]:
-        here = Session(as_json=True, run=str(self._place.run))
-        return Asking(address_of(here, None), 600.0, self._told).ask("report", question)
-
-    def _told(self, share: float | None, _doing: str) -> None:
-        if share is not None:
-            self.shares.append(share)
-
-    def _ask(self) -> None:
-        while not self._ended.is_set():
-            if not self._asks.wait(0.1):
-                self._quiet.set()
-                continue
-            self._once({})
-            self.reports += 1
+    def worker(self) -> dict[str, Any]:
+        """The worker as the dispatcher tells it; empty while it does not answer."""
+        try:
+            with Connection(self._place.run / DIRECTORY / SOCKET, 10.0) as connection:
+                return dict(connection.call(f"{NAME}.Workers", {}).parameters["workers"][0])
+        except Disconnected:
+            return {}
 
     def let(self, *, asks: bool) -> None:
-        """Let him ask, until a report is under way; or not, until the last one is over."""
-        if asks:
-            self._quiet.clear()
-            self._asks.set()
-            count = len(self.shares)
-            soon(lambda: len(self.shares) > count, 120, "a report under way", self._place.log.read_text)
-        else:
+        """Let him ask, until a report is being read; or not, until the worker has dropped it."""
+        if not asks:
             self._asks.clear()
-            soon(self._quiet.is_set, 600, "the end of a report", self._place.log.read_text)
+            if self._asking is not None:
+                self._asking.kill()
+            self._soon(lambda: self.worker().get("state") == "idle", "a worker that does nothing")
+            return
+        self._asks.set()
+        threading.Thread(target=self._ask, daemon=True).start()
+        self._soon(lambda: str(self.worker().get("doing")).startswith("reading"), "a report under way")
+
+    def _soon(self, holds: Callable[[], bool], what: str) -> None:
+        soon(holds, 120, what, self._place.log.read_text)
+
+    def _ask(self) -> None:
+        command = [
+            sys.executable,
+            "-m",
+            "energyctl",
+            "--run",
+            str(self._place.run),
+            "ask",
+            "report",
+            "--json",
+        ]
+        while self._asks.is_set():
+            self._asking = subprocess.Popen(command, env=self._place.environ, stdout=subprocess.DEVNULL)
+            self.reports += self._asking.wait() == 0
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
@@ -169,7 +164,7 @@ def main() -> None:
             place.start(name)
         soon(lambda: place.status().get("state") == "running", 60, "a market", place.log.read_text)
         office = Office(place, stack)
-        office.open()
+        soon(lambda: office.worker().get("state") == "idle", 120, "a worker", place.log.read_text)
         _measure(place, office, words)
 
 
