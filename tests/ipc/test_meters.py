@@ -372,48 +372,54 @@ def test_a_spool_that_is_full_says_so_and_goes_on(site: Site) -> None:
 # ---------------------------------------------------------------- death
 
 
+@pytest.mark.timeout(1800)  # twenty rounds
 def test_every_sample_is_written_once_whoever_is_killed_in_whatever_order(site: Site, is_long: bool) -> None:
-    """Three meters at 25 samples a second; broker, meters and PV killed and started in every order.
+    """Three meters at 100 samples a second; broker, meters and PV killed and started in every order.
 
     What the spool says was read is what the files say, each once. `--long` kills twenty times.
     """
     ids = ("Meter_0", "Meter_1", "Meter_2")
 
     def start_meters() -> subprocess.Popen[bytes]:
-        return site.meters("-nb", "3", "--interval", "0.04")
+        return site.meters("-nb", "3", "--interval", "0.01")
 
     def start_pv() -> subprocess.Popen[bytes]:
         return site.pv("-ids", *ids)
 
-    meters, pv = start_meters(), start_pv()
-    parts = ("broker", "meters", "pv")
-    orders = list(itertools.permutations(parts))
+    running = {"meters": start_meters(), "pv": start_pv()}
+
+    def end(part: str, number: signal.Signals) -> None:
+        if part == "broker":
+            site.broker.kill() if number == signal.SIGKILL else site.broker.stop()
+        else:
+            ended(running[part], number)
+
+    def start(part: str) -> None:
+        if part == "broker":
+            site.broker.start()
+        else:
+            running[part] = start_meters() if part == "meters" else start_pv()
+
+    orders = list(itertools.permutations(("broker", "meters", "pv")))
     rounds = [(down, up) for down in orders for up in orders]
     # Every order of dying is there; orders of coming back are dealt to them.
     chosen = [rounds[at * 7 % 36] for at in range(20)] if is_long else [rounds[at * 7] for at in range(6)]
     assert {down for down, _ in chosen} == set(orders)
     for at, (down, up) in enumerate(chosen):
         number = signal.SIGTERM if at % 4 == 3 else signal.SIGKILL
-        before = len(site.rows()) if site.files.exists() else 0
-        flowed(site, before + 30)
+        flowed(site, count(site) + 60)
         for part in down:
-            if part == "broker":
-                site.broker.kill() if number == signal.SIGKILL else site.broker.stop()
-            else:
-                ended(meters if part == "meters" else pv, number)
-        for part in up:
-            if part == "broker":
-                site.broker.start()
-            elif part == "meters":
-                meters = start_meters()
-            else:
-                pv = start_pv()
+            end(part, number)
+            if at % 2:  # one after the other, the others go on; else all are down before any is up
+                start(part)
+        for part in up if at % 2 == 0 else ():
+            start(part)
     flowed(site, count(site) + 30)
-    assert ended(meters, signal.SIGTERM) == 0
+    assert ended(running["meters"], signal.SIGTERM) == 0
     # What was not confirmed when the meters stopped leaves with the next start.
     assert ended(site.meters("-nb", "3", "--start", "2026-07-01", "--for", "2s", "--speed", "0")) == 0
     until(lambda: count(site) >= site.spooled().total(), "all samples are written")
-    assert ended(pv, signal.SIGTERM) == 0
+    assert ended(running["pv"], signal.SIGTERM) == 0
     spooled = site.spooled()
     assert spooled.total() > 30 * len(chosen)
     assert site.written() == spooled
