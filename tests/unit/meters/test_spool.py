@@ -67,6 +67,7 @@ def test_a_torn_end_is_cut_off(tmp_path: Path, cut: int) -> None:
     path.write_bytes(path.read_bytes()[:-cut])
     again = opened(tmp_path)
     assert again.last == (2 if cut <= 44 else 1)
+    assert path.stat().st_size == 32 + 44 * again.last
     again.append([tick(again.last + 1)])
     assert sequences(again) == list(range(1, again.last + 1))
 
@@ -79,6 +80,18 @@ def test_a_segment_that_was_just_begun_is_nothing(tmp_path: Path) -> None:
     (tmp_path / f"{2:020d}.spool").write_bytes(b"EM")
     again = opened(tmp_path)
     assert (again.last, sequences(again)) == (1, [1])
+
+
+def test_an_empty_segment_alone_knows_its_number(tmp_path: Path) -> None:
+    """Killed after it was begun, and all before it confirmed and taken away since: the next number stands."""
+    spool = opened(tmp_path)
+    spool.append([tick(1), tick(2)])
+    spool._begin()
+    spool.confirm(2)
+    spool.close()
+    assert [path.name for path in tmp_path.glob("*.spool")] == [f"{3:020d}.spool"]
+    again = opened(tmp_path)
+    assert (again.last, again.waiting, sequences(again)) == (2, 0, [])
 
 
 def test_what_was_confirmed_and_is_not_there_is_damage(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,8 @@ import pandas as pd
 import pvlib
 import pytest
 
+from energymarket.core.parameters import Period
+from energymarket.core.weather import WEATHER
 from energymarket.exits import Exit
 from energymarket.meters.rooftop_sun import RooftopSun
 from energymarket.scenario import rooftop
@@ -67,6 +70,40 @@ def test_a_clear_month_is_that_of_pvlib_s_chain(roof: Roof, year: int, month: in
     assert found.min() == 0
     assert set(found[::10][np.asarray(below["apparent_zenith"]) > 90.5]) == {0.0}
     assert np.abs(np.diff(found)).max() < 0.05 * roof.peak_kw
+
+
+@dataclass
+class Weathered:
+    """Of a compiled scenario what a roof asks for: the weather of each slot."""
+
+    period: Period
+    weather: np.ndarray
+
+    def table_row(self, slot: int) -> int:
+        """As of a compiled scenario."""
+        return (slot - self.period.first_slot) % self.period.slots
+
+
+def test_the_weather_of_a_scenario_dims_the_clear_sky() -> None:
+    """The clear sky's own light gives the clear month; without beam a tenth is left, and no step appears."""
+    roof = Roof(MANNHEIM, 35.0, 180.0, 3.5)
+    first, slots, slot_s = 1_780_272_000 // 900, 30 * 96, 900  # June 2026
+    middles = pd.to_datetime((np.arange(first, first + slots) + 0.5) * slot_s, unit="s", utc=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        clear = pvlib.location.Location(49.49, 8.47, "UTC", 96.0).get_clearsky(middles, model="ineichen")
+    weather = np.zeros(slots, WEATHER)
+    weather["temperature_mc"], weather["wind_mm_per_s"] = 20_000, 1_379
+    for name in ("dni", "dhi"):
+        weather[f"{name}_dw_per_m2"] = np.rint(clear[name].to_numpy() * 10)
+    compiled = Weathered(Period(slot_s, first, slots, 900.0, "UTC"), weather)
+    bright = month_kw(roof, 2026, 6, compiled)  # type: ignore[arg-type]
+    assert bright.sum() == pytest.approx(month_kw(roof, 2026, 6).sum(), rel=0.02)
+    weather["dni_dw_per_m2"] = 0
+    dim = month_kw(roof, 2026, 6, compiled)  # type: ignore[arg-type]
+    assert 0.02 < dim.sum() / bright.sum() < 0.3
+    weather["dni_dw_per_m2"][40:60] = 8_000  # five hours of sun between clouds
+    assert np.abs(np.diff(month_kw(roof, 2026, 6, compiled))).max() < 0.3  # type: ignore[arg-type]
 
 
 def test_power_between_two_minutes_lies_between_them(tmp_path: Path) -> None:
