@@ -57,9 +57,8 @@ class LockstepTimetable(Timetable):
         """Market time is never the world's."""
         return False
 
-    def moments(self, open_ns: int, close_ns: int = 0) -> Deadlines:
-        """A slot that has opened ends when all have handed in, however long closing takes."""
-        del close_ns
+    def moments(self, open_ns: int) -> Deadlines:
+        """A slot that has opened ends when all have handed in."""
         return Deadlines(open_ns, NEVER_NS, NEVER_NS, NEVER_NS)
 
 

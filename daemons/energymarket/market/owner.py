@@ -16,7 +16,7 @@ from energymarket.core.ledger import LedgerCorrupt
 from energymarket.core.market import Outside
 from energymarket.core.records import Phase
 from energymarket.core.settlement import Prices
-from energymarket.market import clock_face, snapshot, world
+from energymarket.market import clock_face, rehearsal, snapshot, world
 from energymarket.market.messages import (
     Asked,
     Beat,
@@ -28,6 +28,7 @@ from energymarket.market.messages import (
     StopAsked,
     turn_away,
 )
+from energymarket.market.pace import Pace
 from energymarket.runtime.clock import boottime_ns, wall_ns
 from energymarket.runtime.inbox import Inbox
 from energymarket.runtime.kill_points import Point, reach
@@ -58,9 +59,6 @@ STOP_WAIT_NS: Final = 3_000_000_000
 
 DRAIN_WAIT_PART: Final = 0.02
 """Of a slot: how long the gate waits for the queue's semaphore; its holder may be frozen."""
-
-CLOSE_KEPT: Final = 80
-"""Of how long closing took, in percent, is believed after each slot that took less."""
 
 TRADING: Final = frozenset({Phase.EXCHANGE, Phase.TRADE})
 
@@ -110,8 +108,8 @@ class Owner:
         self._stop_by_ns = 0
         self._started_ns = 0
         self._ordered_slot = books.store.last_ordered_slot()  # the latest that may have orders
-        self._close_ns = 0  # how long it takes to close a slot: the longest of late
-        self._untidy = False
+        self._pace = Pace(timetable)
+        self._untidy = self._rehearsed = False
 
     # the loop
 
@@ -185,7 +183,7 @@ class Owner:
             case Phase.TRADE:
                 return self.moments.gate_ns
             case Phase.CLEARING:
-                return self.moments.next_open_ns
+                return self.moments.next_open_ns - (0 if self._rehearsed else rehearsal.BEFORE_NS)
             case Phase.ENDED | Phase.STOPPED:
                 return None
 
@@ -210,6 +208,9 @@ class Owner:
                 self._set_phase(Phase.TRADE)
             case Phase.TRADE if due:
                 self._close()
+            case Phase.CLEARING if due and not self._rehearsed and now_ns < self.moments.next_open_ns:
+                rehearsal.rehearse(self)
+                self._rehearsed = True
             case Phase.CLEARING if due:
                 self._next(now_ns)
             case _:
@@ -278,7 +279,7 @@ class Owner:
     def _open(self, slot: int, open_ns: int) -> None:
         opening = self._open_as_it_was(slot)
         self._prices = opening.prices
-        self.moments = self.timetable.moments(open_ns, self._close_ns)
+        self.moments = self.timetable.moments(open_ns)
         self.counts.open(max(0, (boottime_ns() - open_ns) // 1000))
         self._set_phase(Phase.EXCHANGE)
         reach(Point.MARKET_OPENED, slot)
@@ -343,8 +344,8 @@ class Owner:
         self._set_phase(Phase.CLEARING)
         self.control.publish_commit()
         self.counts.start_anew()
-        self._untidy = True
-        self._close_ns = max(boottime_ns() - begun_ns, self._close_ns * CLOSE_KEPT // 100)
+        self._untidy, self._rehearsed = True, False
+        self._pace.closed(boottime_ns() - begun_ns)
 
     def _commit(self, closed: Closed) -> bool:
         reach(Point.MARKET_CLOSED, closed.slot)

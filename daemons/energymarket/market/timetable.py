@@ -8,11 +8,12 @@ from typing import Final
 from energymarket.core import clock
 from energymarket.wire.clock_page import NO_END
 
-CLOSE_MARGIN: Final = 1.25
-"""A slot is closed within this many times what the slots before it took: the disk is not always as fast."""
+CLOSE_MARGIN: Final = 1.5
+"""A slot is closed within this many times what the fastest of the slots before it took, but for a bad one."""
 
+EXCHANGE_AT_LEAST: Final = 0.1
 GATE_AT_LEAST: Final = 0.5
-"""However long closing takes, homes have half of the slot."""
+"""However long closing takes, homes have half of the slot, and a tenth of it for gifts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,17 +35,21 @@ class Timetable:
         """Whether market time is the world's."""
         return self.speed == 1.0
 
-    def moments(self, open_ns: int, close_ns: int = 0) -> clock.Deadlines:
-        """The deadlines of a slot that opens then (CLOCK_BOOTTIME).
+    def moments(self, open_ns: int) -> clock.Deadlines:
+        """The deadlines of a slot that opens then (CLOCK_BOOTTIME)."""
+        return clock.deadlines(open_ns, self.slot_ns, self.exchange_until, self.gate_at)
 
-        `close_ns` is how long it takes to close one. Where that is more than what the scenario leaves behind
-        the gate, the gate comes earlier, and the exchange ends earlier in proportion: or else the next slot
-        would open late, and its batches be late in turn.
+    def earlier(self, close_ns: int) -> tuple[float, float] | None:
+        """`exchange_until` and `gate_at` that leave room to close a slot; None if the present ones do.
+
+        The exchange gives up as much as the gate: to hand in takes what it takes.
         """
-        needed = close_ns * CLOSE_MARGIN / self.slot_ns
-        gate_at = min(self.gate_at, max(GATE_AT_LEAST, 1 - needed))
-        exchange_until = self.exchange_until * gate_at / self.gate_at
-        return clock.deadlines(open_ns, self.slot_ns, exchange_until, gate_at)
+        if close_ns <= round((1 - self.gate_at) * self.slot_ns):
+            return None
+        gate_at = max(GATE_AT_LEAST, 1 - close_ns * CLOSE_MARGIN / self.slot_ns)
+        gate_at = min(gate_at, self.gate_at)
+        exchange_until = max(self.exchange_until - (self.gate_at - gate_at), EXCHANGE_AT_LEAST)
+        return round(min(exchange_until, self.exchange_until), 2), round(gate_at, 2)
 
     def open_at(self, slot: int, utc_ns: int, boottime_ns: int) -> int:
         """CLOCK_BOOTTIME at which a slot opens in real time, both clocks read together."""

@@ -1,34 +1,41 @@
-"""When a slot's exchange and gate end: as the scenario says, and earlier where closing takes longer."""
+"""Whether what a scenario leaves behind the gate is enough, and what would be."""
 
 from __future__ import annotations
 
+import logging
+
 import pytest
 
+from energymarket.market.pace import CLOSES_KEPT, Pace
 from energymarket.market.timetable import Timetable
 
-SECOND = 10**9
+SECOND = Timetable(900, 900.0, 0.5, 0.8)  # a slot of a second: 200 ms behind the gate
 
 
 @pytest.mark.parametrize(
-    ("close_ms", "exchange_ms", "gate_ms"),
+    ("close_ms", "better"),
     [
-        (0, 500, 800),  # nothing is known yet
-        (160, 500, 800),  # 1.25 times as much is just what is left behind the gate
-        (320, 375, 600),  # 400 ms are needed; the exchange keeps five eighths of what is before the gate
-        (400, 312.5, 500),
-        (5_000, 312.5, 500),  # no slot is that long: homes keep half of it
+        (0, None),
+        (200, None),
+        (240, (0.34, 0.64)),  # 1.5 times as much: the gate 160 ms earlier, the exchange too
+        (334, (0.2, 0.5)),
+        (5_000, (0.2, 0.5)),  # no slot is that long: homes keep half of it
     ],
 )
-def test_the_gate_leaves_room_to_close(close_ms: float, exchange_ms: float, gate_ms: float) -> None:
-    """A slot of one second, exchange until half of it and gate at four fifths, opened at second 7."""
-    found = Timetable(900, 900.0, 0.5, 0.8).moments(7 * SECOND, round(close_ms * 1e6))
-    assert found.open_ns == 7 * SECOND
-    assert found.exchange_ns == pytest.approx(7 * SECOND + exchange_ms * 1e6, abs=2)
-    assert found.gate_ns == pytest.approx(7 * SECOND + gate_ms * 1e6, abs=2)
-    assert found.next_open_ns == 8 * SECOND
+def test_a_gate_that_leaves_room_to_close(close_ms: int, better: tuple[float, float] | None) -> None:
+    """Worked out by hand for a slot of one second."""
+    assert SECOND.earlier(close_ms * 10**6) == better
 
 
-def test_a_gate_that_is_early_enough_stays() -> None:
-    """A scenario that leaves half of the slot gets what it says, however long closing takes."""
-    found = Timetable(900, 900.0, 0.2, 0.3).moments(0, 10 * SECOND)
-    assert (found.exchange_ns, found.gate_ns) == (0.2 * SECOND, 0.3 * SECOND)
+def test_a_slot_that_is_never_closed_in_time_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
+    """One that is in time among the last eight is enough to say nothing; the word names what would do."""
+    pace = Pace(SECOND)
+    with caplog.at_level(logging.WARNING):
+        for close_ms in (150, *([240] * (CLOSES_KEPT - 1))):
+            pace.closed(close_ms * 10**6)
+        assert not caplog.records
+        for _ in range(3):
+            pace.closed(250 * 10**6)
+    (said,) = caplog.messages
+    assert "takes 0.24 s" in said
+    assert "exchange_until = 0.34 and gate_at = 0.64" in said
