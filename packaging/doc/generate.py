@@ -186,9 +186,9 @@ _SOCKETS: Final = """
 ## Market sockets
 
 Varlink (JSON; each message ends with a NUL byte) on the Unix sockets `{TRADE_SOCKET}` and `{CONTROL_SOCKET}`
-of the run directory; both answer `org.varlink.service`. A frame has at most {trade_kib} KiB on
-`{TRADE_SOCKET}` and {control_kib} KiB on `{CONTROL_SOCKET}`. Descriptors travel by SCM_RIGHTS; a memory file
-must be sealed against writing, growing and shrinking.
+of the run directory, and on `{SUPERVISOR_SOCKET}`, which `energyctl up` serves; all answer
+`org.varlink.service`. A frame has at most {trade_kib} KiB on `{TRADE_SOCKET}` and {control_kib} KiB on the
+others. Descriptors travel by SCM_RIGHTS; a memory file must be sealed against writing, growing and shrinking.
 """
 _REFUSALS: Final = """
 ### Refusals
@@ -331,7 +331,7 @@ def _sockets() -> Iterator[str]:
     frames = {"trade": limits["TRADE_LIMITS"], "control": limits["ServerLimits"]()}
     kib = {f"{name}_kib": each.frame_bytes_max >> 10 for name, each in frames.items()}
     yield _SOCKETS.format_map(messages.names | kib)
-    for name in ("TRADE", "CONTROL"):
+    for name in ("TRADE", "CONTROL", "SUPERVISOR"):
         text = messages.names[f"{name}_INTERFACE"].strip()
         yield f"### {messages.names[name]}\n\n```varlink\n{text}\n```\n"
     yield _REFUSALS

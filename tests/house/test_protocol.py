@@ -21,7 +21,7 @@ from energymarket.core.state import STATE_COLUMNS
 from energymarket.wire import batch, clock_page, event_record, offer_message, state_file
 from energymarket.wire.clock_page import ClockPage
 from energymarket.wire.event_record import EventRecord, RecordType
-from energymarket.wire.messages import CONTROL_INTERFACE, TRADE_INTERFACE
+from energymarket.wire.messages import CONTROL_INTERFACE, SUPERVISOR_INTERFACE, TRADE_INTERFACE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -179,7 +179,7 @@ def test_a_ledger_body_s_head_is_read_by_the_page_alone() -> None:
     ]
 
 
-@pytest.mark.parametrize("text", [TRADE_INTERFACE, CONTROL_INTERFACE])
+@pytest.mark.parametrize("text", [TRADE_INTERFACE, CONTROL_INTERFACE, SUPERVISOR_INTERFACE])
 def test_the_interfaces_stand_there_word_for_word(text: str) -> None:
     """What introspection answers is what the page shows."""
     assert text.strip() in PAGE

@@ -160,6 +160,8 @@ def _order(
         speed=speed,
         slots=slots,
         lockstep=lockstep,
+        meters=checked.meters.count if checked.meters is not None else 0,
+        workers=checked.dispatch.workers,
         course=f"{boottime_ns()}-{os.getpid()}",
     )
     title = f"{compiled.name}: {compiled.homes_count} homes, {compiled.title}"

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 PAGE_BYTES_MAX: Final = 256 << 10
 """Bodies of one page of sealed slots; a single larger slot is a page of its own. Slots and clients wait while
-an answer is sealed and written as JSON: a quarter of a mebibyte, or 16 rows, take a tenth of a millisecond."""
+an answer is sealed and made JSON: a quarter of a mebibyte, or 16 rows, take a tenth of a millisecond."""
 
 PAGE_SLOTS_MAX: Final = 16
 PAGE_SLOTS_PER_STEP: Final = 4

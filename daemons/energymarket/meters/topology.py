@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from energymarket.meters.limits import EXCHANGE, QUEUE_PREFIX, REFUSED
+from energymarket.meters.limits import EXCHANGE, QUEUE_PREFIX, REFUSED, REFUSED_BYTES_MAX
 
 if TYPE_CHECKING:
     from pika.channel import Channel
@@ -29,7 +29,7 @@ def declare(channel: Channel, meters: Iterable[str], done: Callable[[], None]) -
     between. Answers are asked for once, at the end: the broker does one after the other.
     """
     channel.exchange_declare(REFUSED, exchange_type="fanout", durable=True)
-    channel.queue_declare(REFUSED, durable=True)
+    channel.queue_declare(REFUSED, durable=True, arguments={"x-max-length-bytes": REFUSED_BYTES_MAX})
     channel.queue_bind(REFUSED, REFUSED)
     for meter in meters:
         channel.queue_declare(queue(meter), durable=True, arguments={"x-dead-letter-exchange": REFUSED})
