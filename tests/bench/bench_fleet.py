@@ -30,6 +30,7 @@ from energymarket.core.assets import Supply
 from energymarket.core.chance import Purpose, draw_u64
 from energymarket.core.demand import Demand
 from energymarket.core.fleet import Fleet, State, initial_state, step
+from energymarket.core.state import Layout
 from tests.bench.pairs import agree, head, in_turn, load, met
 from tests.bench.twin_home import FLOWS, TwinHome, columns_as_homes, factor_of
 from tests.unit.core.made_fleet import FIRST_SLOT, Made, day_price_ueur_per_kwh, day_weather, mixed
@@ -235,9 +236,9 @@ def memory(homes: int = 1_000_000) -> None:
     gc.collect()
     static = tracemalloc.get_traced_memory()[0] / fleet.count
     tracemalloc.stop()
-    state = State.size_bytes(1)
+    state, wide = (layout.size_bytes(1) for layout in (Layout.NARROW, Layout.WIDE))
     print(f"  static, scratch, answer {static:.0f} B + state {state} B = {static + state:.0f} B per home")
-    print(f"  (the other generation of the state, mapped from its file: {state} B more)")
+    print(f"  (state {wide} B once a register has outgrown 32 bits, as fast-forward has it always)")
 
 
 def main() -> None:
