@@ -28,6 +28,8 @@ ALL: Final = (
     *DAEMONS,
     "energy-weather-fetch.service",
     "energy-singles.service",
+    "energy-dispatcher.service",
+    "energy-workers.service",
 )
 SINGLE_HOMES: Final = "energy-home@*.service"  # those that were started one by one
 PATTERNS: Final = ("energy-*.service", "energy-*.socket", "energy-*.timer")

@@ -51,6 +51,8 @@ LEFT_OUT: Final[Mapping[str, str]] = {
         ),
         "needs namespaces that a user's manager cannot count on",
     ),
+    "LoadCredential": "a user's secrets are files that the configuration names",
+    "CPUSchedulingPolicy": "Nice= and IOSchedulingClass= are what a user's manager has shown to keep",
     **dict.fromkeys(("IPAddressAllow", "IPAddressDeny", "SocketBindDeny"), "needs BPF"),
 }  # fmt: skip
 """Directive -> why a user's unit does without it."""

@@ -6,6 +6,7 @@ The configuration is a scenario file. What a start needs to know of it is left i
     pool            is there if homes live in the pool
     singles         numbers of the homes that are processes of their own, one per line
     live-weather    is there if the weather is fetched
+    workers         numbers of the workers of the dispatcher, one per line
 
 Units ask for these files by ConditionPathExists=.
 """
@@ -58,7 +59,7 @@ def prepare(config: Path, out: Path, state: Path | None) -> Compiled:
             raise ConfigError(f"{config}: {problem}") from problem
     if ledger_hash not in {None, compiled.hash}:
         raise ConfigError(f"{config}: the ledger in {state} was begun with another scenario", RESET_HINT)
-    _leave(out, compiled)
+    _leave(out, compiled, scenario.dispatch.workers)
     return compiled
 
 
@@ -99,11 +100,12 @@ def _differs_by_price_only(in_use: Compiled, scenario: Scenario) -> bool:
     return before is not None and likeness.same_but_for_the_price(before, scenario)
 
 
-def _leave(out: Path, compiled: Compiled) -> None:
+def _leave(out: Path, compiled: Compiled, workers: int) -> None:
     single = np.flatnonzero(np.asarray(compiled.homes["single"]))
     _mark(out / "pool", "homes live in the pool\n" if len(single) < compiled.homes_count else None)
     _mark(out / "singles", "".join(f"{at + 1}\n" for at in single.tolist()) or None)
     _mark(out / "live-weather", "the weather is fetched\n" if compiled.settings["weather"]["live"] else None)
+    _mark(out / "workers", "".join(f"{number}\n" for number in range(1, workers + 1)) or None)
     draft = out / f".{LINK}.{os.getpid()}"
     draft.symlink_to(compiled.directory.resolve())
     draft.replace(out / LINK)

@@ -117,10 +117,16 @@ class Poster:
         self._source = source
         self._first_slot = first_slot
         self._done: set[int] = set()
+        self._page: ClockPage | None = None
         self.last_slot: int | None = None
 
     def due(self, page: ClockPage | None) -> tuple[int, ...]:
-        """The slots that need weather now: the market's and the one after it; before a market, the first."""
+        """The slots that need weather now: the market's and the one after it; before a market, the first.
+
+        A page that cannot be read for a moment (None) is the last one that was: the first slot has its
+        place on the board where much later ones have theirs.
+        """
+        page = self._page = page or self._page
         current = self._first_slot - 1 if page is None else page.slot
         ahead = 1 if page is None or page.live else AHEAD_SLOTS
         wanted = (self._first_slot,) if page is None else range(current, current + ahead + 1)

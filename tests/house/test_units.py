@@ -65,10 +65,56 @@ def test_the_state_is_roots_and_its_parts_are_the_users() -> None:
     assert "d /var/lib/energy-market 0755 root root -" in made
 
 
-def test_only_the_fetcher_has_a_network() -> None:
-    """Every service but the weather fetcher is without a network."""
+LOOPBACK = {"energy-dispatcher.service", "energy-worker@.service"}
+METERS = {"energy-meters.service", "energy-pv.service"}
+
+
+def test_only_the_fetcher_and_who_talks_to_this_machine_have_a_network() -> None:
+    """Every other service is without; who serves on TCP, or asks a broker, does so on this machine alone."""
     without = {unit.name for unit in SERVICES if values(unit, "PrivateNetwork") != ["yes"]}
-    assert without == {"energy-weather-fetch.service"}
+    assert without == {"energy-weather-fetch.service", *LOOPBACK, *METERS}
+    for name in (*LOOPBACK, *METERS):
+        assert values(UNITS / name, "IPAddressDeny") == ["any"]
+        assert values(UNITS / name, "IPAddressAllow") == ["localhost"]
+
+
+def test_workers_work_when_nobody_else_wants_the_machine_and_end_before_the_dispatcher() -> None:
+    """Idle priority for processor and disk; ordered after the dispatcher, and so stopped before it."""
+    unit = UNITS / "energy-worker@.service"
+    assert {"Nice=19", "CPUSchedulingPolicy=idle", "IOSchedulingClass=idle"} <= set(settings(unit))
+    assert "energy-dispatcher.service" in " ".join(values(unit, "After")).split()
+    for name in LOOPBACK:  # a crash of one must not take the other with it
+        tied = " ".join(
+            word for key in ("Requires", "BindsTo", "PartOf") for word in values(UNITS / name, key)
+        )
+        assert not LOOPBACK & set(tied.split())
+
+
+def test_no_line_of_the_marker_starts_anything_but_a_worker(tmp_path: Path) -> None:
+    """The file is written by the market's user and read as root: one or two digits, each number once."""
+    (tmp_path / "workers").write_text("1\n2\n2\n0\n007\n100\n12\n3; reboot\n-x\n$(reboot)\n\n")
+    (command,) = values(UNITS / "energy-workers.service", "ExecStart")
+    text = command.removeprefix("+/bin/sh -c '").removesuffix("'")
+    for quoted, plain in (("\\\\", "\\"), ("$$", "$"), ("%%", "%")):
+        text = text.replace(quoted, plain)  # as in systemd.syntax(7)
+    text = text.replace("/var/cache/energy-market", str(tmp_path))
+    (tmp_path / "systemctl").write_text(f'#!/bin/sh\nprintf "%s\\n" "$@" >> {tmp_path}/called\n')
+    (tmp_path / "systemctl").chmod(0o755)
+    environ = {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    subprocess.run(["/bin/sh", "-c", text], env=environ, check=True, timeout=30)
+    called = (tmp_path / "called").read_text().split()
+    assert called == ["start", "--no-block", *(f"energy-worker@{number}.service" for number in (1, 2, 12))]
+
+
+def test_meters_are_started_by_nobody_but_who_asks() -> None:
+    """The target names neither of them until they are enabled; their secrets are credentials."""
+    named = " ".join(values(UNITS / "energy-market.target", "Wants")).split()
+    for name in METERS:
+        assert name not in named
+        assert values(UNITS / name, "WantedBy") == ["energy-market.target"]
+        assert values(UNITS / name, "LoadCredential") == ["energy-broker-password", "energy-broker-ca"]
+        assert values(UNITS / name, "SocketBindDeny") == ["any"]
+        assert values(UNITS / name, "User") == ["energy-meter"]
 
 
 def test_the_fetcher_reaches_unicast_and_no_metadata_service() -> None:

@@ -23,8 +23,9 @@ from energymarket.scenario import toml
 from energymarket.scenario.compile import compile_into
 from energymarket.scenario.compiled import Compiled, load
 from energymarket.transport import resources
-from energymarket.transport.page import BoardReader, ClockWriter
+from energymarket.transport.page import BoardReader, BoardWriter, ClockWriter
 from energymarket.transport.resources import Ipc
+from energymarket.weatherd import Poster, Tables
 from energymarket.wire import weather_file
 from energymarket.wire.clock_page import ClockPage, Flag
 from energymarket.wire.weather_file import Observation
@@ -160,6 +161,18 @@ def test_before_a_market_the_first_slot_is_there(
         running.send_signal(signal.SIGTERM)
         assert running.wait(10) == 0
     told(notices, "STOPPING=1")
+
+
+def test_a_page_that_is_torn_for_a_moment_brings_no_old_weather_back(ipc: Ipc, tmp_path: Path) -> None:
+    """The board is a ring: the first slot has the place of the one 128 later, which lies there already."""
+    compiled = compiled_of(tmp_path / "c")
+    first = compiled.period.first_slot
+    with BoardWriter(ipc) as writer, BoardReader(ipc) as board:
+        poster = Poster(writer, Tables(compiled), first)
+        for page in (None, page_of(first + 127), None):
+            for slot in poster.due(page):
+                poster.post(slot)
+        assert temperature_mc(board, first + 128) == 1_000  # of the table's row 128 mod 4
 
 
 def test_it_stays_one_slot_ahead_of_the_market(

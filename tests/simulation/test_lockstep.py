@@ -177,7 +177,7 @@ def test_scenarios_drawn_at_random_end_as_in_fast_forward(
     """Any sharing model, policies, single homes, batteries, elasticity, events, queue of 4 kB or 16."""
 
     @settings(
-        max_examples=40 if is_long else 3,
+        max_examples=40 if is_long else 10,
         deadline=None,
         database=None,
         derandomize=not is_long,

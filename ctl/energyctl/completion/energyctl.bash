@@ -252,7 +252,7 @@ _energyctl_argument() {
     'scenario show 0') echo 'paths classic default pencil-classic pencil-full-queue pencil-gift pencil-imbalance pencil-late pencil-phantom-claim pencil-policy3-alone pencil-policy3-part pencil-rule-mid-market pencil-rule-need-first pencil-rule-static-key pencil-sharing-exact-fair pencil-sharing-exact-selfish pencil-sharing-greedy-mean-fair pencil-sharing-greedy-mean-selfish pencil-sharing-greedy-neutral-fair pencil-sharing-greedy-neutral-selfish pencil-stale-weather pencil-trade' ;;
     'scenario compile 0') echo 'paths classic default pencil-classic pencil-full-queue pencil-gift pencil-imbalance pencil-late pencil-phantom-claim pencil-policy3-alone pencil-policy3-part pencil-rule-mid-market pencil-rule-need-first pencil-rule-static-key pencil-sharing-exact-fair pencil-sharing-exact-selfish pencil-sharing-greedy-mean-fair pencil-sharing-greedy-mean-selfish pencil-sharing-greedy-neutral-fair pencil-sharing-greedy-neutral-selfish pencil-stale-weather pencil-trade' ;;
     'ipc 0') echo 'words ls clean' ;;
-    'call 0') echo 'words Status Price Explain Homes Weather Events Raise Clear Ledger Orders Slots Compacted Verify Resources Reload Stop Watch' ;;
+    'call 0') echo 'words Status Price Explain Homes Weather Events Raise Clear Ledger Orders Slots Compacted Present Verify Resources Reload Stop Watch' ;;
     'call 1') echo 'nothing' ;;
     'completion 0') echo 'words bash zsh fish' ;;
     esac

@@ -503,6 +503,6 @@ complete -c energyctl -n '__energyctl_argument \'ipc\' 0' -a clean -d 'Remove wh
 
 
 complete -c energyctl -n '__energyctl_at \'call\'' -l more -d 'Take replies as long as they come'
-complete -c energyctl -n '__energyctl_argument \'call\' 0' -a 'Status Price Explain Homes Weather Events Raise Clear Ledger Orders Slots Compacted Verify Resources Reload Stop Watch'
+complete -c energyctl -n '__energyctl_argument \'call\' 0' -a 'Status Price Explain Homes Weather Events Raise Clear Ledger Orders Slots Compacted Present Verify Resources Reload Stop Watch'
 
 complete -c energyctl -n '__energyctl_argument \'completion\' 0' -a 'bash zsh fish'

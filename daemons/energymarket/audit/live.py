@@ -26,8 +26,8 @@ ANSWER_S_MAX: Final = 60.0
 class LiveLedger:
     """The ledger behind a control socket."""
 
-    def __init__(self, run_dir: Path) -> None:
-        self._connection = Connection(run_dir / CONTROL_SOCKET, ANSWER_S_MAX)
+    def __init__(self, run_dir: Path, answer_s_max: float = ANSWER_S_MAX) -> None:
+        self._connection = Connection(run_dir / CONTROL_SOCKET, answer_s_max)
         self._covered: list[range] = []  # slots of the stretches that were asked for
 
     def open(self) -> None:
@@ -61,14 +61,14 @@ class LiveLedger:
         self._covered = [range(each.first, each.last + 1) for each in found]
         return found
 
-    def rows(self, first: int) -> Iterator[SlotRow]:
-        """Sealed slots from `first` on, in order, page by page.
+    def rows(self, first: int, last: int | None = None) -> Iterator[SlotRow]:
+        """Sealed slots from `first` on (up to `last`, both included), in order, page by page.
 
         Raises LedgerMovedError at a slot that has been compacted since the stretches were asked for.
         """
         at: int | None = first
         while at is not None:
-            parameters, bodies = self._ask_with_bodies("Slots", {"first": at})
+            parameters, bodies = self._ask_with_bodies("Slots", {"first": at, "last": last})
             for each in parameters["slots"]:
                 row = _row(each, bodies)
                 if row.body is None and not any(row.slot in stretch for stretch in self._covered):

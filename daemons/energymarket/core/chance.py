@@ -32,6 +32,7 @@ class Purpose(IntEnum):
     APPLIANCE = 8
     PV_NOISE = 9
     SAMPLE = 10
+    FORECAST = 11
 
 
 def _mix64(value: int) -> int:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import grp
 import logging
-import os
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from energymarket.core.events import DURATION_SLOTS_MAX, EventAnswer, Origin
 from energymarket.core.records import Phase
 from energymarket.market import history, snapshot, standing
+from energymarket.market.authority import OPERATORS_GROUP, may_change
 from energymarket.market.messages import Asked, Continue, StopAsked, stopping
+from energymarket.market.present import present_of
 from energymarket.market.reload import Reading
 from energymarket.runtime.clock import boottime_ns
 from energymarket.runtime.occasions import Occasion
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-OPERATORS_GROUP: Final = "energy-ctl"
 PRICES_MAX: Final = 10_000
 HOMES_PAGE: Final = 1_000
 CHANGING: Final = frozenset({"Raise", "Clear", "Reload", "Stop"})
@@ -63,6 +62,7 @@ class ControlDesk:
             "Orders": self._orders,
             "Slots": self._slots,
             "Compacted": self._compacted,
+            "Present": self._present,
             "Verify": self._verify,
             "Reload": self._reload,
             "Watch": self._watch,
@@ -73,7 +73,7 @@ class ControlDesk:
     def handle(self, call: Call) -> None:
         """Answer from the snapshot, or hand over to the owner."""
         method = call.method.removeprefix(CONTROL + ".")
-        if method in CHANGING and not _may_change(call):
+        if method in CHANGING and not may_change(call):
             needs = f"the market's user, root, or group {OPERATORS_GROUP}"
             call.error(f"{CONTROL}.PermissionDenied", {"needs": needs})
         elif method == "Status":
@@ -327,14 +327,25 @@ class ControlDesk:
         first, last = call.parameters.get("first"), call.parameters.get("last")
         first = store.first_slot() if first is None else first
         last = self.owner.market.slot if last is None else last
-        rows, bodies, further = history.sealed(store, -1 if first is None else first, last)
-        self._reply_sealed(call, {"slots": rows, "next": further}, bodies)
+        page = history.SealedPage(store, -1 if first is None else first, last)
+
+        def step() -> bool:
+            if call.gone or page.step():
+                return not call.gone
+            self._reply_sealed(call, page.answer(), page.bodies)
+            return False
+
+        if step():
+            self.owner.inbox.put_later(Continue(step))
 
     def _compacted(self, call: Call) -> None:
         stretches, bodies = history.compacted(self.owner.books.store)
         self._reply_sealed(call, {"stretches": stretches}, bodies)
 
-    def _reply_sealed(self, call: Call, answer: dict[str, Any], bodies: bytes) -> None:
+    def _present(self, call: Call) -> None:
+        call.reply(present_of(self.owner, self.reloader.compiled))
+
+    def _reply_sealed(self, call: Call, answer: dict[str, Any], bodies: bytes | list[bytes]) -> None:
         """An answer with its bodies in a memory file; without a descriptor left the asker comes again."""
         try:
             fd = memory_fd.seal(bodies, "ledger")
@@ -368,13 +379,3 @@ class ControlDesk:
             log.warning("reloaded: %s", name, extra=Occasion.RELOADED.fields(setting=name))
         self.owner.market.rules = replace(rules, price=reading.model)
         return reading
-
-
-def _may_change(call: Call) -> bool:
-    """The market's own user, root, and the group of operators."""
-    if call.peer.uid in {0, os.geteuid()}:
-        return True
-    try:
-        return call.by_member_of(grp.getgrnam(OPERATORS_GROUP).gr_gid)
-    except KeyError:
-        return False

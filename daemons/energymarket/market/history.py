@@ -19,10 +19,12 @@ if TYPE_CHECKING:
     from energymarket.market.owner import Owner
     from energymarket.transport.store import LedgerStore, OrderRow, SlotRow
 
-PAGE_BYTES_MAX: Final = 4 << 20
-"""Bodies of one page of sealed slots; a single larger slot is a page of its own."""
+PAGE_BYTES_MAX: Final = 1 << 20
+"""Bodies of one page of sealed slots; a single larger slot is a page of its own. An answer is sealed in one
+go, in which a slot may be due: a mebibyte is copied in a fraction of a millisecond."""
 
-PAGE_SLOTS_MAX: Final = 256
+PAGE_SLOTS_MAX: Final = 64
+PAGE_SLOTS_PER_STEP: Final = 8
 PRICES_PER_STEP: Final = 500
 VERIFY_SLOTS_PER_STEP: Final = 16
 SEARCH_HOMES_PER_STEP: Final = 1_000
@@ -208,20 +210,37 @@ def _rows(columns: dict[str, Any]) -> list[dict[str, int]]:
     return [dict(zip(columns, map(int, row), strict=True)) for row in zip(*columns.values(), strict=True)]
 
 
-def sealed(store: LedgerStore, first: int, last: int) -> tuple[list[dict[str, Any]], bytes, int | None]:
-    """A page of slots as they lie on the disk: rows, their bodies back to back, and where to go on."""
-    rows: list[dict[str, Any]] = []
-    bodies: list[bytes] = []
-    size = 0
-    for row in store.slots(first, last):
-        length = 0 if row.body is None else len(row.body)
-        if rows and (size + length > PAGE_BYTES_MAX or len(rows) >= PAGE_SLOTS_MAX):
-            return rows, b"".join(bodies), row.slot
-        rows.append(_sealed_row(row, size))
-        if row.body is not None:
-            bodies.append(row.body)
-            size += length
-    return rows, b"".join(bodies), None
+class SealedPage:
+    """A page of slots as they lie on the disk, read a few at a time: rows, and bodies back to back."""
+
+    def __init__(self, store: LedgerStore, first: int, last: int) -> None:
+        self._store = store
+        self._next = first
+        self._last = last
+        self._rows: list[dict[str, Any]] = []
+        self._bytes = 0
+        self._further: int | None = None  # the slot that does not fit
+        self.bodies: list[bytes] = []
+
+    def step(self) -> bool:
+        """Read some more; False when the page is full, or there are no more slots."""
+        for read, row in enumerate(self._store.slots(self._next, self._last)):
+            if read == PAGE_SLOTS_PER_STEP:
+                return True
+            length = 0 if row.body is None else len(row.body)
+            if self._rows and (self._bytes + length > PAGE_BYTES_MAX or len(self._rows) >= PAGE_SLOTS_MAX):
+                self._further = row.slot
+                return False
+            self._rows.append(_sealed_row(row, self._bytes))
+            if row.body is not None:
+                self.bodies.append(row.body)
+                self._bytes += length
+            self._next = row.slot + 1
+        return False
+
+    def answer(self) -> dict[str, Any]:
+        """The rows, and where to go on."""
+        return {"slots": self._rows, "next": self._further}
 
 
 def _sealed_row(row: SlotRow, body_at: int) -> dict[str, Any]:

@@ -32,7 +32,7 @@ class Reloader:
     """Reads the scenario's file, or a text in its place, again."""
 
     def __init__(self, compiled: Compiled, source: Path) -> None:
-        self._compiled = compiled
+        self.compiled = compiled
         self._source = source
 
     def read(self, old: PriceModel, text: str | None = None) -> Reading:
@@ -46,14 +46,14 @@ class Reloader:
         if scenario is None:
             return Reading(old, tuple(str(problem) for problem in in_order(problems)))
         # By the slots and the rule that run: the file may have others by now, which take another ledger.
-        rule, slot_s = self._compiled.sharing.rule, self._compiled.period.slot_s
+        rule, slot_s = self.compiled.sharing.rule, self.compiled.period.slot_s
         model = resolve.slot_price(scenario.price, rule, slot_s)
         new = replace(model, initial_ueur_per_kwh=old.initial_ueur_per_kwh)
         if [kind.name for kind in old.events] != [kind.name for kind in new.events]:
             return Reading(old, ("price.events: the kinds of events cannot change while the market runs",))
         changed = tuple(f"price.{name}" for name in _LIVE if getattr(old, name) != getattr(new, name))
         # What differs from the file that runs, as the compiler keeps it, the next start would refuse.
-        kept = self._compiled.directory / TOML_NAME
+        kept = self.compiled.directory / TOML_NAME
         try:
             running, problems = toml.parse(kept.read_text(encoding="utf-8"), str(kept))
         except (OSError, UnicodeDecodeError) as error:

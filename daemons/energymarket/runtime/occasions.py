@@ -30,6 +30,11 @@ class Occasion(Enum):
     CHECK_FOUND = "24e257948b844ce1a8e0148bdc4d3ad8"
     QUEUE_FROZEN = "25e989b37ba84b959b19b27c4da4618c"
     SLOT_TAKEN_BACK = "318dcfd0bb3a4a2ca8239ceb216314cd"
+    BROKER_AWAY = "57da2f863ba2eb44109d6ee2e84aaf56"
+    SPOOL_FULL = "82641d4bff4f945227724e1c02fbc648"
+    SAMPLES_NOT_WRITTEN = "3a079906e6ee537a83ccdc8bc3401236"
+    SAMPLES_WRITTEN = "319c31bcb69e2426a15c9814a48bcae8"
+    SAMPLES_REFUSED = "7de9e5d8e8523877278f26ebf7a3f2c2"
 
     def fields(self, **details: object) -> dict[str, object]:
         """For `extra=`: the MESSAGE_ID, and details as fields of the journal (slot=7 is ENERGY_SLOT=7)."""

@@ -43,7 +43,8 @@ def source_hash(scenario: Scenario) -> str:
     missing counts as empty (and the compiler will say so).
     """
     content = asdict(scenario)
-    del content["path"]
+    for name in ("path", "dispatch", "broker", "meters"):
+        del content[name]
     digest = hashlib.sha256(json.dumps([COMPILER, content], sort_keys=True, default=str).encode())
     for path in data_files(scenario):
         digest.update(f"\0{path.name}\0".encode())

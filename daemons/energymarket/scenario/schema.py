@@ -13,7 +13,8 @@ from energymarket.core.parameters import Excess, Period, PriceModel, Rule, Shari
 from energymarket.scenario import kinds
 from energymarket.scenario.homes_schema import Group, Home, PolicyShares, shares_kind
 from energymarket.scenario.kinds import Range, key, optional, optional_section, section, sections
-from energymarket.scenario.service_schema import Service
+from energymarket.scenario.meters_schema import Broker, Meters
+from energymarket.scenario.service_schema import Dispatch, Service
 
 SCHEMA: Final = 1
 SLOTS_MAX: Final = 4_000_000  # tables of a year of slots of 8 s, or 46 days of slots of 1 s
@@ -358,6 +359,9 @@ class Document:
     elasticity: Elasticity = section(Elasticity, "how consumption answers to the price")
     load: LoadModel = section(LoadModel, "how household loads are made")
     service: Service = section(Service, "settings of the daemons")
+    dispatch: Dispatch = section(Dispatch, "the dispatcher and its workers")
+    broker: Broker | None = optional_section(Broker, "the RabbitMQ broker of meters and PV")
+    meters: Meters | None = optional_section(Meters, "households whose meters speak over the broker")
     data: DataSet | None = optional_section(DataSet, "homes from a data set")
     home: tuple[Home, ...] = sections(Home, "homes written by hand: ids 1 .. their number")
     homes: tuple[Group, ...] = sections(
@@ -382,6 +386,9 @@ class Scenario:
     elasticity: Elasticity
     load: LoadModel
     service: Service
+    dispatch: Dispatch = field(compare=False)  # what it says makes no other run
+    broker: Broker | None = field(compare=False)  # likewise
+    meters: Meters | None = field(compare=False)  # likewise
     data: DataSet | None
     homes: tuple[Home, ...]  # by hand, sorted by id: home k+1 is homes[k]; their ids are all set
     groups: tuple[Group, ...]

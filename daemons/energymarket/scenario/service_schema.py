@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 
 from energymarket.scenario import kinds
 from energymarket.scenario.kinds import key, section
@@ -60,3 +61,35 @@ class Service:
         kinds.flag(), "without a clock: every slot waits for all, and the ledger is that of simulate", False
     )
     retention: Retention = section(Retention, "what is kept on disk")
+
+
+class DispatchMode(StrEnum):
+    """[dispatch] mode."""
+
+    REDIRECT = "redirect"
+    RELAY = "relay"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dispatch:
+    """[dispatch]: the dispatcher and its workers. They change no result, and no ledger is begun anew."""
+
+    workers: int = key(kinds.whole(0, 64), "workers for reports and forecasts; 0: no dispatcher either", 0)
+    address: str = key(kinds.text(64), "address that clients connect to, and workers listen at", "127.0.0.1")
+    port: int = key(kinds.whole(1, 65_535), "TCP port of the dispatcher", 2_222)
+    queue_max: int = key(
+        kinds.whole(0, 1_000), "requests that wait while all workers are at work", 16, name="queue"
+    )
+    ticket_s: float = key(kinds.real(0.1, 600, "s"), "a ticket that nobody comes with is valid so long", 10.0)
+    deadline_s: float = key(kinds.real(1, 86_400, "s"), "an exchange takes at most so long", 300.0)
+    mode: DispatchMode = key(
+        kinds.choice(DispatchMode),
+        "clients go to a worker (redirect), or get the result from the dispatcher (relay)",
+        DispatchMode.REDIRECT,
+    )
+    exchanges_max: int = key(
+        kinds.whole(0, 1_000_000_000),
+        "after so many exchanges workers and dispatcher stop; 0: never",
+        0,
+        name="exchanges",
+    )

@@ -229,6 +229,24 @@ method Slots(first: ?int, last: ?int) -> (slots: []SealedSlot, next: ?int, descr
 # Stretches whose detail has been compacted to sums per home: the same way.
 method Compacted() -> (stretches: []CompactedStretch, descriptor: int)
 
+# What a report reads and a forecast goes on from: the first and the last committed slot, and the one that
+# follows (which may be open: then its prices are known). scenario and state are directories where the market
+# runs: its compiled scenario, and the state of all, with homes/ in it. market, events and price are JSON, as
+# the ledger keeps them; weather is the newest sample, in the units of the board.
+method Present() -> (
+  first_slot: ?int,
+  slot: ?int,
+  next_slot: int,
+  scenario_hash: string,
+  scenario: string,
+  state: string,
+  market: string,
+  events: string,
+  price: string,
+  open: ?object,
+  weather: ?object
+)
+
 # Recompute the hash chain and the seals from the disk.
 method Verify(first: ?int, last: ?int) -> (
   ok: bool,

@@ -40,6 +40,22 @@ def test_it_leaves_what_the_units_ask_for(config: Path, tmp_path: Path) -> None:
     assert (out / "singles").read_text().split() == ["1", "2", "3", "4", "5", "6"]
     assert not (out / "pool").exists()
     assert not (out / "live-weather").exists()
+    assert not (out / "workers").exists()
+
+
+def test_workers_are_asked_for_and_begin_no_ledger_anew(config: Path, tmp_path: Path) -> None:
+    """[dispatch] makes no other run: the ledger goes on, and the units find the numbers of the workers."""
+    state, out = tmp_path / "state", tmp_path / "out"
+    first = prepare(config, out, state)
+    ledger_of(state, first.hash)
+    text = config.read_text()
+    config.write_text(text.replace("[time]", "[dispatch]\nworkers = 3\nport = 4000\n\n[time]"))
+    assert prepare(config, out, state).hash == first.hash
+    assert prepare(config, out, None).hash == first.hash
+    assert (out / "workers").read_text().split() == ["1", "2", "3"]
+    config.write_text(text)
+    prepare(config, out, state)
+    assert not (out / "workers").exists()
 
 
 def test_a_changed_coefficient_goes_on_with_the_ledger(config: Path, tmp_path: Path) -> None:

@@ -1,0 +1,236 @@
+"""The CSV files of a meter, one per day of its clock, and the sidecar that says what of them counts.
+
+A commit appends its lines, makes them durable, then the sidecar with their sequences: after a death between
+the two, the next start cuts the files back to what the sidecar says, and the broker delivers again what was
+never acknowledged. A file is appended to only while the sidecar on the disk knows its length, so there
+is none that a death could leave longer unseen.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import logging
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+from energymarket.exits import ConfigError, Exit, Failure, SecondInstance
+from energymarket.meters import sidecar as layout
+from energymarket.meters.limits import FILES_MAX, SERIES_MAX
+from energymarket.meters.sidecar import DayFile, Sidecar, SidecarError
+from energymarket.meters.window import Window
+
+log = logging.getLogger(__name__)
+
+COLUMNS: Final = ("meter_id", "time_s", "meter_power_value_w", "pv_power_value_kw", "sum_meter_pv_w")
+HEADER: Final = ",".join(COLUMNS).encode() + b"\n"
+SUFFIX: Final = ".sidecar"
+_BESIDE_MAX: Final = 99
+_TAIL_BYTES: Final = 1 << 16
+
+
+class DayFiles:
+    """The files of one meter, held by one process."""
+
+    def __init__(self, directory: Path, meter_id: str) -> None:
+        self._directory = directory
+        self._meter_id = meter_id
+        self._path = directory / f"{meter_id}{SUFFIX}"
+        self._fd = -1
+        self._generation = 0
+        self._kept = Sidecar(meter_id)
+        self._open: dict[str, int] = {}  # name -> descriptor
+
+    @property
+    def kept(self) -> Sidecar:
+        """What is on the disk."""
+        return self._kept
+
+    def windows(self) -> dict[str, Window]:
+        """Copies of the windows that are on the disk."""
+        return {series.name: series.window() for series in self._kept.series}
+
+    def open(self) -> None:
+        """Take the files and cut off what does not count.
+
+        SecondInstance if another process has them, Failure if the sidecar is damaged, OSError.
+        """
+        self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o640)
+        try:
+            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise SecondInstance(
+                f"another PV service writes the files of {self._meter_id} in {self._directory}",
+                "one service per meter; --directory names another place",
+            ) from None
+        content = os.pread(self._fd, layout.FILE_BYTES, 0)
+        if not content.strip(b"\0"):
+            return  # new: made with the first commit, so that a full disk is met where it is waited for
+        try:
+            self._kept, self._generation = layout.unpack(content)
+        except SidecarError as problem:
+            raise Failure(
+                f"{self._path}: {problem}",
+                "move it away: the files stay, but what the broker sends again would be written twice",
+                Exit.IO_ERROR,
+            ) from problem
+        if self._kept.meter_id != self._meter_id:
+            raise ConfigError(f"{self._path} is the sidecar of {self._kept.meter_id!r}")
+        files = [self._cut_back(each) for each in self._kept.files]
+        if files != self._kept.files:  # a file became shorter than the sidecar on the disk says
+            self._keep(_with(self._kept, files=files))
+
+    def _cut_back(self, file: DayFile) -> DayFile:
+        path = self._directory / file.name
+        try:
+            length = path.stat().st_size
+        except FileNotFoundError:
+            length = 0
+        if length == 0 < file.length:
+            log.error("%s is gone: what was in it is not written again", path)
+            return DayFile(file.day, file.name, 0)
+        if length > file.length:
+            log.warning("%s: %d bytes behind the last commit are cut off", path, length - file.length)
+            os.truncate(path, file.length)
+        elif length < file.length:
+            whole = _whole_lines(path)
+            log.error("%s is %d bytes shorter than it was left", path, file.length - whole)
+            os.truncate(path, whole)
+            return DayFile(file.day, file.name, whole)
+        return file
+
+    def commit(
+        self, lines: Mapping[str, Sequence[str]], windows: Mapping[str, Window], duplicates: int = 0
+    ) -> None:
+        """Make lines (by day, in order) and windows durable: all of it, or an OSError and nothing counts.
+
+        At most FILES_MAX days at once.
+        """
+        if len(lines) > FILES_MAX:
+            raise ValueError(f"{len(lines)} days at once: at most {FILES_MAX}")
+        files = {each.day: each for each in self._kept.files}
+        unknown = [day for day in lines if day not in files]
+        for day in (*unknown, *(day for day in lines if day in files)):
+            files[day] = files.pop(day) if day in files else self._begun(day)
+        kept = list(files.values())[-FILES_MAX:]
+        if unknown:
+            self._keep(_with(self._kept, files=kept))
+        self._close_all_but({each.name for each in kept})
+        grown = [self._appended(each, lines[each.day]) if each.day in lines else each for each in kept]
+        series = layout.series_of(dict(list(windows.items())[-SERIES_MAX:]))
+        rows = self._kept.rows + sum(map(len, lines.values()))
+        self._keep(
+            Sidecar(self._meter_id, series, grown, rows, self._kept.duplicates + duplicates),
+        )
+
+    def _begun(self, day: str) -> DayFile:
+        """The file of a day that is not known: a new one, or one that is there and has our header."""
+        for number in range(1, _BESIDE_MAX + 1):
+            beside = "" if number == 1 else f".{number}"
+            name = f"{self._meter_id}-{day}{beside}.csv"
+            path = self._directory / name
+            try:
+                with path.open("rb") as file:
+                    head = file.read(len(HEADER))
+            except FileNotFoundError:
+                return DayFile(day, name, 0)
+            if HEADER.startswith(head):  # ours, or torn while it was begun
+                length = _whole_lines(path) if head == HEADER else 0
+                if length != path.stat().st_size:
+                    log.warning("%s: a torn last line is cut off", path)
+                    os.truncate(path, length)
+                return DayFile(day, name, length)
+            log.error(
+                "%s has another header: it is left alone, and the day goes on in a file beside it", path
+            )
+        raise Failure(
+            f"{_BESIDE_MAX} files of {day} have another header in {self._directory}", "move them away"
+        )
+
+    def _appended(self, file: DayFile, lines: Sequence[str]) -> DayFile:
+        fd = self._descriptor(file.name)
+        if os.fstat(fd).st_nlink == 0:
+            log.error(
+                "%s was taken away while it was written: it is begun again", self._directory / file.name
+            )
+            os.close(self._open.pop(file.name))
+            fd, file = self._descriptor(file.name), DayFile(file.day, file.name, 0)
+        text = "".join(lines).encode()
+        if file.length < len(HEADER):
+            text = HEADER + text
+        try:
+            # Bytes of an attempt that failed lie behind the length: they are written over or cut off.
+            os.ftruncate(fd, file.length)
+            _write_all(fd, text, file.length)
+            os.fdatasync(fd)
+        except OSError:
+            with contextlib.suppress(OSError):
+                os.ftruncate(fd, file.length)
+            raise
+        return DayFile(file.day, file.name, file.length + len(text))
+
+    def _descriptor(self, name: str) -> int:
+        fd = self._open.get(name)
+        if fd is None:
+            path = self._directory / name
+            fd = self._open[name] = os.open(
+                path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o640
+            )
+            _sync_directory(self._directory)
+        return fd
+
+    def _keep(self, kept: Sidecar) -> None:
+        if self._generation == 0:
+            os.posix_fallocate(self._fd, 0, layout.FILE_BYTES)  # later writes need no room
+            os.fsync(self._fd)
+            _sync_directory(self._directory)
+        generation = self._generation + 1
+        _write_all(self._fd, layout.pack(kept, generation), generation % 2 * layout.SLOT_BYTES)
+        os.fdatasync(self._fd)
+        self._generation, self._kept = generation, kept
+
+    def _close_all_but(self, names: set[str]) -> None:
+        for name in [name for name in self._open if name not in names]:
+            os.close(self._open.pop(name))
+
+    def close(self) -> None:
+        """Close the files; what was committed is on the disk."""
+        self._close_all_but(set())
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+
+def _with(kept: Sidecar, *, files: list[DayFile]) -> Sidecar:
+    return Sidecar(kept.meter_id, kept.series, files, kept.rows, kept.duplicates)
+
+
+def _write_all(fd: int, content: bytes, offset: int) -> None:
+    view = memoryview(content)
+    while view:
+        written = os.pwrite(fd, view, offset)
+        view, offset = view[written:], offset + written
+
+
+def _whole_lines(path: Path) -> int:
+    """The length of a file without what is behind its last line end."""
+    with path.open("rb") as file:
+        end = file.seek(0, os.SEEK_END)
+        while end > 0:
+            begin = max(0, end - _TAIL_BYTES)
+            file.seek(begin)
+            at = file.read(end - begin).rfind(b"\n")
+            if at >= 0:
+                return begin + at + 1
+            end = begin
+    return 0
+
+
+def _sync_directory(directory: Path) -> None:
+    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

@@ -1,0 +1,334 @@
+"""A PV service at work: what meters say, with the sun added, goes to their files, then is acknowledged.
+
+Messages wait undecoded until a commit takes them. A commit judges, counts and writes from copies of what the
+disk has, and what is remembered afterwards is what the disk has then: a commit that fails leaves no trace,
+and is tried again. When the connection goes, what waits goes too, because the broker delivers it again.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter, deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from energymarket.meters import limits, topology
+from energymarket.meters.day_files import DayFiles
+from energymarket.meters.message import Message, Refusal, decode
+from energymarket.meters.rows import day_of, line_of
+from energymarket.meters.window import Verdict, Window
+from energymarket.runtime import clock
+from energymarket.runtime.occasions import Occasion
+
+if TYPE_CHECKING:
+    from pika.channel import Channel
+
+    from energymarket.transport.amqp import Link
+
+log = logging.getLogger(__name__)
+
+TOLD_EVERY_S: Final = 60.0
+"""Of what was put aside from one meter."""
+
+
+class Sun(Protocol):
+    """What a roof gives."""
+
+    def power_kw(self, time_s: float, utc_offset_s: int) -> float:
+        """PV power in kW at an instant, given what the meter's clock is ahead of UTC."""
+
+
+@dataclass(slots=True)
+class _Waiting:
+    """A message that was delivered and not settled."""
+
+    tag: int
+    body: bytes
+    message: Message | None = None  # once it was looked at
+    done: int = 0  # samples that are on the disk
+    too_late: bool = False
+
+
+@dataclass(slots=True)
+class _Draft:
+    """What a commit would write, and what it would settle."""
+
+    windows: dict[str, Window]
+    lines: dict[str, list[str]] = field(default_factory=dict)
+    duplicates: int = 0
+    samples: int = 0
+    refused: list[tuple[_Waiting, Refusal]] = field(default_factory=list)
+    finished: list[_Waiting] = field(default_factory=list)
+    partly: int = 0  # samples of the next message that are in it
+
+
+class Recording:
+    """One meter: its channel, what was delivered over it, and its files."""
+
+    def __init__(
+        self, meter_id: str, files: DayFiles, sun: Sun, prefetch: int, due: Callable[[], None]
+    ) -> None:
+        """`due` is called when there is something to commit."""
+        self.meter_id = meter_id
+        self.refused: Counter[Refusal] = Counter()
+        self.written = 0
+        self.duplicates = 0
+        self.problem = ""
+        self._files = files
+        self._sun = sun
+        self._prefetch = prefetch
+        self._leaving = False
+        self._due = due
+        self._link: Link | None = None
+        self._channel: Channel | None = None
+        self.is_consuming = False
+        self._waiting: deque[_Waiting] = deque()
+        self._silent_until_s = 0.0
+
+    # ------------------------------------------------------------ the link
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing waits for a commit."""
+        return not self._waiting
+
+    def link_up(self, link: Link) -> None:
+        """Open the channel."""
+        self._link = link
+        link.channel(self._opened)
+
+    def link_down(self) -> None:
+        """What waits will be delivered again."""
+        self._channel = None
+        self.is_consuming = False
+        self._waiting.clear()
+
+    def leave(self) -> None:
+        """Take no more."""
+        self._leaving = True
+
+    def _opened(self, channel: Channel) -> None:
+        channel.add_on_close_callback(self._closed)
+        channel.add_on_cancel_callback(lambda _frame: channel.close())  # the queue was deleted
+        topology.declare(channel, (self.meter_id,), lambda: self._declared(channel))
+
+    def _declared(self, channel: Channel) -> None:
+        channel.basic_qos(prefetch_count=self._prefetch, callback=lambda _frame: self._consume(channel))
+
+    def _consume(self, channel: Channel) -> None:
+        self._channel = channel
+        channel.basic_consume(
+            topology.queue(self.meter_id),
+            self._delivered,
+            exclusive=True,
+            callback=lambda _frame: self._consuming(),
+        )
+
+    def _consuming(self) -> None:
+        self.is_consuming = True
+        self.problem = ""
+
+    def _closed(self, channel: Channel, problem: BaseException) -> None:
+        """The broker closed the channel alone: another consumer has the queue, or it was deleted."""
+        if self._channel is channel:
+            self.link_down()
+        link = self._link
+        if link is None or not link.is_up:
+            return
+        text = str(getattr(problem, "reply_text", "") or problem)
+        if text != self.problem:
+            self.problem = text
+            log.warning("%s: its queue is not ours: %s", self.meter_id, text)
+        link.loop.call_later(limits.DISK_RETRY_S, lambda: link.channel(self._opened))
+
+    def _delivered(self, _channel: Channel, method: Any, _properties: Any, body: bytes) -> None:  # noqa: ANN401 pika's
+        if not self._leaving:
+            self._waiting.append(_Waiting(method.delivery_tag, body))
+            self._due()
+
+    # ------------------------------------------------------------ a commit
+
+    def commit(self) -> None:
+        """Write what waits, at most so much at once, then settle it. OSError: nothing has happened."""
+        if not self._waiting:
+            return
+        draft = self._drafted()
+        if draft.lines:
+            self._files.commit(draft.lines, draft.windows, draft.duplicates)
+        self.written += sum(map(len, draft.lines.values()))
+        self.duplicates += draft.duplicates
+        self._settle(draft)
+
+    def _drafted(self) -> _Draft:
+        draft = _Draft(self._files.windows())
+        for waiting in self._waiting:
+            if draft.samples >= limits.COMMIT_SAMPLES_MAX:
+                break
+            if waiting.message is None:
+                judged = decode(waiting.body, self.meter_id)
+                if isinstance(judged, Refusal):
+                    draft.refused.append((waiting, judged))
+                    continue
+                waiting.message = judged
+            if not self._take(draft, waiting, waiting.message):
+                break
+            if waiting.too_late:
+                draft.refused.append((waiting, Refusal.TOO_LATE))
+            else:
+                draft.finished.append(waiting)
+        return draft
+
+    def _take(self, draft: _Draft, waiting: _Waiting, message: Message) -> bool:
+        """The samples of a message into the draft; False if it would touch too many days at once."""
+        window = draft.windows.pop(message.series, None) or Window()
+        draft.windows[message.series] = window  # who spoke last is the last
+        for at in range(waiting.done, len(message.samples)):
+            sample = message.samples[at]
+            day = day_of(sample)
+            if day not in draft.lines and len(draft.lines) >= limits.FILES_MAX:
+                draft.partly = at
+                return False
+            match window.add(sample.sequence):
+                case Verdict.NEW:
+                    power_kw = self._sun.power_kw(sample.time_s, sample.utc_offset_s)
+                    draft.lines.setdefault(day, []).append(line_of(self.meter_id, sample, power_kw))
+                case Verdict.SEEN:
+                    draft.duplicates += 1
+                case Verdict.TOO_LATE:
+                    waiting.too_late = True
+            draft.samples += 1
+        return True
+
+    def _settle(self, draft: _Draft) -> None:
+        """It is on the disk: what cannot be written goes to the dead letters, all else is acknowledged."""
+        settled = len(draft.refused) + len(draft.finished)
+        for _ in range(settled):
+            self._waiting.popleft()
+        if draft.partly and self._waiting:
+            self._waiting[0].done = draft.partly
+        for waiting, refusal in draft.refused:
+            self.refused[refusal] += 1
+            self._say_refused(refusal, waiting)
+        if self._channel is None or not self._channel.is_open:
+            return
+        for waiting, _ in draft.refused:
+            self._channel.basic_nack(waiting.tag, requeue=False)
+        if draft.finished:
+            self._channel.basic_ack(draft.finished[-1].tag, multiple=True)
+        if self._waiting:
+            self._due()
+
+    def _say_refused(self, refusal: Refusal, waiting: _Waiting) -> None:
+        now_s = clock.monotonic_s()
+        if now_s < self._silent_until_s:
+            return
+        self._silent_until_s = now_s + TOLD_EVERY_S
+        log.warning(
+            "%s: a message was put aside (%s; %d so far): %r",
+            self.meter_id,
+            refusal,
+            self.refused.total(),
+            waiting.body[:100],
+            extra=Occasion.SAMPLES_REFUSED.fields(meter=self.meter_id, reason=refusal),
+        )
+
+
+class Recorder:
+    """All meters of a service: commits what came, soon, and goes on where a disk was full."""
+
+    def __init__(self, loop: Any, idle_exit_s: float | None) -> None:  # noqa: ANN401 pika's
+        """It is all over when nothing has come for `idle_exit_s`, if that is said."""
+        self._loop = loop
+        self._idle_exit_s = idle_exit_s
+        self._recordings: Sequence[Recording] = ()
+        self._timer: Any = None
+        self._failed: Mapping[str, str] = {}
+        self._away = False
+        self._heard_s = clock.monotonic_s()
+
+    def record(self, recordings: Sequence[Recording]) -> None:
+        """These are the meters."""
+        self._recordings = recordings
+
+    @property
+    def status(self) -> str:
+        """One line for people."""
+        one = self._recordings
+        refused = sum(each.refused.total() for each in one)
+        written, twice = sum(each.written for each in one), sum(each.duplicates for each in one)
+        ours = sum(each.is_consuming for each in one)
+        told = f"{ours} of {len(one)} meters; {written} samples written, {twice} dropped as duplicates"
+        problem = f"; not written: {next(iter(self._failed.values()))}" if self._failed else ""
+        return f"{told}, {refused} put aside{problem}"
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether all that was delivered has been written, or cannot be."""
+        if not self._failed and not all(each.is_idle for each in self._recordings):
+            self.commit()
+        return bool(self._failed) or all(each.is_idle for each in self._recordings)
+
+    def stop(self) -> None:
+        """Take no more: what is delivered from now on comes again to whoever is next."""
+        for each in self._recordings:
+            each.leave()
+
+    def wait_s(self) -> float:
+        """Nothing is due by itself."""
+        return 1.0
+
+    def turn(self) -> bool:
+        """A turn of the loop; whether that was all."""
+        if self._idle_exit_s is None or not all(e.is_consuming and e.is_idle for e in self._recordings):
+            return False
+        return clock.monotonic_s() - self._heard_s >= self._idle_exit_s
+
+    def link_up(self, link: Link) -> None:
+        """Every meter opens its channel."""
+        if self._away:
+            log.info("the broker is back")
+        self._away = False
+        for each in self._recordings:
+            each.link_up(link)
+
+    def link_down(self, reason: str) -> None:
+        """What is not acknowledged comes again."""
+        for each in self._recordings:
+            each.link_down()
+        if not self._away:
+            self._away = True
+            log.warning("the broker is away (%s)", reason, extra=Occasion.BROKER_AWAY.fields(cause=reason))
+
+    def due(self) -> None:
+        """There is something to commit: soon, together with what else comes until then."""
+        self._heard_s = clock.monotonic_s()
+        if self._timer is None:
+            self._timer = self._loop.call_later(limits.LINGER_S, self.commit)
+
+    def commit(self) -> None:
+        """Commit every meter; those whose disk refuses are tried again."""
+        if self._timer is not None:
+            self._loop.remove_timeout(self._timer)
+            self._timer = None
+        failed = {}
+        for each in self._recordings:
+            try:
+                each.commit()
+            except OSError as problem:
+                failed[each.meter_id] = problem.strerror or str(problem)
+        self._say(failed)
+        self._failed = failed
+        if failed and self._timer is None:
+            self._timer = self._loop.call_later(limits.DISK_RETRY_S, self.commit)
+
+    def _say(self, failed: Mapping[str, str]) -> None:
+        if failed and not self._failed:
+            cause = next(iter(failed.values()))
+            log.error(
+                "samples cannot be written (%s): none is acknowledged until they can, the broker keeps them",
+                cause,
+                extra=Occasion.SAMPLES_NOT_WRITTEN.fields(cause=cause),
+            )
+        elif self._failed and not failed:
+            log.warning("samples can be written again", extra=Occasion.SAMPLES_WRITTEN.fields())

@@ -1,0 +1,1 @@
+"""What can be asked of a worker: one file per type of request, found by the registry, listed nowhere."""
