@@ -37,6 +37,7 @@ class Plan:
     speed: float | None
     slots: int | None
     lockstep: bool = False  # without a clock
+    metered: bool = False  # whether homes live by meters
     course: str = ""  # the name of this run: its slots are counted from where it begins
 
 
@@ -57,6 +58,12 @@ def commands(plan: Plan) -> list[Command]:
         # It asks the provider, so that the weather daemon needs no network.
         fetch = ("--compiled", str(plan.compiled), "--state", str(plan.state / "weather"))
         found.append(_python("fetch", Role.WEATHER, "weather_fetch", fetch))
+    if plan.metered and not plan.lockstep:
+        # Like the weather's: the one program of the market that speaks to the broker.
+        books = ["-conf", str(plan.source), "--compiled", str(plan.compiled)]
+        found.append(
+            _python("readings", Role.HOMES, "readingd", [*books, "--state", str(plan.state / "readings")])
+        )
     homes_state = ("--state", str(plan.state / "homes"))
     # The pool finds its own homes: all that are no process of their own.
     if len(plan.single_homes) < plan.homes_count:

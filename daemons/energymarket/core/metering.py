@@ -6,10 +6,10 @@ Rules:
   lies between them. A meter that was switched off for longer has left a hole that nothing will fill.
 - Where samples are missing between two that are known, power runs straight for up to `BRIDGED_MS`. What is
   missing may still come: then the straight line makes way for it.
-- What of a slot is in neither is estimated: as the same time of the days before (up to a week), else as the last
-  value for `HELD_MS`, else as the mean load there has been, without sun.
-- After `SLOTS_KEPT` slots nothing changes any more: later samples are too late. Of a meter that has been silent
-  for longer nothing is estimated any more.
+- What of a slot is in neither is estimated: as the same time of the days before (up to a week), else as the
+  last value for `HELD_MS`, else as the mean load there has been, without sun.
+- After `SLOTS_KEPT` slots nothing changes any more: later samples are too late. Of a meter that has been
+  silent for longer nothing is estimated any more.
 
 Energies are whole numbers of half µJ (mW times ms, doubled), so that nothing is rounded before somebody asks
 for Wh, and what a slot has is a function of the set of samples, not of their order.
@@ -18,7 +18,7 @@ for Wh, and what a slot has is a function of the set of samples, not of their or
 from __future__ import annotations
 
 from bisect import bisect_right
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum, auto
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -101,6 +101,7 @@ class Book:
     """What is known of one meter. Plain numbers: `wire/readings.py` writes it down."""
 
     slot_s: int
+    id: str = ""  # of this memory: another one begins at zero
     runs: list[Run] = field(default_factory=list)  # by the time of their first sample
     closed: dict[str, int] = field(default_factory=dict)  # by series: what is not told apart any more
     entries: dict[int, Entry] = field(default_factory=dict)  # of the slots from `floor` on
@@ -109,6 +110,15 @@ class Book:
     load: int = 0  # half µJ
     pv: int = 0
     samples: int = 0
+
+    def copy(self) -> Book:
+        """Another book that has heard the same."""
+        return replace(
+            self,
+            runs=[replace(run) for run in self.runs],
+            closed=dict(self.closed),
+            entries={slot: replace(entry) for slot, entry in self.entries.items()},
+        )
 
     # samples
 

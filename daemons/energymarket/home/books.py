@@ -113,6 +113,20 @@ class Books:
         self.slot = slot
         return net
 
+    def meter(self, slot: int, production_wh: int, consumption_wh: int) -> None:
+        """A slot of a metered home: its registers are its meter's; the difference is import or export.
+
+        Registers never fall. `write` makes it durable.
+        """
+        state = self.present
+        produced_wh = max(0, production_wh - int(state.production_wh[0]))
+        consumed_wh = max(0, consumption_wh - int(state.consumption_wh[0]))
+        state.production_wh += produced_wh
+        state.consumption_wh += consumed_wh
+        state.export_wh += max(0, produced_wh - consumed_wh)
+        state.import_wh += max(0, consumed_wh - produced_wh)
+        self.slot = slot
+
     def start_writing(self) -> None:
         """Hand the present state to the disk; `write` waits until it is there."""
         slot = self._lived()

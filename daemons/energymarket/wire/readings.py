@@ -1,4 +1,4 @@
-"""The book of a meter as bytes: two areas that are written in turn, so that a torn write leaves the other one.
+"""The book of a meter as bytes: two areas that are written in turn, so that a torn write leaves the other.
 
 An area is a head (magic, generation, length and CRC-32 of what follows) and a msgpack document.
 """
@@ -26,8 +26,8 @@ class BookError(Exception):
 
 class _Run(msgspec.Struct, array_like=True, frozen=True):
     series: str
-    first: tuple[int, int, int, int]
-    last: tuple[int, int, int, int]
+    first: Power
+    last: Power
 
 
 class _Document(msgspec.Struct, frozen=True):
@@ -35,6 +35,7 @@ class _Document(msgspec.Struct, frozen=True):
 
     meter: str
     slot_s: int
+    id: str
     runs: list[_Run]
     closed: dict[str, int]
     entries: list[tuple[int, int, int, int]]
@@ -53,7 +54,8 @@ def pack(meter: str, book: Book, generation: int) -> bytes:
     document = _Document(
         meter,
         book.slot_s,
-        [_Run(run.series, tuple(run.first), tuple(run.last)) for run in book.runs],
+        book.id,
+        [_Run(run.series, run.first, run.last) for run in book.runs],
         book.closed,
         [(slot, each.load, each.pv, each.covered_ms) for slot, each in book.entries.items()],
         book.begun_ms,
@@ -98,7 +100,8 @@ def _area(area: bytes) -> tuple[_Document, int] | None:
 def _book(document: _Document) -> Book:
     return Book(
         document.slot_s,
-        [Run(run.series, Power(*run.first), Power(*run.last)) for run in document.runs],
+        document.id,
+        [Run(run.series, run.first, run.last) for run in document.runs],
         dict(document.closed),
         {slot: Entry(load, pv, covered_ms) for slot, load, pv, covered_ms in document.entries},
         document.begun_ms,
