@@ -66,7 +66,7 @@ def test_the_state_is_roots_and_its_parts_are_the_users() -> None:
 
 
 LOOPBACK = {"energy-dispatcher.service", "energy-worker@.service"}
-METERS = {"energy-meters.service", "energy-pv.service"}
+METERS = {"energy-meters.service", "energy-pv.service", "energy-readings.service"}
 
 
 def test_only_the_fetcher_and_who_talks_to_this_machine_have_a_network() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fractions import Fraction
 from itertools import pairwise
+from random import Random
 
 import pytest
 from hypothesis import given, settings
@@ -55,7 +56,9 @@ def days(draw: st.DrawFn) -> list[Power]:
 
 @settings(deadline=None)
 @given(days(), st.randoms(use_true_random=False), st.data())
-def test_whatever_order_they_come_in_and_how_often_the_sum_is_the_integral(samples, random, data):  # type: ignore[no-untyped-def]
+def test_whatever_order_they_come_in_and_how_often_the_sum_is_the_integral(
+    samples: list[Power], random: Random, data: st.DataObject
+) -> None:
     """Loss that is made good, delay, doubling and reordering change nothing: to the Wh, load and sun."""
     twice = data.draw(st.lists(st.sampled_from(samples), max_size=20))
     shuffled = [*samples, *twice]
@@ -83,7 +86,9 @@ def test_whatever_order_they_come_in_and_how_often_the_sum_is_the_integral(sampl
 
 @settings(deadline=None)
 @given(days(), st.data())
-def test_a_register_that_follows_the_book_ends_at_the_integral_and_never_falls(samples, data):  # type: ignore[no-untyped-def]
+def test_a_register_that_follows_the_book_ends_at_the_integral_and_never_falls(
+    samples: list[Power], data: st.DataObject
+) -> None:
     """Readings taken while samples are missing are estimates; whatever they were, nothing of them is left."""
     # Some slots more end the story: the register needs time to work an over-estimate off.
     end = samples[-1]
