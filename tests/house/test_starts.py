@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[2]
 FIELD = {"pandas", "scipy", "pvlib", "windpowerlib", "demandlib", "matplotlib"}
 DAEMONS = (
     "marketd", "weatherd", "homesd", "homed", "external", "checkd", "anchor", "explain", "replay", "kpi",
-    "importing",
+    "importing", "meterd", "pvd", "meter_files",
 )  # fmt: skip
 
 
@@ -40,6 +40,12 @@ def existing(names: tuple[str, ...]) -> list[str]:
 def test_daemon_starts_without_the_compiler(name: str) -> None:
     """A daemon's module imports neither pandas nor any other library of the field."""
     assert not imported_by(f"import energymarket.{name}") & FIELD
+
+
+@pytest.mark.parametrize("name", existing(DAEMONS))
+def test_no_daemon_pays_for_the_broker_s_library(name: str) -> None:
+    """pika is imported when a link to a broker is made, and not before."""
+    assert "pika" not in imported_by(f"import energymarket.{name}")
 
 
 def test_energyctl_starts_light() -> None:

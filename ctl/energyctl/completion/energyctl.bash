@@ -25,7 +25,15 @@ _energyctl_is() {
     'ledger export') echo 'yes' ;;
     'ledger backup') echo 'yes' ;;
     'ledger restore') echo 'yes' ;;
+    'meters') echo 'yes' ;;
+    'meters list') echo 'yes' ;;
+    'meters watch') echo 'yes' ;;
+    'meters export') echo 'yes' ;;
+    'meters plot') echo 'yes' ;;
     'report') echo 'yes' ;;
+    'ask') echo 'yes' ;;
+    'ask report') echo 'yes' ;;
+    'ask forecast') echo 'yes' ;;
     'stop') echo 'yes' ;;
     'restart') echo 'yes' ;;
     'reload') echo 'yes' ;;
@@ -83,7 +91,13 @@ _energyctl_options() {
     'ledger export') echo '--state --compiled --json --run --help' ;;
     'ledger backup') echo '-o --out --state --compiled --json --run --help' ;;
     'ledger restore') echo '--state --force --json --run --help' ;;
+    'meters list') echo '--directory --json --run --help' ;;
+    'meters watch') echo '--directory --every --count --json --run --help' ;;
+    'meters export') echo '--directory --json --run --help' ;;
+    'meters plot') echo '--day --out --timezone --directory --json --run --help' ;;
     'report') echo '--state --html --out --day --no-check --compiled --json --run --help' ;;
+    'ask report') echo '--last --from --to --home --timeout --dispatcher --json --run --help' ;;
+    'ask forecast') echo '--for --samples --seed --weather --no-events --no-homes --timeout --dispatcher --json --run --help' ;;
     'stop') echo '--user --json --run --help' ;;
     'restart') echo '--user --json --run --help' ;;
     'reload') echo '--wait --timeout --user --json --run --help' ;;
@@ -155,10 +169,31 @@ _energyctl_takes() {
     'ledger backup --state') echo 'directories' ;;
     'ledger backup --compiled') echo 'directories' ;;
     'ledger restore --state') echo 'directories' ;;
+    'meters list --directory') echo 'directories' ;;
+    'meters watch --directory') echo 'directories' ;;
+    'meters watch --every') echo 'nothing' ;;
+    'meters watch --count') echo 'nothing' ;;
+    'meters export --directory') echo 'directories' ;;
+    'meters plot --day') echo 'nothing' ;;
+    'meters plot --out') echo 'files' ;;
+    'meters plot --timezone') echo 'nothing' ;;
+    'meters plot --directory') echo 'directories' ;;
     'report --state') echo 'directories' ;;
     'report --out') echo 'directories' ;;
     'report --day') echo 'nothing' ;;
     'report --compiled') echo 'directories' ;;
+    'ask report --last') echo 'nothing' ;;
+    'ask report --from') echo 'nothing' ;;
+    'ask report --to') echo 'nothing' ;;
+    'ask report --home') echo 'homes' ;;
+    'ask report --timeout') echo 'nothing' ;;
+    'ask report --dispatcher') echo 'nothing' ;;
+    'ask forecast --for') echo 'nothing' ;;
+    'ask forecast --samples') echo 'nothing' ;;
+    'ask forecast --seed') echo 'nothing' ;;
+    'ask forecast --weather') echo 'nothing' ;;
+    'ask forecast --timeout') echo 'nothing' ;;
+    'ask forecast --dispatcher') echo 'nothing' ;;
     'reload --timeout') echo 'nothing' ;;
     'logs -u') echo 'units' ;;
     'logs --unit') echo 'units' ;;
@@ -223,7 +258,7 @@ _energyctl_takes() {
 # What comes as an argument of a verb, counted from 0.
 _energyctl_argument() {
     case "$1 $2" in
-    ' 0') echo 'words up simulate study start status price watch top wait homes weather event ledger report stop restart reload reset home logs doctor check metrics explain replay kpi bug-report install-units uninstall-units config import scenario ipc call completion version' ;;
+    ' 0') echo 'words up simulate study start status price watch top wait homes weather event ledger meters report ask stop restart reload reset home logs doctor check metrics explain replay kpi bug-report install-units uninstall-units config import scenario ipc call completion version' ;;
     'up 0') echo 'paths classic default pencil-classic pencil-full-queue pencil-gift pencil-imbalance pencil-late pencil-phantom-claim pencil-policy3-alone pencil-policy3-part pencil-rule-mid-market pencil-rule-need-first pencil-rule-static-key pencil-sharing-exact-fair pencil-sharing-exact-selfish pencil-sharing-greedy-mean-fair pencil-sharing-greedy-mean-selfish pencil-sharing-greedy-neutral-fair pencil-sharing-greedy-neutral-selfish pencil-stale-weather pencil-trade' ;;
     'simulate 0') echo 'paths classic default pencil-classic pencil-full-queue pencil-gift pencil-imbalance pencil-late pencil-phantom-claim pencil-policy3-alone pencil-policy3-part pencil-rule-mid-market pencil-rule-need-first pencil-rule-static-key pencil-sharing-exact-fair pencil-sharing-exact-selfish pencil-sharing-greedy-mean-fair pencil-sharing-greedy-mean-selfish pencil-sharing-greedy-neutral-fair pencil-sharing-greedy-neutral-selfish pencil-stale-weather pencil-trade' ;;
     'study 0') echo 'nothing' ;;
@@ -236,6 +271,11 @@ _energyctl_argument() {
     'ledger show 0') echo 'nothing' ;;
     'ledger export 0') echo 'directories' ;;
     'ledger restore 0') echo 'files' ;;
+    'meters 0') echo 'words list watch export plot' ;;
+    'meters export 0') echo 'files' ;;
+    'meters export '*) echo 'nothing' ;;
+    'meters plot 0') echo 'homes' ;;
+    'ask 0') echo 'words report forecast' ;;
     'home 0') echo 'words start stop' ;;
     'home start 0') echo 'singles' ;;
     'home stop 0') echo 'singles' ;;

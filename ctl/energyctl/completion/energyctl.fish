@@ -24,7 +24,15 @@ function __energyctl_is
         'ledger export' \
         'ledger backup' \
         'ledger restore' \
+        'meters' \
+        'meters list' \
+        'meters watch' \
+        'meters export' \
+        'meters plot' \
         'report' \
+        'ask' \
+        'ask report' \
+        'ask forecast' \
         'stop' \
         'restart' \
         'reload' \
@@ -109,10 +117,31 @@ function __energyctl_takes
         'ledger backup --state' \
         'ledger backup --compiled' \
         'ledger restore --state' \
+        'meters list --directory' \
+        'meters watch --directory' \
+        'meters watch --every' \
+        'meters watch --count' \
+        'meters export --directory' \
+        'meters plot --day' \
+        'meters plot --out' \
+        'meters plot --timezone' \
+        'meters plot --directory' \
         'report --state' \
         'report --out' \
         'report --day' \
         'report --compiled' \
+        'ask report --last' \
+        'ask report --from' \
+        'ask report --to' \
+        'ask report --home' \
+        'ask report --timeout' \
+        'ask report --dispatcher' \
+        'ask forecast --for' \
+        'ask forecast --samples' \
+        'ask forecast --seed' \
+        'ask forecast --weather' \
+        'ask forecast --timeout' \
+        'ask forecast --dispatcher' \
         'reload --timeout' \
         'logs -u' \
         'logs --unit' \
@@ -248,7 +277,9 @@ complete -c energyctl -n '__energyctl_argument \'\' 0' -a homes -d 'Show homes'
 complete -c energyctl -n '__energyctl_argument \'\' 0' -a weather -d 'Show the weather of the open slot'
 complete -c energyctl -n '__energyctl_argument \'\' 0' -a event -d 'List, raise and clear external events'
 complete -c energyctl -n '__energyctl_argument \'\' 0' -a ledger -d 'Show, verify, check, export, back up and restore the ledger'
+complete -c energyctl -n '__energyctl_argument \'\' 0' -a meters -d 'Meters and PV over RabbitMQ'
 complete -c energyctl -n '__energyctl_argument \'\' 0' -a report -d 'Report on a run'
+complete -c energyctl -n '__energyctl_argument \'\' 0' -a ask -d 'Ask a worker for a report or a forecast'
 complete -c energyctl -n '__energyctl_argument \'\' 0' -a stop -d 'Stop the market'
 complete -c energyctl -n '__energyctl_argument \'\' 0' -a restart -d 'Stop all of it, check the configuration again, and start'
 complete -c energyctl -n '__energyctl_argument \'\' 0' -a reload -d 'Let the market read its coefficients again'
@@ -368,12 +399,51 @@ complete -c energyctl -n '__energyctl_at \'ledger restore\'' -l state -x -a '(__
 complete -c energyctl -n '__energyctl_at \'ledger restore\'' -l force -d 'Also back in time, or to another version'
 complete -c energyctl -n '__energyctl_argument \'ledger restore\' 0' -F
 
+complete -c energyctl -n '__energyctl_argument \'meters\' 0' -a list -d 'List meters'
+complete -c energyctl -n '__energyctl_argument \'meters\' 0' -a watch -d 'Watch a live line per meter, until Ctrl-C'
+complete -c energyctl -n '__energyctl_argument \'meters\' 0' -a export -d 'Export all rows as one Parquet file, in order of meter and time'
+complete -c energyctl -n '__energyctl_argument \'meters\' 0' -a plot -d 'Draw a meter\'s day'
+
+complete -c energyctl -n '__energyctl_at \'meters list\'' -l directory -x -a '(__fish_complete_directories (__energyctl_value))' -d 'Where PV services write (default: here, or the installed suite\'s)'
+
+complete -c energyctl -n '__energyctl_at \'meters watch\'' -l directory -x -a '(__fish_complete_directories (__energyctl_value))' -d 'Where PV services write (default: here, or the installed suite\'s)'
+complete -c energyctl -n '__energyctl_at \'meters watch\'' -l every -x -d 'Seconds between two looks'
+complete -c energyctl -n '__energyctl_at \'meters watch\'' -l count -x -d 'So many looks, then end'
+
+complete -c energyctl -n '__energyctl_at \'meters export\'' -l directory -x -a '(__fish_complete_directories (__energyctl_value))' -d 'Where PV services write (default: here, or the installed suite\'s)'
+complete -c energyctl -n '__energyctl_argument \'meters export\' 0' -F
+
+complete -c energyctl -n '__energyctl_at \'meters plot\'' -l day -x -d 'The day (default: its last)'
+complete -c energyctl -n '__energyctl_at \'meters plot\'' -l out -r -F -d 'The picture, .png or .svg (default: ID-DAY.png)'
+complete -c energyctl -n '__energyctl_at \'meters plot\'' -l timezone -x -d 'Of the meter\'s clock (default: the machine\'s)'
+complete -c energyctl -n '__energyctl_at \'meters plot\'' -l directory -x -a '(__fish_complete_directories (__energyctl_value))' -d 'Where PV services write (default: here, or the installed suite\'s)'
+complete -c energyctl -n '__energyctl_argument \'meters plot\' 0' -a '(__energyctl_ask homes)'
+
 complete -c energyctl -n '__energyctl_at \'report\'' -l state -x -a '(__fish_complete_directories (__energyctl_value))' -d 'A state directory, or what a simulation has written'
 complete -c energyctl -n '__energyctl_at \'report\'' -l html -d 'Pictures of the whole run on one page, report.html'
 complete -c energyctl -n '__energyctl_at \'report\'' -l out -x -a '(__fish_complete_directories (__energyctl_value))' -d 'Where the files go'
 complete -c energyctl -n '__energyctl_at \'report\'' -l day -x -d 'A day whose flows the page shows first'
 complete -c energyctl -n '__energyctl_at \'report\'' -l no-check -d 'Believe the ledger'
 complete -c energyctl -n '__energyctl_at \'report\'' -l compiled -x -a '(__fish_complete_directories (__energyctl_value))' -d 'The compiled scenario'
+
+complete -c energyctl -n '__energyctl_argument \'ask\' 0' -a report -d 'Report on a period of the live ledger'
+complete -c energyctl -n '__energyctl_argument \'ask\' 0' -a forecast -d 'Forecast price and net load of the next day, each with a band of P10 to P90'
+
+complete -c energyctl -n '__energyctl_at \'ask report\'' -l last -x -d 'The last slots: market time, or a number'
+complete -c energyctl -n '__energyctl_at \'ask report\'' -l from -x -d 'From this day, time or slot on'
+complete -c energyctl -n '__energyctl_at \'ask report\'' -l to -x -d 'Until then'
+complete -c energyctl -n '__energyctl_at \'ask report\'' -l home -x -a '(__energyctl_ask homes)' -d 'Of this home only'
+complete -c energyctl -n '__energyctl_at \'ask report\'' -l timeout -x -d 'Wait at most so long for the answer'
+complete -c energyctl -n '__energyctl_at \'ask report\'' -l dispatcher -x -d 'The dispatcher, where it is not found'
+
+complete -c energyctl -n '__energyctl_at \'ask forecast\'' -l for -x -d 'How far: market time, or slots'
+complete -c energyctl -n '__energyctl_at \'ask forecast\'' -l samples -x -d 'So many are played: 100'
+complete -c energyctl -n '__energyctl_at \'ask forecast\'' -l seed -x -d 'Of the samples\' chance: 0'
+complete -c energyctl -n '__energyctl_at \'ask forecast\'' -l weather -x -d 'Part of the climate\'s spread that is unknown: 0.7'
+complete -c energyctl -n '__energyctl_at \'ask forecast\'' -l no-events -d 'No further events begin'
+complete -c energyctl -n '__energyctl_at \'ask forecast\'' -l no-homes -d 'Households do by chance what the scenario\'s seed says'
+complete -c energyctl -n '__energyctl_at \'ask forecast\'' -l timeout -x -d 'Wait at most so long for the answer'
+complete -c energyctl -n '__energyctl_at \'ask forecast\'' -l dispatcher -x -d 'The dispatcher, where it is not found'
 
 complete -c energyctl -n '__energyctl_at \'stop\'' -l user -d 'The units of your own service manager, not the system\'s'
 
