@@ -44,7 +44,7 @@ def test_daemon_starts_without_the_compiler(name: str) -> None:
 
 @pytest.mark.parametrize("name", existing(DAEMONS))
 def test_no_daemon_pays_for_the_broker_s_library(name: str) -> None:
-    """pika is imported when a link to a broker is made, and not before."""
+    """Pika is imported when a link to a broker is made, and not before."""
     assert "pika" not in imported_by(f"import energymarket.{name}")
 
 
