@@ -42,7 +42,7 @@ class Anchor(msgspec.Struct, frozen=True):
     """How a home's registers stand to its meter's book: register = offset + book."""
 
     meter: str
-    ledger: int  # first slot of the ledger that it belongs to
+    ledger: int  # cookie of the ledger that it belongs to
     book: str  # id of the book; "": there was none yet, and whatever one says is the home's
     production_wh: int = 0
     consumption_wh: int = 0
@@ -126,7 +126,7 @@ class MeteredKeeper(Keeper):
         before = int(state.production_wh[0]), int(state.consumption_wh[0])
         kept = self._meter.anchor.read()
         anchor = anchored(
-            kept, book, meter=self._meter.id, ledger=self._since, slot=metered, registers=before
+            kept, book, meter=self._meter.id, ledger=page.cookie, slot=metered, registers=before
         )
         if anchor != kept:
             self._meter.anchor.write(anchor)
