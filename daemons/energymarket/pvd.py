@@ -72,6 +72,7 @@ def serve(given: argparse.Namespace, settings: Settings, stop: service.StopFlag)
         loop = new_loop()
         stack.callback(loop.close)
         recorder = Recorder(loop, given.idle_exit_s)
+        stack.callback(recorder.close)
         link = Link(loop, address(settings.broker), words.PACE, PROGRAM, recorder, words.jitter)
         recordings = []
         for each in ids:

@@ -43,6 +43,7 @@ def serve(given: argparse.Namespace, stop: service.StopFlag) -> int:
         loop = new_loop()
         stack.callback(loop.close)
         recorder = Recorder(loop, None)
+        stack.callback(recorder.close)
         link = Link(loop, address(settings.broker), words.PACE, PROGRAM, recorder, words.jitter)
         collections = []
         for meter in meters:

@@ -54,6 +54,13 @@ def test_energyctl_starts_light() -> None:
     assert not heavy
 
 
+def test_asking_a_worker_starts_light() -> None:
+    """Finding the dispatcher, talking to it and drawing a band take the standard library and typer."""
+    parts = "asking, band_plot, place, waiting"
+    names = imported_by(f"import energyctl.verbs.ask; from energyctl.dispatch import {parts}")
+    assert not names & (FIELD | {"numpy", "msgspec", "rich", "sqlite3", "asyncio", "tomllib"})
+
+
 @pytest.mark.parametrize("module", ["wire/messages", "scenario/toml", "exits"])
 def test_shared_modules_need_the_standard_library_only(module: str) -> None:
     """What energyctl shares with the daemons imports nothing that was installed."""

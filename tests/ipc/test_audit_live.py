@@ -116,14 +116,14 @@ def check(desk: Desk, run_dir: Path) -> Check:
 
 
 def test_a_live_ledger_is_read_page_by_page_and_found_clean(desk: Desk, run_dir: Path) -> None:
-    """272 slots come in five pages of 64 at most; no descriptor is left open."""
+    """272 slots come in pages of 16 at most; no descriptor is left open."""
     before = open_descriptors()
     result = check(desk, run_dir).checker.result()
     assert result.ok, result.findings
     assert result.slots == KEPT_SLOTS + 80
     assert result.compacted > 0
     assert result.homes_compared == 4
-    assert desk.looks == 5
+    assert desk.looks == 17
     pause = threading.Event()
     for _ in range(100):  # the server hears of the end a moment later
         if open_descriptors() == before:

@@ -12,6 +12,7 @@ _energyctl_is() {
     'watch') echo 'yes' ;;
     'top') echo 'yes' ;;
     'wait') echo 'yes' ;;
+    'workers') echo 'yes' ;;
     'homes') echo 'yes' ;;
     'weather') echo 'yes' ;;
     'event') echo 'yes' ;;
@@ -258,7 +259,7 @@ _energyctl_takes() {
 # What comes as an argument of a verb, counted from 0.
 _energyctl_argument() {
     case "$1 $2" in
-    ' 0') echo 'words up simulate study start status price watch top wait homes weather event ledger meters report ask stop restart reload reset home logs doctor check metrics explain replay kpi bug-report install-units uninstall-units config import scenario ipc call completion version' ;;
+    ' 0') echo 'words up simulate study start status price watch top wait workers homes weather event ledger meters report ask stop restart reload reset home logs doctor check metrics explain replay kpi bug-report install-units uninstall-units config import scenario ipc call completion version' ;;
     'up 0') echo 'paths classic default metered pencil-classic pencil-full-queue pencil-gift pencil-imbalance pencil-late pencil-phantom-claim pencil-policy3-alone pencil-policy3-part pencil-rule-mid-market pencil-rule-need-first pencil-rule-static-key pencil-sharing-exact-fair pencil-sharing-exact-selfish pencil-sharing-greedy-mean-fair pencil-sharing-greedy-mean-selfish pencil-sharing-greedy-neutral-fair pencil-sharing-greedy-neutral-selfish pencil-stale-weather pencil-trade' ;;
     'simulate 0') echo 'paths classic default metered pencil-classic pencil-full-queue pencil-gift pencil-imbalance pencil-late pencil-phantom-claim pencil-policy3-alone pencil-policy3-part pencil-rule-mid-market pencil-rule-need-first pencil-rule-static-key pencil-sharing-exact-fair pencil-sharing-exact-selfish pencil-sharing-greedy-mean-fair pencil-sharing-greedy-mean-selfish pencil-sharing-greedy-neutral-fair pencil-sharing-greedy-neutral-selfish pencil-stale-weather pencil-trade' ;;
     'study 0') echo 'nothing' ;;

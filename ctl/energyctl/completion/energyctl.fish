@@ -11,6 +11,7 @@ function __energyctl_is
         'watch' \
         'top' \
         'wait' \
+        'workers' \
         'homes' \
         'weather' \
         'event' \
@@ -273,6 +274,7 @@ complete -c energyctl -n '__energyctl_argument \'\' 0' -a price -d 'Show the pri
 complete -c energyctl -n '__energyctl_argument \'\' 0' -a watch -d 'Follow the market'
 complete -c energyctl -n '__energyctl_argument \'\' 0' -a top -d 'Watch the suite at work'
 complete -c energyctl -n '__energyctl_argument \'\' 0' -a wait -d 'Wait until something holds'
+complete -c energyctl -n '__energyctl_argument \'\' 0' -a workers -d 'Show the dispatcher and its workers'
 complete -c energyctl -n '__energyctl_argument \'\' 0' -a homes -d 'Show homes'
 complete -c energyctl -n '__energyctl_argument \'\' 0' -a weather -d 'Show the weather of the open slot'
 complete -c energyctl -n '__energyctl_argument \'\' 0' -a event -d 'List, raise and clear external events'
@@ -354,6 +356,7 @@ complete -c energyctl -n '__energyctl_at \'top\'' -s n -l count -x -d 'End after
 complete -c energyctl -n '__energyctl_at \'top\'' -l user -d 'The units of your own service manager, not the system\'s'
 
 complete -c energyctl -n '__energyctl_at \'wait\'' -l timeout -x -d 'Give up after so many seconds'
+
 
 complete -c energyctl -n '__energyctl_at \'homes\'' -l first -x -a '(__energyctl_ask homes)' -d 'Begin with this home'
 complete -c energyctl -n '__energyctl_at \'homes\'' -l count -x -d 'At most so many homes'

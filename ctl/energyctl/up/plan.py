@@ -38,6 +38,7 @@ class Plan:
     slots: int | None
     lockstep: bool = False  # without a clock
     metered: bool = False  # whether homes live by meters
+    meters: int = 0  # that speak over the configuration's broker; not in lockstep, which has no clock
     course: str = ""  # the name of this run: its slots are counted from where it begins
 
 
@@ -64,6 +65,13 @@ def commands(plan: Plan) -> list[Command]:
         found.append(
             _python("readings", Role.HOMES, "readingd", [*books, "--state", str(plan.state / "readings")])
         )
+    if plan.meters and not plan.lockstep:
+        told = ("-conf", str(plan.source))
+        pv = ("--directory", str(plan.state / "pv"), "--compiled", str(plan.compiled))
+        found += [
+            _python("meters", Role.WEATHER, "meterd", [*told, "--state", str(plan.state / "meters")]),
+            _python("pv", Role.WEATHER, "pvd", [*told, *pv]),
+        ]
     homes_state = ("--state", str(plan.state / "homes"))
     # The pool finds its own homes: all that are no process of their own.
     if len(plan.single_homes) < plan.homes_count:

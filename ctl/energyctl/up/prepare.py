@@ -20,7 +20,7 @@ from energymarket.wire.messages import CONTROL_SOCKET
 
 MARK: Final = "energy-market-state"
 """A state directory of ours has a file of this name; its lock keeps two runs out of one state."""
-_PARTS: Final = ("market", "weather", "homes", "readings")
+_PARTS: Final = ("market", "weather", "homes", "meters", "pv", "readings")
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ MODULES: Final[dict[str, str]] = {
     "watch": "watch",
     "top": "top",
     "wait": "wait",
+    "workers": "workers",
     "homes": "homes",
     "weather": "weather",
     "event": "event",

@@ -104,7 +104,7 @@ def forecast(
 
     The market's own core is run forward from its present state, many times, each under other weather,
     events and households. The truth lies between P10 and P90 in four of five slots, as far as it comes as
-    these do: packaging/doc/dispatcher.md says how weather is sampled, and what that leaves out.
+    these do: packaging/doc/forecast.md says how weather is sampled, and what that leaves out.
     """
     question = {
         "for": ahead,

@@ -161,6 +161,7 @@ def _order(
         speed=speed,
         slots=slots,
         lockstep=lockstep,
+        meters=checked.meters.count if checked.meters is not None else 0,
         course=f"{boottime_ns()}-{os.getpid()}",
     )
     title = f"{compiled.name}: {compiled.homes_count} homes, {compiled.title}"

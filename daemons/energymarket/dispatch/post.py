@@ -53,12 +53,15 @@ class Post:
         return self
 
     def close(self) -> None:
-        """Close all. Pipes that nobody has at the other end are removed: they would stay behind."""
+        """Close all. Pipes that nobody has at the other end are removed: they would stay behind.
+
+        But for the end that we write: the kernel closes it with the process, and so tells the dispatcher
+        that we are gone when we are.
+        """
         if self._alone:
             tubes.remove(self._directory, self._worker)
             with suppress(OSError):  # others are in it, or it is the system's
                 self._directory.rmdir()
-        self._writing.close()
         if self._reading is not None:
             self._reading.close()
         if self._segment is not None:

@@ -74,18 +74,19 @@ def play(
     """Play the slots once per sample; `told` hears the share that is done."""
     slots, homes = start.slots, compiled.homes_count
     found = Outcomes(*(np.zeros((samples, len(slots)), np.int64) for _ in range(2)))
-    weather = np.array(compiled.weather)  # a copy: the rows of these slots are written for each sample
-    rows = [compiled.table_row(slot) for slot in slots]
+    weather = np.array(compiled.weather)  # a copy: the rows of the slots ahead are written for each sample
+    rows = [compiled.table_row(slot) for slot in slots]  # which repeat beyond the scenario's period
     memory = bytearray(State.size_bytes(homes))
     at_once = slots_at_once(homes)
     lived = Lived.room(at_once, homes)
     for number in range(samples):
-        weather[rows] = unknown.weather.path(seed, number)
+        path = unknown.weather.path(seed, number)
         of_market, of_homes = _sampled(replace(compiled, weather=weather), unknown, seed, number)
         track = _Track(of_market, _market(of_market, start), begun=slots[0] if start.is_open else None)
         shards = Shards(of_homes, _copied(start.homes, memory), [(0, homes)], at_once)
         for begin in range(0, len(slots), at_once):
             ahead = slots[begin : begin + at_once]
+            weather[rows[begin : begin + at_once]] = path[begin : begin + at_once]
             openings = shards.play(ahead, track, lived)
             here = slice(begin, begin + len(ahead))
             found.price_ueur_per_kwh[number, here] = [each.prices.price for each in openings]

@@ -83,14 +83,33 @@ class Days:
         """A field of the samples as (days, slots of a day)."""
         return self._weather[name][self._rows].astype(np.float64).reshape(self.count, self.per_day)
 
-    def around(self, values: F64, days: int, how: Any) -> F64:  # noqa: ANN401 - np.max, np.mean and their like
-        """For each day what `how` makes of the days around it, along the first axis."""
+    def highest_around(self, values: F64, days: int) -> F64:
+        """For each day the highest of the days around it, along the first axis."""
+        return self._around(values, days, np.maximum)[0]
+
+    def mean_around(self, values: F64, days: int) -> F64:
+        """For each day the mean of the days around it."""
+        found, count = self._around(values, days, np.add)
+        return found / count
+
+    def _around(self, values: F64, days: int, how: np.ufunc) -> tuple[F64, int]:
         reach = min(days, self.count - 1)
         mode: Any = "wrap" if self._is_year else "reflect"
         padded = np.pad(values, [(reach, reach), *[(0, 0)] * (values.ndim - 1)], mode=mode)
-        windows = np.lib.stride_tricks.sliding_window_view(padded, 2 * reach + 1, axis=0)
-        found: F64 = how(windows, axis=-1)
-        return found
+        found = padded[: self.count].copy()
+        for later in range(1, 2 * reach + 1):  # whole rows at once: a window per value would be far slower
+            how(found, padded[later : later + self.count], out=found)
+        return found, 2 * reach + 1
+
+    @property
+    def is_always_the_same(self) -> bool:
+        """Weather that changes with the time of day only; of one day, not even that."""
+        for name in ("temperature_mc", "wind_mm_per_s", "ghi_dw_per_m2"):
+            values = self.of(name)
+            if not bool((values == values[:1]).all()):
+                return False
+        temperature = self.of("temperature_mc")
+        return self.count > 1 or bool((temperature == temperature[:, :1]).all())
 
     def flat(self, values: F64) -> F64:
         """Days as slots again."""
@@ -130,15 +149,15 @@ def light_of(weather: Samples, period: Period) -> Light:
     """What the samples themselves say of the clear sky: no place is asked for, no sun computed."""
     days = Days(weather, period)
     whole, beam, diffuse = (days.of(f"{name}_dw_per_m2") / 10.0 for name in ("ghi", "dni", "dhi"))
-    clear = days.around(whole, BRIGHT_DAYS, np.max)
+    clear = days.highest_around(whole, BRIGHT_DAYS)
     height = np.divide(whole - diffuse, beam, out=np.zeros_like(whole), where=beam > 1.0)
     is_day = clear > DARK * max(float(clear.max(initial=0.0)), 1.0)
     clearness = np.divide(whole, clear, out=np.zeros_like(whole), where=is_day)
     share = np.divide(diffuse, whole, out=np.ones_like(whole), where=whole > 0)
     return Light(
         clear_w_per_m2=days.flat(clear),
-        beam_max_w_per_m2=days.flat(days.around(beam, BRIGHT_DAYS, np.max)),
-        cos_zenith=np.clip(days.flat(days.around(height, BRIGHT_DAYS, np.max)), 0.0, 1.0),
+        beam_max_w_per_m2=days.flat(days.highest_around(beam, BRIGHT_DAYS)),
+        cos_zenith=np.clip(days.flat(days.highest_around(height, BRIGHT_DAYS)), 0.0, 1.0),
         clearness=days.flat(clearness),
         is_day=days.flat(is_day.astype(np.float64)) > 0,
         diffuse_of_clearness=_binned(clearness[is_day], share[is_day]),
@@ -162,20 +181,20 @@ def climate_of(weather: Samples, period: Period, light: Light) -> Climate:
     days = Days(weather, period)
     temperature_k = days.of("temperature_mc") / 1000.0
     wind = np.log(days.of("wind_mm_per_s") / 1000.0 + CALM_M_PER_S)
-    if all(bool((each == each[:1]).all()) for each in (temperature_k, wind, days.of("ghi_dw_per_m2"))):
+    if days.is_always_the_same:
         return STILL
     if days.count < DAYS_MIN:
         return ELSEWHERE
     step = max(1, HOUR_S // period.slot_s)
     hours = max(1.0, period.slot_s / HOUR_S)
     found = [
-        _memory(days.flat(values - days.around(values, NORMAL_DAYS, np.mean))[::step], hours)
+        _memory(days.flat(values - days.mean_around(values, NORMAL_DAYS))[::step], hours)
         for values in (temperature_k, wind)
     ]
     lit = light.is_day
     index = np.arange(len(lit)) // days.per_day
     sums, counts = (np.bincount(index, each, minlength=days.count) for each in (light.clearness, lit))
-    windowed = [days.around(each.astype(np.float64), NORMAL_DAYS, np.sum) for each in (sums, counts)]
+    windowed = [days.mean_around(each.astype(np.float64), NORMAL_DAYS) for each in (sums, counts)]
     normal = np.divide(windowed[0], windowed[1], out=np.zeros(days.count), where=windowed[1] > 0)
     clearness = _memory((light.clearness - normal[index])[::step], hours, lit[::step])
     return Climate(found[0], clearness, found[1], days.count)

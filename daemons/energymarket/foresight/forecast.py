@@ -56,7 +56,7 @@ def forecast(
     climate = climate_of(compiled.weather, compiled.period, light)
     rows = np.array([compiled.table_row(slot) for slot in slots], np.int64)
     base, light_ahead = np.array(compiled.weather[rows]), light.of(rows)
-    now = deviation_now(present["weather"], base[0], light_ahead)
+    now = deviation_now(present["weather"], compiled, light, climate, first)
     paths = WeatherPaths(base, light_ahead, climate, compiled.period.slot_s, now, asked.weather_part)
     unknown = Unknown(paths, asked.events and _has_arrivals(compiled), asked.homes)
     samples = 1 if unknown.is_none else asked.samples

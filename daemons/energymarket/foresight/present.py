@@ -15,9 +15,9 @@ from energymarket.audit.findings import Findings, Kind
 from energymarket.audit.register_files import read_all
 from energymarket.core.fleet import Fleet, initial_state
 from energymarket.core.state import STATE_COLUMNS, State
-from energymarket.core.weather import WEATHER, sample_of
+from energymarket.core.weather import LIMITS
 from energymarket.exits import ConfigError
-from energymarket.foresight.climate import CALM_M_PER_S
+from energymarket.foresight.climate import CALM_M_PER_S, HOUR_S
 from energymarket.foresight.weather_paths import Deviation
 
 if TYPE_CHECKING:
@@ -25,8 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from energymarket.core.units import I64
-    from energymarket.core.weather import Sample
-    from energymarket.foresight.climate import Light
+    from energymarket.foresight.climate import Climate, Light
     from energymarket.scenario.compiled import Compiled
 
 NOT_FOUND: Final = -1
@@ -73,22 +72,30 @@ def states_at(directory: Path, compiled: Compiled, slot: int) -> Found | None:
     return None if bool((newer & (found.slot < slot)).any()) else found
 
 
-def deviation_now(weather: Mapping[str, Any] | None, base: Sample, light: Light) -> Deviation:
-    """How the newest sample differs from the scenario's of the slot that comes first.
+def deviation_now(
+    weather: Mapping[str, Any] | None, compiled: Compiled, light: Light, climate: Climate, first_slot: int
+) -> Deviation:
+    """How the weather of the first slot differs from the scenario's, by the newest sample that there is.
 
-    Nothing where there is none: then the scenario's weather is all that is known.
+    The sample is held against the scenario's of its own slot, and what it differs by has faded since. Nothing
+    without a sample: then the scenario's weather is all that is known. `light` is that of the whole period.
     """
     if weather is None:
         return Deviation()
-    seen = sample_of({name: int(weather[name]) for name in WEATHER.names or () if name != "slot"}, 0)
-    if all(seen[name] == base[name] for name in WEATHER.names or () if name != "slot"):
+    row = compiled.table_row(int(weather["slot"]))
+    base = compiled.weather[row]
+    if all(int(weather[name]) == int(base[name]) for name in LIMITS):
         return Deviation()
-    clear = float(light.clear_w_per_m2[0])
-    whole = (int(seen["ghi_dw_per_m2"]) - int(base["ghi_dw_per_m2"])) / 10.0
+    age_h = max(0, first_slot - int(weather["slot"])) * compiled.period.slot_s / HOUR_S
+    clear = float(light.clear_w_per_m2[row])
+    whole = (int(weather["ghi_dw_per_m2"]) - int(base["ghi_dw_per_m2"])) / 10.0
+    warmer = (int(weather["temperature_mc"]) - int(base["temperature_mc"])) / 1000.0
+    brighter = whole / clear if clear > CLEAR_MIN_W_PER_M2 else 0.0
+    windier = _log_ratio(int(weather["wind_mm_per_s"]), int(base["wind_mm_per_s"]))
     return Deviation(
-        temperature=(int(seen["temperature_mc"]) - int(base["temperature_mc"])) / 1000.0,
-        clearness=whole / clear if clear > CLEAR_MIN_W_PER_M2 else 0.0,
-        wind=_log_ratio(int(seen["wind_mm_per_s"]), int(base["wind_mm_per_s"])),
+        temperature=warmer * climate.temperature.per_hour**age_h,
+        clearness=brighter * climate.clearness.per_hour**age_h,
+        wind=windier * climate.wind.per_hour**age_h,
     )
 
 

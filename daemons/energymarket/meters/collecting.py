@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
@@ -51,13 +51,16 @@ class Collecting(Consuming[Readings]):
     def _declare(self, channel: Channel) -> None:
         topology.declare_readings(channel, self.meter_id, lambda: self._ready(channel))
 
-    def commit(self) -> None:
-        """Count what waits, at most so much at once, then settle it. OSError: nothing has happened."""
+    def committing(self) -> Generator[list[int], None, None]:
+        """Count what waits, at most so much at once, and settle it; a step names descriptors to be synced.
+
+        OSError: nothing has happened.
+        """
         if not self._waiting:
             return
         draft = self._drafted()
         if draft.samples:
-            self._file.write(draft.book)
+            yield from self._file.writing(draft.book)
         self._book = draft.book
         self.written += draft.samples
         self.duplicates += draft.duplicates

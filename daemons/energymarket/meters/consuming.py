@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
 
@@ -59,8 +59,8 @@ class Consumer(Protocol):
     def leave(self) -> None:
         """Take no more."""
 
-    def commit(self) -> None:
-        """Write what waits, then settle it. OSError: nothing has happened."""
+    def committing(self) -> Generator[list[int], None, None]:
+        """Write what waits, and settle it; a step names what is to be synced. OSError: nothing happened."""
 
 
 class Consuming(Generic[M]):
@@ -80,6 +80,7 @@ class Consuming(Generic[M]):
         self._due = due
         self._link: Link | None = None
         self._channel: Channel | None = None
+        self._attempt = 0  # whose answers count: a channel that comes late is nobody's
         self._waiting: deque[Waiting[M]] = deque()
         self._silent_until_s = 0.0
 
@@ -95,10 +96,16 @@ class Consuming(Generic[M]):
     def link_up(self, link: Link) -> None:
         """Open the channel."""
         self._link = link
-        link.channel(self._opened)
+        self._open(link)
+
+    def _open(self, link: Link) -> None:
+        self._attempt += 1
+        attempt = self._attempt
+        link.channel(lambda channel: self._opened(channel, attempt))
 
     def link_down(self) -> None:
         """What waits will be delivered again."""
+        self._attempt += 1
         self._channel = None
         self.is_consuming = False
         self._waiting.clear()
@@ -107,7 +114,11 @@ class Consuming(Generic[M]):
         """Take no more."""
         self._leaving = True
 
-    def _opened(self, channel: Channel) -> None:
+    def _opened(self, channel: Channel, attempt: int) -> None:
+        if attempt != self._attempt:
+            channel.close()
+            return
+        self._channel = channel
         channel.add_on_close_callback(self._closed)
         channel.add_on_cancel_callback(lambda _frame: channel.close())  # the queue was deleted
         self._declare(channel)
@@ -116,7 +127,6 @@ class Consuming(Generic[M]):
         channel.basic_qos(prefetch_count=self._prefetch, callback=lambda _frame: self._consume(channel))
 
     def _consume(self, channel: Channel) -> None:
-        self._channel = channel
         channel.basic_consume(
             self._queue,
             self._delivered,
@@ -130,16 +140,19 @@ class Consuming(Generic[M]):
 
     def _closed(self, channel: Channel, problem: BaseException) -> None:
         """The broker closed the channel alone: another consumer has the queue, or it was deleted."""
-        if self._channel is channel:
-            self.link_down()
-        link = self._link
+        if self._channel is not channel:
+            return
+        self.link_down()
+        link, attempt = self._link, self._attempt
         if link is None or not link.is_up:
             return
         text = str(getattr(problem, "reply_text", "") or problem)
         if text != self.problem:
             self.problem = text
             log.warning("%s: its queue is not ours: %s", self.meter_id, text)
-        link.loop.call_later(limits.DISK_RETRY_S, lambda: link.channel(self._opened))
+        link.loop.call_later(
+            limits.QUEUE_RETRY_S, lambda: self._open(link) if attempt == self._attempt else None
+        )
 
     def _delivered(self, _channel: Channel, method: Any, _properties: Any, body: bytes) -> None:  # noqa: ANN401 pika's
         if not self._leaving:

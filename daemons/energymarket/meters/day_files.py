@@ -12,7 +12,7 @@ import contextlib
 import fcntl
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -39,6 +39,7 @@ class DayFiles:
         self._meter_id = meter_id
         self._path = directory / f"{meter_id}{SUFFIX}"
         self._fd = -1
+        self._directory_fd = -1
         self._generation = 0
         self._kept = Sidecar(meter_id)
         self._open: dict[str, int] = {}  # name -> descriptor
@@ -57,6 +58,7 @@ class DayFiles:
 
         SecondInstance if another process has them, Failure if the sidecar is damaged, OSError.
         """
+        self._directory_fd = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o640)
         try:
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -80,7 +82,9 @@ class DayFiles:
             raise ConfigError(f"{self._path} is the sidecar of {self._kept.meter_id!r}")
         files = [self._cut_back(each) for each in self._kept.files]
         if files != self._kept.files:  # a file became shorter than the sidecar on the disk says
-            self._keep(_with(self._kept, files=files))
+            for descriptors in self._keeping(_with(self._kept, files=files)):
+                for each in descriptors:
+                    os.fdatasync(each)
 
     def _cut_back(self, file: DayFile) -> DayFile:
         path = self._directory / file.name
@@ -104,26 +108,53 @@ class DayFiles:
     def commit(
         self, lines: Mapping[str, Sequence[str]], windows: Mapping[str, Window], duplicates: int = 0
     ) -> None:
-        """Make lines (by day, in order) and windows durable: all of it, or an OSError and nothing counts.
+        """Make lines (by day, in order) and windows durable: all of it, or an OSError and nothing counts."""
+        for descriptors in self.committing(lines, windows, duplicates):
+            for each in descriptors:
+                os.fdatasync(each)
 
-        At most FILES_MAX days at once.
+    def committing(
+        self, lines: Mapping[str, Sequence[str]], windows: Mapping[str, Window], duplicates: int = 0
+    ) -> Generator[list[int], None, None]:
+        """A commit of at most FILES_MAX days, in steps: before each next one, the caller syncs what it names.
+
+        So the files of many meters are synced together. An OSError of a step, or one that is thrown into it
+        because a sync failed, ends it, and nothing counts.
         """
         if len(lines) > FILES_MAX:
             raise ValueError(f"{len(lines)} days at once: at most {FILES_MAX}")
-        files = {each.day: each for each in self._kept.files}
+        files = {each.day: each for each in self._kept.files if not self._is_gone(each)}
         unknown = [day for day in lines if day not in files]
         for day in (*unknown, *(day for day in lines if day in files)):
             files[day] = files.pop(day) if day in files else self._begun(day)
         kept = list(files.values())[-FILES_MAX:]
-        if unknown:
-            self._keep(_with(self._kept, files=kept))
+        if unknown:  # the sidecar knows a file before it grows
+            yield from self._keeping(_with(self._kept, files=kept))
         self._close_all_but({each.name for each in kept})
-        grown = [self._appended(each, lines[each.day]) if each.day in lines else each for each in kept]
+        descriptors = [self._descriptor(each.name) for each in kept if each.day in lines]
+        try:
+            grown = [self._appended(each, lines[each.day]) if each.day in lines else each for each in kept]
+            yield [*descriptors, self._directory_fd] if unknown else descriptors
+        except OSError:
+            # Bytes that do not count give a full disk some room back.
+            for each in kept:
+                if each.day in lines:
+                    with contextlib.suppress(OSError):
+                        os.ftruncate(self._descriptor(each.name), each.length)
+            raise
         series = layout.series_of(dict(list(windows.items())[-SERIES_MAX:]))
         rows = self._kept.rows + sum(map(len, lines.values()))
-        self._keep(
-            Sidecar(self._meter_id, series, grown, rows, self._kept.duplicates + duplicates),
-        )
+        twice = self._kept.duplicates + duplicates
+        yield from self._keeping(Sidecar(self._meter_id, series, grown, rows, twice))
+
+    def _is_gone(self, file: DayFile) -> bool:
+        """Whether somebody has taken a file away that we have open: its day is begun again."""
+        fd = self._open.get(file.name)
+        if fd is None or os.fstat(fd).st_nlink > 0:
+            return False
+        log.error("%s was taken away while it was written: it is begun again", self._directory / file.name)
+        os.close(self._open.pop(file.name))
+        return True
 
     def _begun(self, day: str) -> DayFile:
         """The file of a day that is not known: a new one, or one that is there and has our header."""
@@ -151,44 +182,29 @@ class DayFiles:
 
     def _appended(self, file: DayFile, lines: Sequence[str]) -> DayFile:
         fd = self._descriptor(file.name)
-        if os.fstat(fd).st_nlink == 0:
-            log.error(
-                "%s was taken away while it was written: it is begun again", self._directory / file.name
-            )
-            os.close(self._open.pop(file.name))
-            fd, file = self._descriptor(file.name), DayFile(file.day, file.name, 0)
         text = "".join(lines).encode()
         if file.length < len(HEADER):
             text = HEADER + text
-        try:
-            # Bytes of an attempt that failed lie behind the length: they are written over or cut off.
-            os.ftruncate(fd, file.length)
-            _write_all(fd, text, file.length)
-            os.fdatasync(fd)
-        except OSError:
-            with contextlib.suppress(OSError):
-                os.ftruncate(fd, file.length)
-            raise
+        os.ftruncate(fd, file.length)  # whatever an attempt that failed has left
+        _write_all(fd, text, file.length)
         return DayFile(file.day, file.name, file.length + len(text))
 
     def _descriptor(self, name: str) -> int:
         fd = self._open.get(name)
         if fd is None:
             path = self._directory / name
-            fd = self._open[name] = os.open(
-                path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o640
-            )
-            _sync_directory(self._directory)
+            flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+            fd = self._open[name] = os.open(path, flags, 0o640)
         return fd
 
-    def _keep(self, kept: Sidecar) -> None:
-        if self._generation == 0:
+    def _keeping(self, kept: Sidecar) -> Generator[list[int], None, None]:
+        """Write the sidecar; once what is named is synced, it is what is kept."""
+        is_new = self._generation == 0
+        if is_new:
             os.posix_fallocate(self._fd, 0, layout.FILE_BYTES)  # later writes need no room
-            os.fsync(self._fd)
-            _sync_directory(self._directory)
         generation = self._generation + 1
         _write_all(self._fd, layout.pack(kept, generation), generation % 2 * layout.SLOT_BYTES)
-        os.fdatasync(self._fd)
+        yield [self._fd, self._directory_fd] if is_new else [self._fd]
         self._generation, self._kept = generation, kept
 
     def _close_all_but(self, names: set[str]) -> None:
@@ -198,9 +214,10 @@ class DayFiles:
     def close(self) -> None:
         """Close the files; what was committed is on the disk."""
         self._close_all_but(set())
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
+        for fd in (self._fd, self._directory_fd):
+            if fd >= 0:
+                os.close(fd)
+        self._fd = self._directory_fd = -1
 
 
 def _with(kept: Sidecar, *, files: list[DayFile]) -> Sidecar:
@@ -226,11 +243,3 @@ def _whole_lines(path: Path) -> int:
                 return begin + at + 1
             end = begin
     return 0
-
-
-def _sync_directory(directory: Path) -> None:
-    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

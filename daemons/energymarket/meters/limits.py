@@ -13,6 +13,9 @@ READINGS: Final = "energy.readings"
 """Direct and durable: each sample with the sun added, once it is in its file, for homes that live by it."""
 READINGS_PREFIX: Final = "home."
 
+REFUSED_BYTES_MAX: Final = 64 << 20
+"""Of dead letters: a meter that babbles does not fill the broker's disk; the oldest go first."""
+
 METERS_MAX: Final = 1_000
 """Of one service: a broker takes 2,047 channels on a connection, and each meter has one on the PV's side."""
 
@@ -20,8 +23,10 @@ LOAD_W_MAX: Final = 9_000.0
 """A contract of 9 kVA, common for a house that cooks and heats water with electricity."""
 POWER_W_MAX: Final = 100_000.0
 """What a message may say is consumed: a fuse of 3 x 63 A at 230 V passes 43 kW; twice that is absurd."""
+TIME_S_MIN: Final = 946_684_800
+"""2000-01-01: an earlier date is a clock that was never set."""
 TIME_S_MAX: Final = 4_102_444_800
-"""2100-01-01: a later date is a clock that was never set, or milliseconds taken for seconds."""
+"""2100-01-01: a later date is milliseconds taken for seconds."""
 UTC_OFFSET_S_MAX: Final = 18 * 3600
 """Of a zone's clock: what ISO 8601 and Python's `timezone` can write stays below."""
 SEQUENCE_MAX: Final = (1 << 63) - 1
@@ -50,6 +55,10 @@ LINGER_S: Final = 0.05
 """A message waits so long for others that are made durable with it. At 2 s a sample nobody notices."""
 COMMIT_SAMPLES_MAX: Final = 4_000
 """Of one meter at once, so that a backlog does not keep the others, nor the broker's heartbeat, waiting."""
+QUEUE_RETRY_S: Final = 1.0
+"""How soon a queue that another service has is asked for again."""
+SYNCS_AT_ONCE: Final = 8
+"""Files that are synced side by side: on ext4, 100 meters in a tenth of the time that one by one takes."""
 DISK_RETRY_S: Final = 1.0
 """How soon a disk that was full is tried again."""
 

@@ -22,6 +22,7 @@ from energymarket.meters.limits import (
     SAMPLES_PER_MESSAGE_MAX,
     SEQUENCE_MAX,
     TIME_S_MAX,
+    TIME_S_MIN,
     UTC_OFFSET_S_MAX,
 )
 
@@ -39,7 +40,7 @@ class Sample(msgspec.Struct, array_like=True, forbid_unknown_fields=True, frozen
     """One sample as it travels."""
 
     sequence: Annotated[int, msgspec.Meta(ge=1, le=SEQUENCE_MAX)]
-    time_s: Annotated[float, msgspec.Meta(ge=0, lt=TIME_S_MAX)]
+    time_s: Annotated[float, msgspec.Meta(ge=TIME_S_MIN, lt=TIME_S_MAX)]
     utc_offset_s: Annotated[int, msgspec.Meta(ge=-UTC_OFFSET_S_MAX, le=UTC_OFFSET_S_MAX)]
     power_w: Annotated[float, msgspec.Meta(ge=0, le=POWER_W_MAX)]
 

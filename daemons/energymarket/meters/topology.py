@@ -6,7 +6,14 @@ from collections.abc import Callable, Iterable
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from energymarket.meters.limits import EXCHANGE, QUEUE_PREFIX, READINGS, READINGS_PREFIX, REFUSED
+from energymarket.meters.limits import (
+    EXCHANGE,
+    QUEUE_PREFIX,
+    READINGS,
+    READINGS_PREFIX,
+    REFUSED,
+    REFUSED_BYTES_MAX,
+)
 
 if TYPE_CHECKING:
     from pika.channel import Channel
@@ -29,7 +36,7 @@ def declare(channel: Channel, meters: Iterable[str], done: Callable[[], None]) -
     between. Answers are asked for once, at the end: the broker does one after the other.
     """
     channel.exchange_declare(REFUSED, exchange_type="fanout", durable=True)
-    channel.queue_declare(REFUSED, durable=True)
+    channel.queue_declare(REFUSED, durable=True, arguments={"x-max-length-bytes": REFUSED_BYTES_MAX})
     channel.queue_bind(REFUSED, REFUSED)
     for meter in meters:
         channel.queue_declare(queue(meter), durable=True, arguments={"x-dead-letter-exchange": REFUSED})
@@ -47,7 +54,7 @@ def readings_queue(meter: str) -> str:
 def declare_readings(channel: Channel, meter: str, done: Callable[[], None]) -> None:
     """Declare the way of a meter's readings, durable, on both of its sides alike."""
     channel.exchange_declare(REFUSED, exchange_type="fanout", durable=True)
-    channel.queue_declare(REFUSED, durable=True)
+    channel.queue_declare(REFUSED, durable=True, arguments={"x-max-length-bytes": REFUSED_BYTES_MAX})
     channel.queue_bind(REFUSED, REFUSED)
     channel.exchange_declare(READINGS, exchange_type="direct", durable=True)
     arguments = {"x-dead-letter-exchange": REFUSED}

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from energymarket.exits import Failure
+from energymarket.exits import Failure, NotRunning, Unreachable
 from energymarket.requests.kind import Context, Refused
 
 if TYPE_CHECKING:
@@ -52,14 +52,12 @@ def premises(context: Context) -> Iterator[Premises]:
             "the ledger cannot be believed", str(damaged), "energyctl ledger check tells more"
         ) from damaged
     except Failure as failure:
-        raise refused(failure, "the market does not answer this") from failure
+        is_away = isinstance(failure, NotRunning | Unreachable)
+        what = "the market does not answer" if is_away else "the question cannot be answered"
+        do = failure.hint or "energyctl status tells how the market is"
+        raise Refused(what, str(failure.args[0]), do) from failure
     finally:
         ledger.close()
-
-
-def refused(failure: Failure, what: str) -> Refused:
-    """A failure of the suite in the words of an answer."""
-    return Refused(what, str(failure.args[0]), failure.hint or "energyctl status tells how the market is")
 
 
 def _compiled_of(present: Mapping[str, Any]) -> Compiled:

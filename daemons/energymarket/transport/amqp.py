@@ -141,12 +141,16 @@ class Link:
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         return pika.SSLOptions(context, self._address.host)
 
-    def _opened(self, _connection: SelectConnection) -> None:
+    def _opened(self, connection: SelectConnection) -> None:
         self._failures = 0
+        connection.add_on_connection_blocked_callback(self._blocked)
         if self._closing:
             self.close()
             return
         self._owner.link_up(self)
+
+    def _blocked(self, _connection: SelectConnection, frame: Any) -> None:  # noqa: ANN401 pika's
+        log.warning("the broker takes no messages for now: %s", frame.method.reason)
 
     def _not_opened(self, _connection: SelectConnection, problem: BaseException) -> None:
         self._gone(_words(problem))

@@ -10,6 +10,7 @@ from energymarket.exits import ConfigError, Exit, Failure, SecondInstance
 from energymarket.wire import readings
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
     from pathlib import Path
 
     from energymarket.core.metering import Book
@@ -66,8 +67,11 @@ class BookFile:
             raise ConfigError(f"{self._path} is the book of {meter!r}")
         return book
 
-    def write(self, book: Book) -> None:
-        """Make a book durable, in the place of the one before the last. OSError: the last one stands."""
+    def writing(self, book: Book) -> Generator[list[int], None, None]:
+        """Make a book durable, in the place of the one before the last, in steps.
+
+        Before each next step the caller syncs the descriptors that it names. OSError: the last one stands.
+        """
         if self._generation == 0:
             os.posix_fallocate(self._fd, 0, readings.FILE_BYTES)  # later writes need no room
             os.fsync(self._fd)
@@ -82,7 +86,7 @@ class BookFile:
         while area:
             written = os.pwrite(self._fd, area, offset)
             area, offset = area[written:], offset + written
-        os.fdatasync(self._fd)
+        yield [self._fd]
         self._generation = generation
 
     def close(self) -> None:

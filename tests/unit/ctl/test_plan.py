@@ -8,6 +8,7 @@ from pathlib import Path
 from energyctl.up.core import Role
 from energyctl.up.plan import Plan, commands, environment
 from energyctl.up.prepare import left_the_pool
+from energymarket import meterd, pvd
 
 
 def plan(**changes: object) -> Plan:
@@ -91,3 +92,13 @@ def test_a_home_that_has_left_the_pool_is_started_by_itself_again(tmp_path: Path
     for name in ("7", "20", "21", "0", "03", "x", "٣"):
         (apart / name).touch()
     assert left_the_pool(tmp_path, 20) == (7, 20)
+
+
+def test_a_configuration_that_names_meters_has_them_started_with_it() -> None:
+    """Both are told by the scenario's own file, and write below the run's state; in lockstep neither."""
+    found = {command.name: command.argv for command in commands(plan(meters=3))}
+    meters, pv = meterd.parse(found["meters"][4:]), pvd.parse(found["pv"][4:])
+    assert (meters.configuration_file, meters.state) == (Path("/f.toml"), Path("/s/meters"))
+    assert (pv.configuration_file, pv.directory, pv.compiled) == (Path("/f.toml"), Path("/s/pv"), Path("/c"))
+    assert "pv" not in {command.name for command in commands(plan())}
+    assert "pv" not in {command.name for command in commands(plan(meters=3, lockstep=True))}

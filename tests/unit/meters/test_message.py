@@ -51,6 +51,7 @@ def test_what_is_encoded_is_json_and_comes_back() -> None:
         (sample(1, 1_795_680_902, 3600, 1e12), Refusal.ABSURD),
         (sample(1, 1_795_680_902, 3600, -0.5), Refusal.ABSURD),
         (sample(1, 1_795_680_902_000, 3600, 431.25), Refusal.ABSURD),
+        (sample(1, 60, 3600, 431.25), Refusal.ABSURD),
         (sample(1, 1_795_680_902, 100_000, 431.25), Refusal.ABSURD),
         (sample(0, 1_795_680_902, 3600, 431.25), Refusal.ABSURD),
         (body(series="mine"), Refusal.ABSURD),

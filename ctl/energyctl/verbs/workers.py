@@ -1,0 +1,93 @@
+"""`energyctl workers`: the dispatcher and its workers: who is there, and who is served."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import typer
+
+from energyctl import client
+from energyctl.asking import TIMEOUT_S, denied
+from energyctl.exits import Exit, ProblemError
+from energyctl.render import Alert, Answer, Block, Table
+from energyctl.session import Session, session
+from energymarket.wire.dispatch_text import DIRECTORY, NAME, SOCKET
+
+_HEADINGS: Final = ("worker", "state", ">pid", ">exchanges", ">restarts", "serves")
+_WANTING: Final = frozenset({"absent", "lost"})
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb."""
+    app.command("workers")(workers)
+
+
+def workers(ctx: typer.Context) -> Answer:
+    """Show the dispatcher and its workers: state, process, exchanges, restarts, and who is served.
+
+    Exit code 5 says that a worker is missing or does not answer.
+    """
+    here = session(ctx)
+    path = here.run_dir / DIRECTORY / SOCKET
+    try:
+        with client.Connection(path, TIMEOUT_S) as connection:
+            status = connection.call(f"{NAME}.Status")
+            found: list[dict[str, Any]] = connection.call(f"{NAME}.Workers")["workers"]
+    except client.FAILURES as error:
+        raise _in_words(here, error) from error
+    missing = [worker for worker in found if worker["state"] in _WANTING]
+    blocks: list[Block] = [_line(status), Table(_HEADINGS, [_row(worker) for worker in found])]
+    if missing:
+        names = ", ".join(str(worker["number"]) for worker in missing)
+        blocks.append(Alert(f"not at work: worker {names}; energyctl status and energyctl logs say more"))
+    code = Exit.DEGRADED if missing else Exit.OK
+    return Answer({"type": "workers", "dispatcher": status, "workers": found}, tuple(blocks), code)
+
+
+def _line(status: dict[str, Any]) -> str:
+    said = f"{status['address']} port {status['port']}, {status['mode']}"
+    counts = (
+        f"{status['asked']} asked, {status['served']} served, {status['refused']} refused, "
+        f"{status['expired']} never came, {status['failed']} failed; {status['waiting']} wait"
+    )
+    return f"dispatcher (process {status['pid']}): {said}\n{counts}"
+
+
+def _row(worker: dict[str, Any]) -> tuple[str, ...]:
+    served = ""
+    if worker.get("request"):
+        served = f"{worker.get('client')}: {worker['request']}"
+    if worker.get("doing"):
+        served += f", {worker.get('progress') or 0.0:.0%} {worker['doing']}"
+    cells = (
+        worker["number"],
+        worker["state"],
+        worker.get("pid") or "",
+        worker["exchanges"],
+        worker["restarts"],
+    )
+    return (*map(str, cells), served)
+
+
+def _in_words(
+    here: Session, error: client.VarlinkError | client.Refused | client.Unreachable
+) -> ProblemError:
+    match error:
+        case client.Refused():
+            return denied(here)
+        case client.Unreachable(why=client.Why.MISSING | client.Why.DEAD):
+            return ProblemError(
+                Exit.NOT_RUNNING,
+                "no_dispatcher",
+                "no dispatcher is running",
+                f"nobody listens on {here.run_dir / DIRECTORY / SOCKET}",
+                "set workers in [dispatch] of the configuration, then start the suite again",
+            )
+        case _:
+            return ProblemError(
+                Exit.UNREACHABLE,
+                "unreachable",
+                "the dispatcher does not answer",
+                str(error),
+                "a frozen one is replaced within seconds: try again; energyctl logs says more",
+            )

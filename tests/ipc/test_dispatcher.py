@@ -1,0 +1,475 @@
+"""Dispatcher and workers as processes: the protocol by hand, crowds, deaths, freezes, garbage, the end."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from energymarket.dispatch.limits import LINE_BYTES_MAX, RESULT_BYTES_MAX
+from energymarket.exits import Exit
+from energymarket.runtime import clock
+from tests.ipc.dispatch_place import WATCHDOG_S, Line, Place, eventually, exchange, place
+from tests.ipc.processes import environment
+
+NO_TICKET = "no service without a ticket"
+
+
+@pytest.fixture(scope="module")
+def four(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    """Four workers; a ticket is valid for 2 s, so that a test can wait for its end."""
+    with place(tmp_path_factory.mktemp("four"), 4, "--ticket-s", "2", "--queue", "40") as made:
+        yield made
+
+
+def where(answer: str) -> tuple[int, str]:
+    """Port and ticket of an answer."""
+    port, ticket = answer.split(" ")
+    assert int(port) > 2222
+    return int(port), ticket
+
+
+# ---- the protocol by hand
+
+
+def test_a_type_gives_a_port_and_the_port_an_answer_again_and_again(four: Place) -> None:
+    """The bare port is answered at once and closed; the first connection goes on with the next request."""
+    with Line(four.port) as client:
+        for _ in range(3):
+            port = int(client.ask("hello"))
+            assert port > 2222
+            with Line(port) as worker:
+                assert worker.rest()[0].startswith("hello from ")
+            with pytest.raises(ConnectionRefusedError):  # valid once
+                Line(port)
+        port, ticket = where(client.ask("echo"))
+        assert exchange(port, ticket, '{"é": 1}') == [{"result": {"é": 1}}]
+        port, ticket = where(client.ask("echo"))
+        assert exchange(port, ticket, "") == [{"result": {}}]
+        port, ticket = where(client.ask('echo {"said": "to the dispatcher"}'))
+        assert exchange(port, ticket, "") == [{"result": {"said": "to the dispatcher"}}]
+
+
+@pytest.mark.parametrize("words", [b"hello\n", b"HELLO\r\n", b"  Hello \r\n", b"hello"])
+def test_however_it_is_typed_it_is_understood(four: Place, words: bytes) -> None:
+    """CRLF, upper case, spaces, one byte at a time; without an end the end of the stream is one."""
+    with Line(four.port) as client:
+        for byte in words:
+            client.send(bytes([byte]))
+        if not words.endswith(b"\n"):
+            client.sock.shutdown(socket.SHUT_WR)
+        with Line(int(client.line())) as worker:
+            assert worker.line().startswith("hello from ")
+
+
+def test_two_requests_in_one_packet_have_two_answers_in_order(four: Place) -> None:
+    """The second is answered after the first, by another worker or the same; both are served."""
+    with Line(four.port) as client:
+        client.send(b"hello\necho\nnonsense\n")
+        first, second, third = client.line(), client.line(), client.line()
+        assert third.startswith("-1 unknown request type")
+        port, ticket = where(second)
+        assert exchange(port, ticket, '{"a":1}') == [{"result": {"a": 1}}]
+        with Line(int(first)) as worker:
+            assert worker.line().startswith("hello from ")
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        (b"\n", "-1 empty line"),
+        (b"nonsense\n", '-1 unknown request type "nonsense": say one of echo, '),
+        (b"\xff\xfe\x00\n", "-1 unknown request type"),
+        (b"x" * LINE_BYTES_MAX + b"\n", "-1 line too long"),
+        (b"x" * 10 * LINE_BYTES_MAX + b"\n", "-1 line too long"),
+        (b"echo {no json}\n", '-1 "{no json}" is no JSON'),
+        (b'echo {"a": "' + b"x" * 65_400 + b'"}\n', "-1 the task has"),
+    ],
+)
+def test_what_is_no_request_is_told_and_the_connection_goes_on(four: Place, line: bytes, said: str) -> None:
+    """Each wrong line has one clear answer, and the next request on the connection is served."""
+    with Line(four.port) as client:
+        client.send(line)
+        assert client.line().startswith(said)
+        with Line(int(client.ask("hello"))) as worker:
+            assert worker.line().startswith("hello from ")
+
+
+@pytest.mark.parametrize(
+    ("question", "what"),
+    [
+        ("[1]", "the question is none"),
+        ("{", "the question is none"),
+        ("x" * 70_000, "the question is too long"),
+        ('{"refuse": true}', "it is refused"),
+        ('{"fault": true}', "large failed"),
+    ],
+)
+def test_an_exchange_without_a_result_ends_with_one_error(four: Place, question: str, what: str) -> None:
+    """What, why and what to do, as one line of JSON; a bug in a request type costs nobody else anything."""
+    with Line(four.port) as client:
+        port, ticket = where(client.ask("large"))
+        (answer,) = exchange(port, ticket, question)
+        assert answer["error"].keys() == {"what", "why", "do"}
+        assert answer["error"]["what"] == what
+    assert all(worker["restarts"] == 0 for worker in four.workers().values())
+
+
+# ---- who is let in
+
+
+def test_without_the_ticket_is_no_service_and_the_rightful_one_is_served(four: Place) -> None:
+    """Wrong, empty, missing and endless tickets are told so and keep nobody out."""
+    with Line(four.port) as client:
+        port, ticket = where(client.ask("echo"))
+        silent = [Line(port) for _ in range(20)]  # more than the anteroom holds
+        for wrong in (b"\n", b"wrong\n", ticket.lower().encode() + b"x\n", b"x" * 70_000):
+            with Line(port) as thief:
+                thief.send(wrong)
+                assert json.loads(thief.line())["error"]["what"] == NO_TICKET
+        assert exchange(port, ticket, '{"mine": 1}') == [{"result": {"mine": 1}}]
+        for each in silent:
+            said = [json.loads(line)["error"]["what"] for line in each.rest()]
+            assert said in ([NO_TICKET], ["too late"])
+            each.close()
+
+
+def test_a_bare_port_is_for_the_address_that_asked(four: Place) -> None:
+    """Whoever comes from another address is told so; the one that asked is served after it."""
+    with Line(four.port) as client:
+        port = int(client.ask("hello"))
+        with Line(port, source="127.0.0.2") as thief:
+            assert thief.rest() == ["-1 this port is for another address: ask the dispatcher for one"]
+        with Line(port) as worker:
+            assert worker.line().startswith("hello from ")
+
+
+def test_who_takes_a_ticket_and_never_comes_frees_the_worker(four: Place) -> None:
+    """After the ticket's time the port is closed and the worker idle; it was counted."""
+    before = four.ask("Status")["expired"]
+    with Line(four.port) as client:
+        ports = [where(client.ask("echo"))[0] for _ in range(4)]
+        begun_s = clock.monotonic_s()
+        port, ticket = where(client.ask("echo"))  # all workers wait for somebody: it is queued
+        assert clock.monotonic_s() - begun_s > 1.0
+        assert exchange(port, ticket) == [{"result": {}}]
+    eventually(four.all_idle, "the workers are free")
+    assert four.ask("Status")["expired"] == before + 4
+    for port in ports:
+        with pytest.raises(ConnectionRefusedError):
+            Line(port)
+
+
+# ---- crowds
+
+
+def test_a_hundred_at_once_are_served_or_told_busy_and_share_no_ticket(four: Place) -> None:
+    """Each gets the answer to its own question, or is told that all are busy; nobody hangs."""
+
+    def one(number: int) -> tuple[str, object]:
+        with Line(four.port) as client:
+            answer = client.ask("echo")
+            if answer.startswith("-1 busy"):
+                return "busy", None
+            port, ticket = where(answer)
+            return ticket, exchange(port, ticket, f'{{"n": {number}}}')[-1]
+
+    with ThreadPoolExecutor(100) as crowd:
+        found = list(crowd.map(one, range(100)))
+    told = {ticket: answer for ticket, answer in found if ticket != "busy"}
+    assert len(told) == sum(ticket != "busy" for ticket, _ in found)
+    assert len(told) >= 44  # four at work and forty in the queue, at least
+    for number, (ticket, answer) in enumerate(found):
+        assert ticket == "busy" or answer == {"result": {"n": number}}
+
+
+def open_files(made: Place) -> dict[str, int]:
+    return {name: sum(1 for _ in Path(f"/proc/{made.pid(name)}/fd").iterdir()) for name in made.kept}
+
+
+def test_a_thousand_requests_gain_no_descriptor(four: Place) -> None:
+    """Served, refused, mistyped, given up: afterwards each process has as many open files as before."""
+    eventually(four.all_idle, "the workers are free")
+    before, count = open_files(four), four.ask("Status")["served"]
+
+    def many(_: int) -> None:
+        with Line(four.port) as client:
+            for turn in range(125):
+                port, ticket = where(client.ask("echo"))
+                if turn % 25 == 24:
+                    assert "error" in exchange(port, "wrong")[0]
+                    assert client.ask("nonsense").startswith("-1")
+                assert exchange(port, ticket, f'{{"n": {turn}}}') == [{"result": {"n": turn}}]
+
+    with ThreadPoolExecutor(8) as crowd:
+        list(crowd.map(many, range(8)))
+    eventually(lambda: four.all_idle() and four.ask("Status")["clients"] == 0, "all have left")
+    eventually(lambda: open_files(four) == before, f"{open_files(four)} are {before}")
+    assert four.ask("Status")["served"] == count + 1000
+
+
+# ---- deaths and freezes
+
+
+@pytest.fixture(scope="module")
+def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    """Two workers."""
+    with place(tmp_path_factory.mktemp("two"), 2, "--ticket-s", "5", "--deadline-s", "60") as made:
+        yield made
+
+
+@pytest.fixture
+def two(both: Place) -> Place:
+    """Two workers that a test may hurt: they have nothing to do, and nobody was found frozen."""
+    eventually(both.all_idle, "both are there")
+    both.frozen.clear()
+    return both
+
+
+def begun(made: Place, question: str) -> tuple[Line, int]:
+    """A nap that has begun: the connection to the worker, and the worker's number."""
+    with Line(made.port) as client:
+        port, ticket = where(client.ask("nap"))
+    worker = Line(port)
+    worker.send(f"{ticket}\n{question}\n".encode())
+    assert json.loads(worker.line())["doing"] == "napping"
+    (number,) = [number for number, row in made.workers().items() if row.get("request") == "nap"]
+    return worker, number
+
+
+def restarts(made: Place) -> int:
+    return sum(row["restarts"] for row in made.workers().values())
+
+
+def served(made: Place) -> None:
+    """Somebody new is served, by whichever worker."""
+    with Line(made.port) as client:
+        port, ticket = where(client.ask("echo"))
+        assert exchange(port, ticket, '{"new": 1}') == [{"result": {"new": 1}}]
+
+
+def test_a_worker_that_is_killed_or_frozen_is_replaced_and_its_client_hears_the_end(two: Place) -> None:
+    """SIGKILL, SIGSTOP, an endless loop within a request: its client hears the end, others are served."""
+    before = restarts(two)
+    for number, (fault, question) in enumerate(
+        (
+            (signal.SIGKILL, '{"s": 60}'),
+            (signal.SIGSTOP, '{"s": 60}'),
+            (None, '{"s": 60, "silent": true}'),  # works on without a sign of progress
+        )
+    ):
+        worker, at = begun(two, question)
+        name = f"worker-{at}"
+        hit = two.pid(name) if fault is None else two.signal(name, fault)
+        served(two)  # by the other one, at once
+        assert all("result" not in json.loads(line) for line in worker.rest())
+        worker.close()
+        two.replaced(name, hit)
+        eventually(two.all_idle, "both are there again")
+        assert restarts(two) == before + number + 1
+    assert len(two.frozen) == 2
+
+
+def test_an_idle_worker_that_is_frozen_costs_a_request_two_seconds(two: Place) -> None:
+    """A task that nobody takes up goes to the other worker; the client never learns of it."""
+    hit = two.signal("worker-1", signal.SIGSTOP)
+    served(two)
+    two.replaced("worker-1", hit)
+    eventually(two.all_idle, "both are there again")
+
+
+def test_a_long_request_that_reports_progress_outlives_the_watchdog(two: Place) -> None:
+    """Three times as long as the watchdog allows silence, and it is answered by the process that began."""
+    worker, number = begun(two, f'{{"s": {3 * WATCHDOG_S}}}')
+    pid = two.pid(f"worker-{number}")
+    lines = [json.loads(line) for line in worker.rest()]
+    worker.close()
+    assert lines[-1] == {"result": {"slept_s": 3 * WATCHDOG_S, "pid": pid}}
+    shares = [line["progress"] for line in lines[:-1]]
+    assert shares == sorted(shares)
+    assert len(shares) > 10
+    assert two.frozen == []
+
+
+@pytest.mark.parametrize("fault", [signal.SIGKILL, signal.SIGSTOP])
+def test_a_dispatcher_that_goes_takes_no_worker_with_it(two: Place, fault: signal.Signals) -> None:
+    """Who waits at the dispatcher hears the end; who is at a worker is served; the next one finds both."""
+    worker, number = begun(two, '{"s": 6}')
+    pids = {name: two.pid(name) for name in ("worker-1", "worker-2")}
+    with Line(two.port) as client:
+        where(client.ask("echo"))  # the other worker waits for somebody who does not come
+        client.send(b"echo\n")  # and this one waits in the queue
+        hit = two.signal("dispatcher", fault)
+        assert client.line() == ""
+    two.replaced("dispatcher", hit)
+    eventually(lambda: two.workers()[number]["state"] == "serving", "it serves on, for a dispatcher before")
+    assert json.loads(worker.rest()[-1])["result"]["pid"] == pids[f"worker-{number}"]
+    worker.close()
+    eventually(two.all_idle, "both are adopted")
+    served(two)
+    assert {name: two.pid(name) for name in pids} == pids
+
+
+def test_garbage_and_torn_tokens_in_the_pipes_do_no_harm(two: Place) -> None:
+    """Random bytes, half a token and a doubled one in all four pipes: requests are served as before."""
+    for path in two.directory.glob("*tube*"):
+        pipe = os.open(path, os.O_WRONLY | os.O_NONBLOCK)
+        os.write(pipe, b"\xe9\x7a\x02" + os.urandom(1000) + b"\xe9")
+        os.close(pipe)
+    for _ in range(10):
+        served(two)
+    eventually(two.all_idle, "nobody is lost")
+
+
+# ---- relay
+
+
+def test_relayed_results_come_through_the_dispatcher(tmp_path: Path) -> None:
+    """On the first connection: results, refusals and the classic names; too long, late, dead: errors."""
+    with place(tmp_path / "relay", 1, "--mode", "relay", "--deadline-s", "2") as made, Line(made.port) as one:
+        assert json.loads(one.ask('echo {"a": "é"}')) == {"result": {"a": "é"}}
+        assert json.loads(one.ask("echo")) == {"result": {}}
+        assert one.ask("hello") == f"hello from {made.pid('worker-1')}"
+        assert json.loads(one.ask('large {"refuse": 1}'))["error"]["do"] == "do not ask"
+        fits = RESULT_BYTES_MAX - 100
+        assert len(json.loads(one.ask(f'large {{"bytes": {fits}}}'))["result"]["text"]) == fits
+        told = json.loads(one.ask(f'large {{"bytes": {RESULT_BYTES_MAX}}}'))["error"]
+        assert told["what"] == "the result cannot be relayed"
+        late = json.loads(one.ask('nap {"s": 30}'))["error"]
+        assert "2 s" in late["why"]
+        one.send(b'nap {"s": 30}\necho {"next": 1}\n')
+        eventually(lambda: made.workers()[1]["state"] == "serving", "it naps")
+        made.signal("worker-1", signal.SIGKILL)
+        assert one.line().startswith("-1 the worker died while it worked")
+        assert json.loads(one.line()) == {"result": {"next": 1}}
+
+
+# ---- the end, and what cannot begin
+
+
+def test_after_its_exchanges_workers_and_dispatcher_end_and_nothing_is_left(tmp_path: Path) -> None:
+    """The third exchange is the last: workers leave first, then the dispatcher; both with code 0."""
+    with place(tmp_path / "three", 2, "--exchanges", "3") as made:
+        with Line(made.port) as client:
+            for _ in range(3):
+                port, ticket = where(client.ask("echo"))
+                assert exchange(port, ticket) == [{"result": {}}]
+            assert client.ask("echo") in {"-1 the dispatcher stops after 3 exchanges", ""}
+        eventually(lambda: len(made.ended) == 3, "all have ended")
+        assert list(made.ended)[-1] == "dispatcher"
+        assert set(made.ended.values()) == {0}
+        assert not made.directory.exists()
+        with pytest.raises(ConnectionRefusedError):
+            Line(made.port)
+
+
+def test_a_stop_leaves_nothing_and_says_so_to_whoever_waits(tmp_path: Path) -> None:
+    """Pipes, segment, socket and port are gone; a client in the queue is told, one at a worker too."""
+    with place(tmp_path / "stop", 1) as made:
+        worker, _ = begun(made, '{"s": 60}')
+        waiting = Line(made.port)
+        waiting.send(b"echo\n")
+        eventually(lambda: made.ask("Status")["waiting"] == 1, "it waits")
+    assert json.loads(worker.rest()[-1])["error"]["why"] == "the worker stops"
+    assert waiting.line().startswith("-1 the dispatcher stops")
+    worker.close()
+    waiting.close()
+    assert not made.directory.exists()
+    with pytest.raises(ConnectionRefusedError):
+        Line(made.port)
+
+
+def test_what_cannot_begin_says_why_in_one_line_and_ends_with_its_code(tmp_path: Path) -> None:
+    """A port in use, a file in a pipe's place, no directory, a second of its kind, wrong numbers."""
+    fresh = ("dispatcherd", "--port", "0", "--workers")
+    with place(tmp_path / "first", 1) as made:
+        other = Place(tmp_path / "other")
+        taken = ("dispatcherd", "--port", str(made.port), "--workers", "1")
+        cases: list[tuple[Place, tuple[str, ...], Exit, str]] = [
+            (other, taken, Exit.SECOND_INSTANCE, "in use"),
+            (made, (*fresh, "1"), Exit.SECOND_INSTANCE, "another process"),
+            (made, ("workerd", "1"), Exit.SECOND_INSTANCE, "another worker of this number"),
+            (made, ("workerd", "2"), Exit.CONFIGURATION, "the dispatcher has workers 1 to 1"),
+            (other, (*fresh, "0"), Exit.CONFIGURATION, "needs 1 to 64"),
+            (other, (*fresh, "1", "--address", "host"), Exit.CONFIGURATION, "'host'"),
+        ]
+        daemons: tuple[tuple[str, ...], ...] = ((*fresh, "1"), ("workerd", "1"))
+        for words in daemons:
+            nowhere = Place(tmp_path / f"nowhere-{words[0]}")
+            nowhere.path.mkdir()
+            nowhere.run.write_text("no directory")
+            cases.append((nowhere, words, Exit.IO_ERROR, str(nowhere.directory)))
+            for name in ("dwtube1", "wdtube1"):
+                blocked = Place(tmp_path / f"{name}-{words[0]}")
+                blocked.directory.mkdir(parents=True)
+                (blocked.directory / name).write_text("a plain file")
+                cases.append((blocked, words, Exit.CONFIGURATION, f"{name}: is there and is no pipe"))
+        with ThreadPoolExecutor(4) as crowd:
+            found = list(crowd.map(lambda case: case[0].once(*case[1]), cases))
+        served(made)
+    for (_, words, code, said), done in zip(cases, found, strict=True):
+        assert (done.returncode, len(done.stderr.splitlines())) == (code, 1), (words, done.stderr)
+        assert said in done.stderr
+    assert {path.read_text() for path in tmp_path.glob("*tube1-*/run/dispatch/*tube1") if path.is_file()} == {
+        "a plain file"
+    }
+
+
+@pytest.mark.needs("root", "unshare")
+def test_a_directory_that_is_read_only_is_told_by_both(tmp_path: Path) -> None:
+    """Neither pipe nor socket can be made on a file system that is read-only: one line with the path."""
+    blocked = Place(tmp_path / "closed")
+    blocked.directory.mkdir(parents=True)
+    script = f'mount -t tmpfs -o ro none {blocked.directory} && exec "$@"'
+    for module, words in (("dispatcherd", ("--port", "0", "--workers", "1")), ("workerd", ("1",))):
+        command = ["unshare", "--mount", "sh", "-c", script, "sh", *blocked.command(module, *words)]
+        done = subprocess.run(
+            command, env=environment(), capture_output=True, text=True, timeout=60, check=False
+        )
+        assert (done.returncode, len(done.stderr.splitlines())) == (Exit.IO_ERROR, 1), done.stderr
+        assert f"{blocked.directory}/" in done.stderr
+        assert "Read-only file system" in done.stderr
+
+
+def test_energyctl_shows_who_is_there_and_who_is_served(two: Place) -> None:
+    """States, processes, exchanges, who is served; a missing worker is degraded, no dispatcher has a hint."""
+    worker, number = begun(two, '{"s": 60}')
+    shown = energyctl(two, "workers")
+    assert shown.returncode == Exit.OK, shown.stderr
+    (line,) = [line for line in shown.stdout.splitlines() if "127.0.0.1: nap" in line]
+    assert line.split()[:3] == [str(number), "serving", str(two.pid(f"worker-{number}"))]
+    assert "napping" in line
+    found = json.loads(energyctl(two, "--json", "workers").stdout)
+    assert found["dispatcher"]["pid"] == two.pid("dispatcher")
+    assert {row["number"]: row["state"] for row in found["workers"]} == {
+        number: "serving",
+        3 - number: "idle",
+    }
+    worker.close()
+    eventually(two.all_idle, "who has left is noticed")
+    argv = two.kept["worker-2"].argv
+    two.kept["worker-2"].argv = [sys.executable, "-c", "raise SystemExit(1)"]  # it dies at its start
+    two.signal("worker-2", signal.SIGKILL)
+    eventually(lambda: two.workers()[2]["state"] == "absent", "it is missing")
+    degraded = energyctl(two, "workers")
+    assert degraded.returncode == Exit.DEGRADED
+    assert "not at work: worker 2" in degraded.stdout
+    served(two)  # the others serve on
+    two.kept["worker-2"].argv = argv
+    eventually(two.all_idle, "it is there again")
+    nobody = energyctl(Place(two.path / "nowhere"), "workers")
+    assert (nobody.returncode, "no dispatcher is running" in nobody.stderr) == (Exit.NOT_RUNNING, True)
+
+
+def energyctl(there: Place, *words: str) -> subprocess.CompletedProcess[str]:
+    """Run the control program on a place."""
+    command = [sys.executable, "-m", "energyctl", "--run", str(there.run), *words]
+    return subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=60, check=False)
