@@ -117,6 +117,7 @@ class MeteredKeeper(Keeper):
         super().__init__(*parts, single=single)
         self._meter = meter
         self._told = ""  # the last trouble with the book
+        self._estimates = False
 
     def _live_through(self, page: ClockPage) -> Net:
         """Registers as the meter's book has them now; to trade is what was metered in the slot before."""
@@ -172,7 +173,7 @@ class MeteredKeeper(Keeper):
         self._told = trouble
 
     def _tell(self, page: ClockPage, reading: Reading | None, corrected_wh: int) -> None:
-        """What the market is to know of the reading; a line where it was estimated or corrected."""
+        """What the market is to know of the reading; a line where that has changed."""
         missing_s = page.slot_s if reading is None else -(-reading.estimated_ms // 1000)
         heard_s = None if reading is None else reading.heard_ms // 1000
         home = self._fleet.first
@@ -185,9 +186,10 @@ class MeteredKeeper(Keeper):
                 "heard_s": heard_s,
             },
         )
-        if missing_s or corrected_wh:
-            log.info(
-                "home %d, slot %d: %d s of %s estimated, %+d Wh corrected",
-                home, page.slot, missing_s, self._meter.id, corrected_wh,
-                extra={"ENERGY_HOME": home, "ENERGY_SLOT": page.slot},
-            )  # fmt: skip
+        fields = {"ENERGY_HOME": home, "ENERGY_SLOT": page.slot}
+        if bool(missing_s) != self._estimates:
+            self._estimates = bool(missing_s)
+            how = "late: its readings are estimated" if missing_s else "in time again"
+            log.info("home %d, slot %d: %s is %s", home, page.slot, self._meter.id, how, extra=fields)
+        if corrected_wh:
+            log.info("home %d, slot %d: %+d Wh corrected", home, page.slot, corrected_wh, extra=fields)
