@@ -215,7 +215,7 @@ def silent(session: Session) -> ProblemError:
     market = next((child for child in kept.children if child.role == "market"), None) if kept else None
     if market is not None and market.frozen():
         why = f"process {market.pid} is stopped by a signal or a debugger"
-        hint = f"kill -CONT {market.pid} lets it go on; energyctl stop ends the run"
+        hint = f"its watchdog replaces it within seconds; kill -CONT {market.pid} lets it go on"
     elif kept is not None and kept.up.alive() and not kept.ready:
         return _starting(kept.up.pid)
     else:

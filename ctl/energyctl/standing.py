@@ -6,10 +6,12 @@ old. Only where neither says anything is the answer waited for, and not for ever
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from energyctl import asking, client, systemd
+from energyctl.carrier import SERVES, Unit, carrier_of
 from energyctl.exits import Exit, ProblemError
 from energyctl.keeper import Keeper, keeper_of
 from energyctl.session import Session
@@ -36,7 +38,7 @@ class Standing:
         here: Session,
         status: dict[str, Any] | None,
         problem: ProblemError | None,
-        units: list[systemd.Unit],
+        units: Sequence[Unit],
         processes: list[proc.Process],
     ) -> None:
         self.run_dir = here.run_dir
@@ -79,7 +81,7 @@ def look(here: Session) -> Standing:
     kept = proc.read(here.run_dir)
     processes = [] if kept is None else [kept.up, *kept.children]
     if any(each.role == "market" and each.frozen() for each in processes):
-        return Standing(here, None, asking.silent(here), _units(showing), processes)
+        return Standing(here, None, asking.silent(here), _units(here, showing), processes)
     connection = client.Connection(here.control, CONNECT_S_MAX)
     status: dict[str, Any] | None = None
     problem: ProblemError | None = None
@@ -87,8 +89,8 @@ def look(here: Session) -> Standing:
         connection.open().send(asking.full_name("Status"))
     except client.FAILURES as error:
         problem = asking.in_words(here, error)
-    units = _units(showing)  # the market answers meanwhile
-    stuck = _stuck(units)
+    units = _units(here, showing)  # the market answers meanwhile
+    stuck = _stuck(here, units)
     try:
         if problem is None:
             answer, _ = connection.receive(ANSWER_S_MAX if stuck is None else ANSWERED_S_MAX)
@@ -102,13 +104,14 @@ def look(here: Session) -> Standing:
     return Standing(here, status, problem, units, processes)
 
 
-def _units(showing: systemd.Showing | None) -> list[systemd.Unit]:
+def _units(here: Session, showing: systemd.Showing | None) -> Sequence[Unit]:
     """All units of the suite, and those of single homes that are not simply stopped."""
-    units = [] if showing is None else showing.units()
-    return [unit for unit in units if not (unit.is_single_home and unit.state == "inactive")]
+    if showing is None:
+        return carrier_of(here).units() if proc.read(here.run_dir) is not None else []
+    return [unit for unit in showing.units() if not (unit.is_single_home and unit.state == "inactive")]
 
 
-def _stuck(units: list[systemd.Unit]) -> ProblemError | None:
+def _stuck(here: Session, units: Sequence[Unit]) -> ProblemError | None:
     """What is known of a market that will not answer, without asking it."""
     unit = next((each for each in units if each.name == MARKET), None)
     if unit is None or not unit.pid:
@@ -119,25 +122,28 @@ def _stuck(units: list[systemd.Unit]) -> ProblemError | None:
         why = f"process {unit.pid} has given no sign of life for {silent_s:.1f} s"
     else:
         return None
-    hint = f"the watchdog restarts it within seconds; else: sudo systemctl restart {MARKET}"
+    order = (
+        "energyctl restart market" if keeper_of(here.run_dir) is None else f"sudo systemctl restart {MARKET}"
+    )
+    hint = f"the watchdog restarts it within seconds; else: {order}"
     return ProblemError(Exit.UNREACHABLE, "unreachable", "the market does not answer", why, hint)
 
 
-def is_bad(unit: systemd.Unit) -> bool:
+def is_bad(unit: Unit) -> bool:
     """Whether a unit is not as it should be while the market runs."""
-    return unit.state not in {"active", "not needed"}
+    return unit.state not in SERVES
 
 
-def _unit_row(unit: systemd.Unit, now_s: float) -> dict[str, Any]:
+def _unit_row(unit: Unit, now_s: float) -> dict[str, Any]:
     age_s = unit.age_s(now_s)
     return {
         "unit": unit.name,
         "state": unit.state,
-        "why": unit.why if unit.failed else "",
+        "why": unit.why if unit.failed or unit.state == "auto-restart" else "",
         "pid": unit.pid,
         "restarts": unit.restarts,
         "age_s": None if age_s is None else round(age_s, 3),
-        "says": unit.get("StatusText", ""),
+        "says": unit.says,
     }
 
 

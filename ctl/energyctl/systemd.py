@@ -96,6 +96,16 @@ class Unit(dict[str, str]):
         return result
 
     @property
+    def says(self) -> str:
+        """Its own last words."""
+        return self.get("StatusText", "")
+
+    @property
+    def exit_status(self) -> str:
+        """The exit code of its last life as digits."""
+        return self.get("ExecMainStatus", "")
+
+    @property
     def is_single_home(self) -> bool:
         """Whether it is a home that is a process of its own."""
         return self.name.startswith("energy-home@")

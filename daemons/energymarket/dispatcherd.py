@@ -17,9 +17,10 @@ from energymarket.dispatch.book import Book
 from energymarket.dispatch.counter import Counter
 from energymarket.dispatch.crew import Crew
 from energymarket.dispatch.front import Front
+from energymarket.dispatch.limits import CLIENTS_MAX
 from energymarket.exits import Exit, Failure, SecondInstance, exit_of
 from energymarket.requests.registry import known_types
-from energymarket.runtime import clock, service
+from energymarket.runtime import clock, descriptors, service
 from energymarket.runtime.notify import Notifier
 from energymarket.runtime.service import Flag, StopFlag
 from energymarket.transport.listening import InUse
@@ -37,6 +38,8 @@ ASKING: Final = ServerLimits(connections_max=64, connections_per_uid_max=48, bac
 """Of the socket that tells about the dispatcher: operators and monitoring."""
 STATUS_EVERY_S: Final = 1.0
 """Most often that the supervisor is told a new status: every exchange changes it."""
+DESCRIPTORS_SPARE: Final = 512
+"""Beside clients: pipes of all workers, and who asks about the dispatcher."""
 _TICKET_BYTES: Final = 16
 
 log = logging.getLogger(__name__)
@@ -60,6 +63,7 @@ class Telling:
 
 
 def _serve(words: argparse.Namespace, stop: StopFlag) -> int:
+    descriptors.allow(CLIENTS_MAX + DESCRIPTORS_SPARE)
     found = settings.settings(words)
     rules = settings.rules(found)
     types = known_types(words.types)

@@ -114,7 +114,8 @@ header without a slot ({NO_SLOT}) says that its area is being written.
 _AREAS: Final = """
 Behind it stands the CRC-32 of these bytes (u4, at {size}). `checksum` is CRC-32 over the sums of
 the 8-byte words of each page of the area (u8, modulo 2^64), then over their exclusive-ors (u8). An area
-holds the columns back to back, {STATE_BYTES_PER_HOME} bytes a home:
+holds the columns back to back, {STATE_BYTES_PER_HOME} bytes a home; or {NARROW_BYTES_PER_HOME} with registers
+of i4, as a file begins, until a home has more than they hold. `payload_bytes` says which. Columns:
 """
 _WEATHER_FILE: Final = """
 ## Live weather: `{NAME}`
@@ -138,8 +139,8 @@ _CHAIN: Final = """
 _DATABASE: Final = """
 ## Ledger: the file
 
-SQLite, `user_version` {SCHEMA_VERSION}, WAL, synchronous FULL; one connection, that of the market. A
-ledger is made by:
+SQLite, `user_version` {SCHEMA_VERSION}, or {PIECES_VERSION} where a market of many homes made it, WAL,
+synchronous FULL; one connection, that of the market. A ledger is made by:
 """
 _DIGESTS: Final = """
 `seal`: SHA-256 over the hash, the JSON text `[slot, price, import, export, gap, weather_stale]`, and
@@ -148,6 +149,13 @@ the four registers, the balance in µ€, the last slot with a row (-1: none); i
 slot, body). A compacted stretch is packed as a slot is, with the sums per home, no prices, gifts or orders.
 The table `meta` holds what the market goes on from (`state`, `events`, `opening`, `opening_inputs`,
 `first_slot`, `generation`) and whose ledger it is (`scenario_hash`, `genesis`, `homes`).
+"""
+_BATCH: Final = """
+A column has the width that the header says, 0, 1, 2, 4 or 8 bytes a value, at most that of its type here; 0:
+nothing but zeros. It is filled up with zeros to a multiple of 8 bytes. The registers of a batch are whole
+(`since` is -1), or as growth since the reading of slot `since`, the last one that the ledger has of all these
+homes; `registers` then is what all four registers of all homes come to after the slot, added up modulo 2^64.
+Growth from another reading is refused (`RegistersUnknown`): the same slot may be handed in again, whole.
 """
 _INPUTS: Final = """
 ## Ledger: the record of a slot's inputs
@@ -178,9 +186,9 @@ _SOCKETS: Final = """
 ## Market sockets
 
 Varlink (JSON; each message ends with a NUL byte) on the Unix sockets `{TRADE_SOCKET}` and `{CONTROL_SOCKET}`
-of the run directory; both answer `org.varlink.service`. A frame has at most {trade_kib} KiB on
-`{TRADE_SOCKET}` and {control_kib} KiB on `{CONTROL_SOCKET}`. Descriptors travel by SCM_RIGHTS; a memory file
-must be sealed against writing, growing and shrinking.
+of the run directory, and on `{SUPERVISOR_SOCKET}`, which `energyctl up` serves; all answer
+`org.varlink.service`. A frame has at most {trade_kib} KiB on `{TRADE_SOCKET}` and {control_kib} KiB on the
+others. Descriptors travel by SCM_RIGHTS; a memory file must be sealed against writing, growing and shrinking.
 """
 _REFUSALS: Final = """
 ### Refusals
@@ -237,7 +245,9 @@ def _messages() -> Iterator[str]:
     yield enum_table(events, "RecordType")
     yield f"## Batch\n\n{batch.intro()}\n"
     kinds = f"{batch.names['KIND_BATCH']}: batch, {batch.names['KIND_RECEIPT']}: receipt"
-    yield struct_table(batch, "HEADER", {"kind": kinds} | batch.remarks("Head"))
+    widths = {"widths": "bytes a value of each column, in order; the rest 0"}
+    yield struct_table(batch, "HEADER", {"kind": kinds} | widths | batch.remarks("Head"))
+    yield _BATCH
     yield columns_table(records, "BATCH_COLUMNS")
     yield enum_table(records, "Policy")
     yield dtype_table(records, "CLAIM")
@@ -270,6 +280,9 @@ def _ledger() -> Iterator[str]:
     yield _CHAIN
     yield _DATABASE.format_map(Source("transport.store").names)
     yield f"```sql\n{_schema()}\n```\n"
+    many = Source("transport.ledger_rows").names["LARGE_HOMES"]
+    schema = Source("transport.pieces").names["SCHEMA"].strip()
+    yield f"Version 2, of {many} homes or more, has in addition:\n\n```sql\n{schema}\n```\n"
     yield _DIGESTS
     yield from _records()
 
@@ -318,7 +331,7 @@ def _sockets() -> Iterator[str]:
     frames = {"trade": limits["TRADE_LIMITS"], "control": limits["ServerLimits"]()}
     kib = {f"{name}_kib": each.frame_bytes_max >> 10 for name, each in frames.items()}
     yield _SOCKETS.format_map(messages.names | kib)
-    for name in ("TRADE", "CONTROL"):
+    for name in ("TRADE", "CONTROL", "SUPERVISOR"):
         text = messages.names[f"{name}_INTERFACE"].strip()
         yield f"### {messages.names[name]}\n\n```varlink\n{text}\n```\n"
     yield _REFUSALS

@@ -21,7 +21,7 @@ from energymarket.core.state import STATE_COLUMNS
 from energymarket.wire import batch, clock_page, event_record, offer_message, state_file
 from energymarket.wire.clock_page import ClockPage
 from energymarket.wire.event_record import EventRecord, RecordType
-from energymarket.wire.messages import CONTROL_INTERFACE, TRADE_INTERFACE
+from energymarket.wire.messages import CONTROL_INTERFACE, SUPERVISOR_INTERFACE, TRADE_INTERFACE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -134,7 +134,8 @@ def test_a_batch_is_read_by_the_page_alone() -> None:
     raw = batch.pack(columns, claims, slot=1_930_412, epoch=2, first=6)
     found = read(raw, table("HEADER", "wire/batch.py"))
     assert found == {
-        "version": 1, "kind": 1, "first": 6, "count": 1, "claims": 1, "epoch": 2, "slot": 1_930_412,
+        "version": 2, "kind": 1, "first": 6, "count": 1, "claims": 1, "epoch": 2, "slot": 1_930_412,
+        "since": -1, "registers": 0,
     }  # fmt: skip
     claim = read(raw[-16:], table("CLAIM", "core/records.py"))
     assert claim == {"giver": 4, "taker": 6, "energy_wh": 250, "index": 3, "flags": 0}
@@ -178,7 +179,7 @@ def test_a_ledger_body_s_head_is_read_by_the_page_alone() -> None:
     ]
 
 
-@pytest.mark.parametrize("text", [TRADE_INTERFACE, CONTROL_INTERFACE])
+@pytest.mark.parametrize("text", [TRADE_INTERFACE, CONTROL_INTERFACE, SUPERVISOR_INTERFACE])
 def test_the_interfaces_stand_there_word_for_word(text: str) -> None:
     """What introspection answers is what the page shows."""
     assert text.strip() in PAGE

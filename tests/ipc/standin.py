@@ -1,12 +1,13 @@
 """Stand-ins for the daemons: real processes with real notify and control sockets, that fail on demand.
 
 `STANDIN_<ROLE>` in the environment says how: die (before ready), refuse (with 78), mute (never ready), crash
-(after ready), stubborn (ignores SIGTERM), leave (exit 0 in the middle), orphan (leaves a process of another
-session).
+(after ready), relapse (after ready, and then at each start), stubborn (ignores SIGTERM), leave (exit 0 in the
+middle), orphan (leaves a process of another session).
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import select
@@ -26,12 +27,32 @@ SLOT_REAL_S = 0.1
 
 
 def notify(text: str) -> None:
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as connection:
-        connection.sendto(text.encode(), "\0" + os.environ["NOTIFY_SOCKET"][1:])
+    # A supervisor that is frozen does not read.
+    with (
+        contextlib.suppress(BlockingIOError),
+        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as connection,
+    ):
+        connection.sendto(text.encode(), socket.MSG_DONTWAIT, "\0" + os.environ["NOTIFY_SOCKET"][1:])
 
 
 def option(name: str) -> str | None:
     return sys.argv[sys.argv.index(name) + 1] if name in sys.argv else None
+
+
+def inherited(name: str) -> socket.socket:
+    """The listening socket of this name that the supervisor holds (sd_listen_fds(3))."""
+    assert os.environ["LISTEN_PID"] == str(os.getpid())
+    return socket.socket(fileno=3 + os.environ["LISTEN_FDNAMES"].split(":").index(name))
+
+
+def first_life(role: str) -> bool:
+    """Whether this daemon lives for the first time in the test's place."""
+    mark = Path(os.environ["STANDIN_COMPILED"]) / f"lived-{role}"
+    try:
+        mark.touch(exist_ok=False)
+    except FileExistsError:
+        return False
+    return True
 
 
 def how(role: str) -> str:
@@ -44,6 +65,9 @@ def main(role: str) -> None:
     if behave == "die":
         sys.stderr.write("<3>the board is broken\n<3>giving up\n")
         sys.exit(7)
+    if behave == "relapse" and not first_life(role):
+        sys.stderr.write("<3>the board is broken again\n")
+        sys.exit(7)
     if behave == "refuse":
         sys.stderr.write("<3>state of another scenario\n")
         sys.exit(78)
@@ -53,36 +77,34 @@ def main(role: str) -> None:
     )
     if behave == "orphan":
         subprocess.Popen(["sleep", "600"], start_new_session=True)
-    market = (
-        Market(Path(option("--run") or "."), option("--slots"))
-        if role == "market" and behave != "mute"
-        else None
-    )
+    market = Market(option("--slots")) if role == "market" and behave != "mute" else None
     if behave != "mute":
-        notify("READY=1\nSTATUS=slot 0, 5 °C")
-    began_s = clock.monotonic_s()
+        patience = os.environ.get("STANDIN_PATIENCE_US")
+        notify("READY=1\nSTATUS=slot 0, 5 °C" + (f"\nWATCHDOG_USEC={patience}" if patience else ""))
+    began_s = beat_s = clock.monotonic_s()
     while not stop:
+        if behave != "mute" and clock.monotonic_s() >= beat_s:
+            beat_s += 0.25
+            notify("WATCHDOG=1")
         if market is None:
             select.select([], [], [], 0.02)
         elif market.serve():
             return
-        if behave in {"crash", "leave"} and clock.monotonic_s() - began_s > 0.3:
+        if behave in {"crash", "leave", "relapse"} and clock.monotonic_s() - began_s > 0.3:
             sys.stderr.write("half a line without its end")
             sys.stderr.flush()
-            os._exit(9 if behave == "crash" else 0)
+            os._exit(0 if behave == "leave" else 9)
     notify("STOPPING=1")
 
 
 class Market:
     """Serves the control socket from one thread; a slot is a tenth of a second."""
 
-    def __init__(self, run: Path, slots: str | None) -> None:
+    def __init__(self, slots: str | None) -> None:
         self.slots = int(slots) if slots else None
         self.done = 0
         self.next_s = clock.monotonic_s() + SLOT_REAL_S
-        self.listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.listener.bind(str(run / "control"))
-        self.listener.listen(64)
+        self.listener = inherited("control")
         self.clients: list[socket.socket] = []
         self.watchers: list[socket.socket] = []
         self.events: list[dict[str, Any]] = []

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from energyctl import client
 from energymarket.runtime import clock
 
 ROOT = Path(__file__).parents[2]
@@ -89,6 +90,25 @@ class Suite:
                 continue
         return found
 
+    def units(self) -> dict[str, dict[str, Any]]:
+        """What the supervisor says of each unit, by its name under systemd."""
+        with client.Connection(self.run / "supervisor", 30.0) as connection:
+            answer = connection.call("io.energymarket.Supervisor.Units")
+        return {row["unit"]: row for row in answer["units"]}
+
+    def wait_for_unit(self, unit: str, state: str, timeout_s: float = 30.0) -> dict[str, Any]:
+        """Watch until a unit is in that state; the row says how."""
+        with client.Connection(self.run / "supervisor", timeout_s) as connection:
+            for said in connection.watch("io.energymarket.Supervisor.Watch", timeout_s=timeout_s):
+                row: dict[str, Any] = next(each for each in said["units"] if each["unit"] == unit)
+                if row["state"] == state:
+                    return row
+        raise AssertionError(f"{unit} was never {state}")
+
+    def child(self, name: str) -> int:
+        """The process id of a daemon of the run."""
+        return int(self.units()[f"energy-{name}.service"]["pid"])
+
     def wait_until_alone(self) -> None:
         """Wait until no process of this test is left, at most ten seconds."""
         deadline_s = clock.monotonic_s() + 10
@@ -106,7 +126,7 @@ def suite_at(path: Path) -> Suite:
     package = path / "standins" / "energymarket"
     (package / "scenario").mkdir(parents=True)
     real = ROOT / "daemons" / "energymarket"
-    (package / "__init__.py").write_text(f"__path__.append({str(real)!r})\n")
+    (package / "__init__.py").write_text(f"__version__ = '0'\n__path__.append({str(real)!r})\n")
     (package / "scenario" / "__init__.py").write_text(f"__path__.append({str(real / 'scenario')!r})\n")
     (package / "scenario" / "shipped").symlink_to(real / "scenario" / "shipped")
     for module, role in PROGRAMS.items():

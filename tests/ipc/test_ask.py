@@ -166,6 +166,7 @@ def test_a_dispatcher_that_restarts_meanwhile_is_found_again() -> None:
 
         def come_back() -> None:
             first.join()
+            threading.Event().wait(0.5)  # longer than the first pause: one try finds nobody
             stack.enter_context(Peer(says(f"{worker.port} t\n"), port=first.port))
 
         first = Peer(vanish)

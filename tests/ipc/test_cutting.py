@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from energymarket.core.chance import Purpose, draw_u64
-from energymarket.core.state import STATE_COLUMNS, STATE_WIDTHS, State
+from energymarket.core.state import STATE_COLUMNS, Layout, State
 from energymarket.home import files
 from energymarket.transport import cutting
 from energymarket.transport.cutting import Piece
@@ -72,7 +72,7 @@ def pieces_of(directory: Path, edges: Sequence[int]) -> list[Piece]:
 
 def cut(path: Path, pieces: Sequence[Piece]) -> None:
     with held(path) as descriptor:
-        cutting.cut(path, descriptor, pieces, STATE_WIDTHS)
+        cutting.cut(path, descriptor, pieces, Layout.WIDE.widths)
 
 
 @given(st.data())

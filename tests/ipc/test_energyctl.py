@@ -226,6 +226,7 @@ def test_a_socket_that_a_crash_left_is_no_market(tmp_path: Path) -> None:
 def test_a_frozen_market_is_named_with_the_way_out(tmp_path: Path) -> None:
     """SIGSTOP: exit code 69, the process and `kill -CONT`; `status` too. It goes on after SIGCONT."""
     suite = suite_at(tmp_path)
+    suite.environ["STANDIN_PATIENCE_US"] = "60000000"
     with suite.running():
         pid = document(suite.ctl("status", "--json"))["market"]["pid"]
         os.kill(pid, signal.SIGSTOP)
@@ -285,6 +286,7 @@ def test_logs_without_systemd_point_to_the_log_of_up(tmp_path: Path) -> None:
 def test_a_frozen_weather_makes_the_status_degraded(tmp_path: Path) -> None:
     """The market answers, a process of the run does not move: exit code 5."""
     suite = suite_at(tmp_path)
+    suite.environ["STANDIN_PATIENCE_US"] = "60000000"
     with suite.running():
         processes = document(suite.ctl("status", "--json"))["processes"]
         pid = next(p["pid"] for p in processes if p["name"] == "weather")

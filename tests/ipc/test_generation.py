@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,12 @@ from typing import Any
 import pytest
 
 from energymarket.exits import Exit
-from energymarket.transport.generation import GenerationError, GenerationFault, GenerationFile
+from energymarket.transport.generation import (
+    GenerationError,
+    GenerationFault,
+    GenerationFile,
+    payload_bytes_of,
+)
 from energymarket.wire.state_file import PAGE_BYTES
 from tests.ipc.processes import process
 
@@ -26,7 +32,7 @@ def state_of(slot: int) -> bytes:
     return slot.to_bytes(8, "little") * (PAYLOAD // 8)
 
 
-def step(file: GenerationFile, slot: int) -> None:
+def lived(file: GenerationFile, slot: int) -> None:
     file.writable()[:] = state_of(slot)
     file.commit(slot)
     file.keep(slot)
@@ -44,7 +50,7 @@ def test_what_was_committed_is_loaded(tmp_path: Path) -> None:
     with opened(path) as file:
         assert file.slots() == ()
         for slot in range(10, 15):
-            step(file, slot)
+            lived(file, slot)
     with opened(path) as file:
         assert file.slots() == (14, 13)
         assert bytes(file.load(13)[0]) == state_of(13)
@@ -61,7 +67,7 @@ def test_the_kept_state_is_never_overwritten(tmp_path: Path) -> None:
     """Many slots written after the kept one leave it whole; the newest of them is there beside it."""
     path = tmp_path / "f"
     with opened(path) as file:
-        step(file, 5)
+        lived(file, 5)
         for slot in (6, 7, 8, 9):
             file.writable()[:] = state_of(slot)
             file.commit(slot)
@@ -131,8 +137,8 @@ def test_a_flipped_byte_is_found(tmp_path: Path) -> None:
     """Any damaged byte of a payload: CORRUPT; the other generation still loads."""
     path = tmp_path / "f"
     with opened(path) as file:
-        step(file, 4)
-        step(file, 5)
+        lived(file, 4)
+        lived(file, 5)
     for at in (0, 5_000, PAYLOAD - 1):
         damaged = bytearray(path.read_bytes())
         damaged[PAGE_BYTES + 102_400 + at] ^= 0x40
@@ -150,8 +156,8 @@ def test_a_torn_header_costs_one_generation(tmp_path: Path) -> None:
     """A damaged header hides its own generation only; with both gone the file is refused."""
     path = tmp_path / "f"
     with opened(path) as file:
-        step(file, 4)
-        step(file, 5)
+        lived(file, 4)
+        lived(file, 5)
     damaged = bytearray(path.read_bytes())
     damaged[2_048 + 40] ^= 1
     path.write_bytes(damaged)
@@ -195,7 +201,7 @@ def test_what_is_put_is_what_a_mapping_would_have_written(tmp_path: Path) -> Non
     """Same bytes, same checksum; the kept generation stays, and half a put counts for nothing."""
     with opened(tmp_path / "mapped") as mapped, opened(tmp_path / "put") as file:
         for slot in (1, 2):
-            step(mapped, slot)
+            lived(mapped, slot)
             area = bytearray(file.area_bytes)
             area[: len(state_of(slot))] = state_of(slot)
             file.put(memoryview(area), slot, 0)
@@ -213,3 +219,57 @@ def test_what_is_put_is_what_a_mapping_would_have_written(tmp_path: Path) -> Non
             file.load(3)
         assert caught.value.fault is GenerationFault.CORRUPT
         assert bytes(file.load(2)[0]) == state_of(2)
+
+
+STEPS = ("posix_fallocate", "pwrite", "fsync", "replace")
+
+
+def widened(payload: memoryview) -> bytes:
+    """Every byte twice."""
+    return bytes(byte for each in bytes(payload) for byte in (each, each))
+
+
+def killed_while_reshaping(path: Path, step: str, at: int) -> bool:
+    """Whether a process that reshapes the file died at the so-manieth call of a step."""
+    child = os.fork()
+    if child == 0:
+        left = [at]
+        real = getattr(os, step) if step != "replace" else Path.replace
+
+        def dying(*words: Any) -> Any:
+            left[0] -= 1
+            if not left[0]:
+                os._exit(9)
+            return real(*words)
+
+        setattr(Path if step == "replace" else os, step, dying)
+        with opened(path) as file:
+            file.load(11)
+            file.reshape(2 * PAYLOAD, widened)
+        os._exit(0)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_a_file_that_is_killed_while_it_gets_another_layout_has_one_of_both(
+    tmp_path: Path, step: str
+) -> None:
+    """Whatever call it dies at, both states are whole: as they were, or as they were to be."""
+    path, at, shapes = tmp_path / "shard.state", 0, set()
+    with opened(path) as file:
+        for slot in (10, 11):
+            lived(file, slot)
+    before = path.read_bytes()
+    killed = True
+    while killed:
+        path.write_bytes(before)
+        at += 1
+        killed = killed_while_reshaping(path, step, at)
+        found = payload_bytes_of(path) or 0
+        shapes.add(found)
+        with opened(path, payload_bytes=found) as file:
+            for slot in (10, 11):
+                whole = state_of(slot) if found == PAYLOAD else widened(memoryview(state_of(slot)))
+                assert bytes(file.load(slot)[0]) == whole
+    assert at > 1
+    assert shapes == {PAYLOAD, 2 * PAYLOAD}

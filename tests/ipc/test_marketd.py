@@ -211,6 +211,25 @@ def test_a_batch_may_come_in_a_memory_file(client: Client) -> None:
     assert answer["slot"] == slot
 
 
+def test_registers_that_grow_from_the_last_reading_are_booked_and_from_another_refused(
+    client: Client, market: Place
+) -> None:
+    """Whole, then growth of 100 Wh; growth since a slot before that one is refused by its name."""
+    slot = client.opening()
+    client.ask("Submit", **submission(batch_of(slot, TRADED), slot))
+    slot, since = client.opening(), slot
+    flowed = {name: np.zeros(2, np.int32) for name, _ in BATCH_COLUMNS} | {"policy": np.full(2, 2, np.uint8)}
+    for name in ("consumption_wh", "import_wh", "bought_wh"):
+        flowed[name][0] = 100
+    words = {"epoch": 0, "first": 1, "registers": 2 * (400 + 700 + 100)}
+    stale = batch_wire.pack(flowed, np.zeros(0, CLAIM), slot=slot, since=since - 1, **words)
+    name, told = client.refused("Submit", **submission(stale, slot))
+    assert (name, told["reason"]) == ("BatchRefused", "RegistersUnknown")
+    batch = batch_wire.pack(flowed, np.zeros(0, CLAIM), slot=slot, since=since, **words)
+    assert client.ask("Submit", **submission(batch, slot))["slot"] == slot
+    assert market.control("Ledger", slot=slot)["ledger"]["totals"]["imported_wh"] == 100
+
+
 def test_a_batch_sent_again_has_the_same_receipt_and_is_booked_once(client: Client, market: Place) -> None:
     """After its slot is history, and after the home has joined anew."""
     slot = client.opening()

@@ -192,7 +192,7 @@ class SmallMarket:
             columns, claims = exchange.batch_columns(result, first, count)
             state = books.present
             registers: dict[str, npt.NDArray[Any]] = {
-                name: getattr(state, name).copy()
+                name: getattr(state, name).astype(np.int64)
                 for name in ("production_wh", "consumption_wh", "import_wh", "export_wh")
             }
             found.append(Batch(f"{first}@{self.slot}", first, count, registers | columns, claims))

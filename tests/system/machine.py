@@ -213,7 +213,9 @@ class Machine:
     def left(self) -> list[str]:
         """What a stopped suite has left: processes, run files, System V objects, listening sockets."""
         processes = self.run("pgrep", "-a", "-f", "energymarket").stdout.splitlines()
-        files = self.must("sh", "-c", "ls -A /run/energy-market").split()
+        # but for the empty directory of the dispatcher, which is the system's as the run directory is
+        words = ("find", "/run/energy-market", "-mindepth", "1", "!", "-path", "/run/energy-market/dispatch")
+        files = self.must(*words).split()
         objects = [line for line in self.must("ipcs", "-a").splitlines() if line.startswith("0x")]
         sockets = [
             line for line in self.must("cat", "/proc/net/unix").splitlines() if "energy-market" in line

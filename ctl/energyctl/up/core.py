@@ -1,41 +1,47 @@
 """The supervisor's decisions: events in, effects out. It starts nothing, kills nothing, reads no clock.
 
-A run goes STARTING -> RUNNING -> (DOUBT) -> ASKING -> HOMES -> REST -> OVER, and can leave for the end
-from any phase. Every phase but RUNNING has a deadline.
+A run goes STARTING -> RUNNING -> WORKERS -> DISPATCHER -> ASKING -> HOMES -> REST -> OVER, and can leave for
+the end from any phase. Who falls meanwhile is started again by the policy of its unit, or given up.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final, assert_never
 
 from energyctl.exits import Exit
+from energyctl.up.events import (
+    Announce,
+    AskStop,
+    Cause,
+    Effect,
+    Event,
+    Exited,
+    LastWords,
+    MarketEnded,
+    Notified,
+    NotStarted,
+    Order,
+    Ordered,
+    Say,
+    SlotSettled,
+    Start,
+    StopAnswered,
+    StopWanted,
+    Tick,
+    ending,
+)
+from energyctl.up.life import LEFT_S_MAX, Daemon, Role, State, daemon
+from energyctl.up.policy import Policy
 
-READY_S_MAX: Final = 90.0  # a cold start of 10,000 homes on a loaded two-core machine takes under 20 s
+READY_S_MAX: Final = 90.0  # a cold first start of 10,000 homes on a loaded two-core machine takes under 20 s
 REFUSALS: Final = frozenset({Exit.SECOND_INSTANCE, Exit.IO_ERROR, Exit.PERMISSION, Exit.CONFIGURATION})
-DOUBT_S_MAX: Final = 2.0  # a home that left before the market's good-bye reached us
 ASK_S_MAX: Final = 20.0  # the market settles and seals the open slot
-TERM_S_MAX: Final = 10.0  # a daemon writes its state and goes
-RESTARTS_MAX: Final = 5  # of one daemon while no slot is settled: then it will die again
-
-
-class Role(Enum):
-    """What a daemon is for: it decides when it is stopped."""
-
-    MARKET = "market"
-    WEATHER = "weather"
-    HOMES = "homes"
-
-
-class State(Enum):
-    """Where a daemon's life is."""
-
-    STARTING = "starting"
-    READY = "ready"
-    STOPPING = "stopping"
-    DEAD = "dead"
+RESTARTS_MAX: Final = 5  # in lockstep, of one daemon while no slot is settled: then it will die again
+AWAY_S_MIN: Final = 3.0
+"""We wait for a second at most. Who hears nothing for longer was away: stopped, suspended, or swapped out."""
 
 
 class Phase(Enum):
@@ -43,132 +49,26 @@ class Phase(Enum):
 
     STARTING = "starting"
     RUNNING = "running"
-    DOUBT = "doubt"  # a daemon left without an error: has the market ended?
+    WORKERS = "workers"  # workers are going
+    DISPATCHER = "dispatcher"
     ASKING = "asking"  # the market was asked to settle and say good-bye
     HOMES = "homes"  # homes are going
     REST = "rest"  # weather and market are going
     OVER = "over"
 
 
-class Cause(Enum):
-    """Why a run ends."""
-
-    ENDED = "the market has ended"
-    ASKED = "asked to stop"
-    INTERRUPTED = "interrupted"
-    DIED = "a daemon died"
-    NOT_READY = "a daemon was not ready in time"
-
-
-@dataclass(frozen=True, slots=True)
-class Notified:
-    """A daemon said something on its notify socket."""
-
-    name: str
-    ready: bool = False
-    stopping: bool = False
-    status: str | None = None
+STAGES: Final[dict[Phase, frozenset[Role]]] = {
+    Phase.WORKERS: frozenset({Role.WORKER}),
+    Phase.DISPATCHER: frozenset({Role.DISPATCHER}),
+    Phase.ASKING: frozenset({Role.MARKET}),
+    Phase.HOMES: frozenset({Role.HOMES}),
+    Phase.REST: frozenset(Role),
+}
+"""Who goes when, in this order. In ASKING nobody is sent away: the market is waited for."""
 
 
-@dataclass(frozen=True, slots=True)
-class Exited:
-    """A daemon is gone; a code below zero is the signal that killed it."""
-
-    name: str
-    code: int
-
-
-@dataclass(frozen=True, slots=True)
-class MarketEnded:
-    """The market's snapshot says that market time is over."""
-
-
-@dataclass(frozen=True, slots=True)
-class SlotSettled:
-    """The market goes on."""
-
-
-@dataclass(frozen=True, slots=True)
-class StopWanted:
-    """Somebody wants the run to end; a second time, at once."""
-
-    cause: Cause
-
-
-@dataclass(frozen=True, slots=True)
-class StopAnswered:
-    """The market has answered `Stop`, or its connection ended."""
-
-
-@dataclass(frozen=True, slots=True)
-class Tick:
-    """Time has passed."""
-
-
-Event = Notified | Exited | MarketEnded | SlotSettled | StopWanted | StopAnswered | Tick
-
-
-@dataclass(frozen=True, slots=True)
-class AskStop:
-    """Call `Control.Stop`."""
-
-
-@dataclass(frozen=True, slots=True)
-class Terminate:
-    """Send SIGTERM."""
-
-    name: str
-
-
-@dataclass(frozen=True, slots=True)
-class Kill:
-    """Send SIGKILL to the daemon's whole group."""
-
-    name: str
-
-
-@dataclass(frozen=True, slots=True)
-class Restart:
-    """Start a daemon again that has died."""
-
-    name: str
-
-
-@dataclass(frozen=True, slots=True)
-class Announce:
-    """All daemons are ready."""
-
-
-@dataclass(frozen=True, slots=True)
-class Say:
-    """Tell the operator."""
-
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class LastWords:
-    """Tell what a daemon wrote last."""
-
-    name: str
-    text: str
-
-
-Effect = AskStop | Terminate | Kill | Restart | Announce | Say | LastWords
-
-
-@dataclass(slots=True)
-class Daemon:
-    """One child as the supervisor sees it."""
-
-    name: str
-    role: Role
-    state: State = State.STARTING
-    status: str = ""
-    code: int | None = None
-    told: bool = False  # SIGTERM was sent: dying of it is no failure
-    killed: bool = False
-    deaths: int = 0  # since the last slot was settled
+Listed = tuple[str, Role, Policy, bool]
+"""A daemon of a plan: name, role, policy, and whether the first start needs it."""
 
 
 @dataclass(slots=True)
@@ -176,39 +76,49 @@ class Suite:
     """A run: its daemons, its phase, and why it ends. `handle` alone changes it."""
 
     daemons: dict[str, Daemon]
-    deadline_s: float | None
     phase: Phase = Phase.STARTING
     cause: Cause | None = None
     failed: bool = False
     refused: Exit | None = None  # with this a daemon told at its start why it cannot run
-    ended: bool = False  # the market announced its end
     was_ready: bool = False
-    restarts: bool = False  # who dies is started again: in lockstep, where nothing goes on without it
+    lockstep: bool = False  # nothing goes on without each of them
+    renewing: bool = False  # the end of all is to be followed by their start
+    asked_until_s: float | None = None
+    now_s: float = 0.0
     _effects: list[Effect] = field(default_factory=list)
 
     def handle(self, event: Event, now_s: float) -> list[Effect]:
         """Take one event; the answer is what has to be done, in order."""
         self._effects = []
+        self._pass_time(now_s)
         match event:
             case Notified():
-                self._notified(event, now_s)
+                self._do(self.daemons[event.name].heard(event, self.now_s))
+                self._look_whether_ready()
             case Exited():
-                self._exited(event, now_s)
+                self._exited(self.daemons[event.name], event.code)
+            case NotStarted():
+                self._not_started(self.daemons[event.name], event.why)
             case MarketEnded():
-                self._market_ended(now_s)
+                self._market_ended()
             case SlotSettled():
-                for daemon in self.daemons.values():
-                    daemon.deaths = 0
+                self._slot_settled()
             case StopWanted():
-                self._stop_wanted(event, now_s)
+                self._stop_wanted(event.cause)
             case StopAnswered():
-                if self.phase is Phase.ASKING:
-                    self._enter_homes(now_s)
+                self._stop_answered()
+            case Ordered():
+                self._ordered(event.order, event.names)
             case Tick():
-                self._tick(now_s)
+                self._tick()
             case _:
                 assert_never(event)
         return self._effects
+
+    @property
+    def stopping(self) -> bool:
+        """Whether the run is on its way to the end."""
+        return self.phase not in {Phase.STARTING, Phase.RUNNING}
 
     @property
     def exit_code(self) -> Exit:
@@ -225,176 +135,274 @@ class Suite:
             case _:
                 assert_never(self.cause)
 
-    # ------------------------------------------------------------- events
+    def due_s(self) -> float | None:
+        """When time alone changes something."""
+        due = [each.due_s() for each in self.daemons.values() if self._is_judged(each)]
+        due.append(self.asked_until_s)
+        return min((at_s for at_s in due if at_s is not None), default=None)
 
-    def _notified(self, event: Notified, now_s: float) -> None:
-        daemon = self.daemons[event.name]
-        if daemon.state is State.DEAD:
-            return
-        if event.status is not None:
-            daemon.status = event.status
-        if event.ready and daemon.state is State.STARTING:
-            daemon.state = State.READY
-        if event.stopping:
-            before, daemon.state = daemon.state, State.STOPPING
-            if daemon.role is Role.MARKET and before is State.READY:
-                self._market_ended(now_s)
-        if self.phase in {Phase.STARTING, Phase.RUNNING} and not self._late():
-            if self.phase is Phase.STARTING:
-                self._effects.append(Announce())
-            self.phase, self.deadline_s, self.was_ready = Phase.RUNNING, None, True
+    def _is_judged(self, each: Daemon) -> bool:
+        """Whether it is held to its deadline; at the end the stages bound all that is not going yet."""
+        return not (self.stopping and each.state in {State.READY, State.STARTING})
 
-    def _exited(self, event: Exited, now_s: float) -> None:
-        daemon = self.daemons[event.name]
-        before, daemon.state, daemon.code = daemon.state, State.DEAD, event.code
-        if self.phase in {Phase.STARTING, Phase.RUNNING, Phase.DOUBT}:
-            self._left(daemon, before, now_s)
-            return
-        fell = event.code != 0 and not (daemon.killed or (daemon.told and event.code == -15))
-        if fell:
+    # ------------------------------------------------------------- time
+
+    def _pass_time(self, now_s: float) -> None:
+        """Time does not go back; and what happened while we were away is nobody's silence."""
+        away_s = now_s - self.now_s
+        if away_s > AWAY_S_MIN:
+            for each in self.daemons.values():
+                each.forgive(away_s)
+            if self.asked_until_s is not None:
+                self.asked_until_s += away_s
+        self.now_s = max(self.now_s, now_s)
+
+    def _tick(self) -> None:
+        for each in self.daemons.values():
+            if each.is_due(self.now_s) and self._is_judged(each):
+                self._due(each)
+        if self.asked_until_s is not None and self.now_s >= self.asked_until_s:
             self.failed = True
-            self._effects.append(LastWords(daemon.name, f"{daemon.name} {ending(event.code)} while stopping"))
-        self._advance(now_s)
+            self._say(f"the market did not answer Stop within {ASK_S_MAX:.0f} s")
+            self._enter(Phase.HOMES)
 
-    def _left(self, daemon: Daemon, before: State, now_s: float) -> None:
-        """A daemon went that nobody had sent away."""
-        if self._starts_again(daemon, now_s):
-            return
-        if before is not State.STARTING and daemon.code == 0:
-            if daemon.role is Role.MARKET:
-                self.ended = True
-            if self.ended:
-                self._begin_stop(Cause.ENDED, now_s)
-            elif self.phase is not Phase.DOUBT:
-                self.phase, self.deadline_s = Phase.DOUBT, now_s + DOUBT_S_MAX
-            return
-        if before is State.STARTING and daemon.code in REFUSALS and self.refused is None:
-            self.refused = Exit(daemon.code)
-        when = "before it was ready" if before is State.STARTING else "in the middle of the run"
-        self._effects.append(LastWords(daemon.name, f"{daemon.name} {ending(daemon.code or 0)} {when}"))
-        self._begin_stop(Cause.DIED, now_s)
-
-    def _starts_again(self, daemon: Daemon, now_s: float) -> bool:
-        """Whether the dead daemon is started again; not one that has an end or a refusal of its own."""
-        code = daemon.code or 0
-        told = code in {0, *REFUSALS} or (code > 0 and not self.was_ready)  # it says itself why it cannot run
-        if not self.restarts or told:
-            return False
-        daemon.deaths += 1
-        if daemon.deaths > RESTARTS_MAX:
-            text = f"{daemon.name} died {daemon.deaths} times, and no slot was settled between"
-            self._effects.append(Say(text))
-            return False
-        self._effects += [
-            Say(f"{daemon.name} {ending(code)}: started again"),
-            Restart(daemon.name),
-        ]
-        daemon.state, daemon.code, daemon.status = State.STARTING, None, ""
-        self.deadline_s = now_s + READY_S_MAX
-        return True
-
-    def _late(self) -> list[str]:
-        """Daemons that have to say yet that they are ready."""
-        return [daemon.name for daemon in self.daemons.values() if daemon.state is State.STARTING]
-
-    def _market_ended(self, now_s: float) -> None:
-        self.ended = True
-        if self.phase in {Phase.STARTING, Phase.RUNNING, Phase.DOUBT}:
-            self._begin_stop(Cause.ENDED, now_s)
-
-    def _stop_wanted(self, event: StopWanted, now_s: float) -> None:
-        if self.phase in {Phase.STARTING, Phase.RUNNING, Phase.DOUBT}:
-            self._begin_stop(event.cause, now_s)
-        elif self.phase is not Phase.OVER and self.cause in {Cause.ASKED, Cause.INTERRUPTED}:
-            self._effects.append(Say("asked twice: killing what is left"))
-            self.phase = Phase.REST
-            self._kill(self.daemons.values())
-
-    def _tick(self, now_s: float) -> None:
-        if self.deadline_s is None or now_s < self.deadline_s:
-            return
-        match self.phase:
-            case Phase.STARTING | Phase.RUNNING:
-                late = self._late()
-                self._effects.append(Say(f"not ready within {READY_S_MAX:.0f} s: {', '.join(late)}"))
-                self._effects += [LastWords(name, f"{name} is not ready") for name in late]
-                self._begin_stop(Cause.NOT_READY, now_s)
-            case Phase.DOUBT:
-                gone = [d for d in self.daemons.values() if d.state is State.DEAD]
-                self._effects += [LastWords(d.name, f"{d.name} left without a word") for d in gone]
-                self._begin_stop(Cause.DIED, now_s)
-            case Phase.ASKING:
-                self.failed = True
-                self._effects.append(Say(f"the market did not answer Stop within {ASK_S_MAX:.0f} s"))
-                self._enter_homes(now_s)
-            case Phase.HOMES:
-                self._kill(self._living(Role.HOMES))
-                self._enter_rest(now_s)
-            case Phase.REST:
-                self._kill(self.daemons.values())
-            case Phase.OVER:
-                return
+    def _due(self, each: Daemon) -> None:
+        match each.state:
+            case State.WAITING:
+                self._start(each)
+            case State.STARTING if self._is_first_start(each):
+                self._say(f"not ready within {READY_S_MAX:.0f} s: {each.name}")
+                self._effects.append(LastWords(each.name, f"{each.name} is not ready"))
+                self._begin_stop(Cause.NOT_READY)
+            case State.STARTING:
+                self._do(each.give_no_more_time(self.now_s))
+            case State.READY:
+                self._do(each.freeze(self.now_s, f"is frozen, without progress for {each.watchdog_s:g} s"))
+            case State.STOPPING:
+                self.failed = self.failed or each.told
+                self._do(each.kill())
+            case State.LEFT if self._market_goes():
+                each.deadline_s = self.now_s + LEFT_S_MAX  # that will be why
+            case State.LEFT:
+                self._give_up(each, f"{each.name} left without a word")
             case _:
-                assert_never(self.phase)
+                return
+
+    def _market_goes(self) -> bool:
+        return any(
+            each.role is Role.MARKET and each.state is State.STOPPING for each in self.daemons.values()
+        )
+
+    # ------------------------------------------------------------- lives
+
+    def _exited(self, each: Daemon, code: int) -> None:
+        if not each.alive:
+            return
+        why, by_itself = each.fell(code), not each.told
+        each.code = code
+        if self.stopping:
+            if each.fell_on_the_way_out(code):
+                self.failed = True
+                self._effects.append(LastWords(each.name, f"{each.name} {ending(code)} while stopping"))
+            each.enter(State.ENDED, self.now_s)
+            self._advance()
+        elif why:
+            self._fell(each, why)
+        elif by_itself:
+            self._left(each)
+        elif each.again:
+            self._start(each)
+        else:
+            each.enter(State.STOPPED, self.now_s)
+
+    def _not_started(self, each: Daemon, why: str) -> None:
+        if self.stopping:
+            each.enter(State.ENDED, self.now_s)
+            self._advance()
+        else:
+            self._fell(each, f"could not be started: {why}")
+
+    def _left(self, each: Daemon) -> None:
+        """It went without an error. The market may, which is the end; who else does knew of it before us."""
+        if each.role is Role.MARKET and each.code == 0:
+            each.enter(State.ENDED, self.now_s)
+            self._begin_stop(Cause.ENDED)
+        else:
+            each.enter(State.LEFT, self.now_s, self.now_s + LEFT_S_MAX)
+
+    def _fell(self, each: Daemon, why: str) -> None:
+        """It failed: started again after a while, unless that is in vain."""
+        each.why = why
+        each.deaths += 1
+        if self._is_final(each):
+            self._give_up(each, f"{each.name} {why}")
+        elif self.lockstep and each.deaths > RESTARTS_MAX:
+            self._give_up(each, f"{each.name} died {each.deaths} times, and no slot was settled between")
+        elif each.told and not each.again:
+            each.enter(State.STOPPED, self.now_s)
+        else:
+            each.restarts += 1
+            delay_s = each.policy.delay_s(each.restarts)
+            each.enter(State.WAITING, self.now_s, self.now_s + delay_s)
+            self._say(f"{each.name} {why}: started again in {delay_s:.2g} s (restart {each.restarts})")
+
+    def _is_final(self, each: Daemon) -> bool:
+        """Whether another start is in vain by its own words; at a first start a person waits for them."""
+        code = each.code or 0
+        if each.failure is not None or code <= 0:
+            return False
+        return code in each.policy.final_codes or (code != Exit.TRY_AGAIN and self._is_first_start(each))
+
+    def _is_first_start(self, each: Daemon) -> bool:
+        return each.required and not self.was_ready and not each.served
+
+    def _start(self, each: Daemon) -> None:
+        """Another life, if the limit of starts allows one."""
+        if not each.limit.take(self.now_s):
+            window = f"{each.limit.starts_max} starts within {each.limit.window_s:g} s"
+            each.why = f"{each.why or 'ended'}; {window}"
+            self._give_up(each, f"{each.name} has failed for good: {each.why}")
+            return
+        each.start(self.now_s, READY_S_MAX if self._is_first_start(each) else None)
+        self._effects.append(Start(each.name))
+
+    def _give_up(self, each: Daemon, text: str) -> None:
+        each.enter(State.FAILED, self.now_s)
+        self.failed = True
+        self._effects.append(LastWords(each.name, text))
+        if not each.served and each.code in REFUSALS and self.refused is None:
+            self.refused = Exit(each.code)
+        needed = each.required and (not self.was_ready or self.lockstep or each.role is Role.MARKET)
+        if needed:
+            self._begin_stop(Cause.DIED)
+        else:
+            self._say(f"{each.name} is not started again; the others serve on")
+            self._look_whether_ready()
+
+    def _late(self) -> bool:
+        """Whether somebody has to say yet that it is ready; an option that fails is waited for only once."""
+        awaited = {State.STARTING, State.WAITING}
+        return any(
+            each.state in awaited and (each.required or not each.restarts) for each in self.daemons.values()
+        )
+
+    def _look_whether_ready(self) -> None:
+        if self.phase is Phase.STARTING and not self._late():
+            self.phase, self.was_ready = Phase.RUNNING, True
+            self._effects.append(Announce())
+
+    # ------------------------------------------------------------- what people want
+
+    def _ordered(self, order: Order, names: Sequence[str]) -> None:
+        if self.stopping:
+            return
+        if not names and order is Order.RESTART:
+            self.renewing = True
+            self._begin_stop(Cause.ASKED)
+            return
+        if not names and order is Order.STOP:
+            self._begin_stop(Cause.ASKED)
+            return
+        for each in [self.daemons[name] for name in names or self.daemons]:
+            if order is Order.STOP:
+                self._stop_one(each)
+            elif each.alive:
+                if order is Order.RESTART:
+                    each.again = True
+                    self._do(each.terminate(self.now_s))
+                elif each.told:
+                    each.again = True
+            else:
+                each.limit.reset()
+                self._start(each)
+
+    def _market_ended(self) -> None:
+        if not self.stopping:
+            self._begin_stop(Cause.ENDED)
+
+    def _slot_settled(self) -> None:
+        for each in self.daemons.values():
+            each.deaths = 0
+
+    def _stop_answered(self) -> None:
+        if self.phase is Phase.ASKING:
+            self._enter(Phase.HOMES)
+
+    def _stop_one(self, each: Daemon) -> None:
+        each.again = False
+        if each.alive:
+            self._do(each.terminate(self.now_s))
+        elif each.state is not State.FAILED:
+            each.enter(State.STOPPED, self.now_s)
+
+    def _stop_wanted(self, cause: Cause) -> None:
+        if not self.stopping:
+            self._begin_stop(cause)
+        elif self.renewing:
+            self.renewing, self.cause = False, cause
+        elif self.phase is not Phase.OVER and self.cause in {Cause.ASKED, Cause.INTERRUPTED}:
+            self._say("asked twice: killing what is left")
+            self.phase, self.asked_until_s, self.failed = Phase.REST, None, True
+            for each in self.daemons.values():
+                each.told = True
+                self._do(each.kill())
 
     # ------------------------------------------------------------- the way to the end
 
-    def _begin_stop(self, cause: Cause, now_s: float) -> None:
+    def _begin_stop(self, cause: Cause) -> None:
         self.cause = cause
-        market = [d for d in self._living(Role.MARKET) if d.state is not State.STARTING]
-        if market:
-            self.phase, self.deadline_s = Phase.ASKING, now_s + ASK_S_MAX
-            self._effects.append(AskStop())
-        else:
-            self._enter_homes(now_s)
+        for each in self.daemons.values():
+            if each.state in {State.WAITING, State.LEFT}:
+                each.enter(State.ENDED, self.now_s)
+        self._enter(Phase.WORKERS)
 
-    def _enter_homes(self, now_s: float) -> None:
-        self.phase, self.deadline_s = Phase.HOMES, now_s + TERM_S_MAX
-        self._terminate(self._living(Role.HOMES))
-        self._advance(now_s)
+    def _enter(self, phase: Phase) -> None:
+        """Go on to a phase of the end, and past all those in which nobody is left to go."""
+        self.asked_until_s = None
+        stages = list(STAGES)
+        for self.phase in stages[stages.index(phase) :]:
+            going = self._living(STAGES[self.phase])
+            if self.phase is Phase.ASKING:
+                if any(each.state is not State.STARTING and each.failure is None for each in going):
+                    self.asked_until_s = self.now_s + ASK_S_MAX
+                    self._effects.append(AskStop())
+                    return
+                continue
+            for each in going:
+                self._do(each.terminate(self.now_s))
+            if going:
+                return
+        self._over()
 
-    def _enter_rest(self, now_s: float) -> None:
-        self.phase, self.deadline_s = Phase.REST, now_s + TERM_S_MAX
-        self._terminate([d for d in self.daemons.values() if d.role is not Role.HOMES])
-        self._advance(now_s)
+    def _over(self) -> None:
+        self.phase = Phase.OVER
+        if self.renewing:
+            self.renewing, self.was_ready, self.cause, self.phase = False, False, None, Phase.STARTING
+            for each in self.daemons.values():
+                each.limit.reset()
+                each.served = False
+                self._start(each)
 
-    def _advance(self, now_s: float) -> None:
-        if self.phase is Phase.ASKING and not self._living(Role.MARKET):
-            self._enter_homes(now_s)
-        elif self.phase is Phase.HOMES and not self._living(Role.HOMES):
-            self._enter_rest(now_s)
-        elif all(d.state is State.DEAD for d in self.daemons.values()):
-            self.phase, self.deadline_s = Phase.OVER, None
+    def _advance(self) -> None:
+        if self.phase in STAGES and not self._living(STAGES[self.phase]):
+            self._enter(self.phase)
 
-    def _living(self, role: Role) -> list[Daemon]:
-        return [d for d in self.daemons.values() if d.role is role and d.state is not State.DEAD]
+    def _living(self, roles: frozenset[Role]) -> list[Daemon]:
+        return [each for each in self.daemons.values() if each.role in roles and each.alive]
 
-    def _terminate(self, daemons: Iterable[Daemon]) -> None:
-        for daemon in daemons:
-            if daemon.state is not State.DEAD:
-                daemon.state, daemon.told = State.STOPPING, True
-                self._effects.append(Terminate(daemon.name))
+    def _do(self, effects: Iterable[Effect]) -> None:
+        self._effects += effects
 
-    def _kill(self, daemons: Iterable[Daemon]) -> None:
-        for daemon in daemons:
-            if daemon.state is not State.DEAD and not daemon.killed:
-                daemon.state, daemon.killed = State.STOPPING, True
-                self.failed = True
-                self._effects += [Say(says_killed(daemon.name)), Kill(daemon.name)]
-        self.deadline_s = None  # SIGKILL is final: its exit is the next event
-
-
-def suite(daemons: Iterable[tuple[str, Role]], now_s: float, *, restarts: bool = False) -> Suite:
-    """A run whose daemons have just been started."""
-    found = {name: Daemon(name, role) for name, role in daemons}
-    return Suite(found, now_s + READY_S_MAX, restarts=restarts)
+    def _say(self, text: str) -> None:
+        self._effects.append(Say(text))
 
 
-def says_killed(name: str) -> str:
-    """What is said of a daemon that had to be killed; `energyctl stop` finds it in the log."""
-    return f"{name} does not go: killed"
-
-
-def ending(code: int) -> str:
-    """How a process ended, in words."""
-    return f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
+def suite(daemons: Iterable[Listed], now_s: float, *, lockstep: bool = False) -> Suite:
+    """A run whose daemons are being started."""
+    found = {}
+    for name, role, policy, required in daemons:
+        each = daemon(name, role, policy, required=required)
+        each.limit.take(now_s)
+        each.start(now_s, READY_S_MAX if required else None)
+        found[name] = each
+    return Suite(found, lockstep=lockstep, now_s=now_s)

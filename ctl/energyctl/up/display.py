@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Mapping
-from signal import SIGTERM
 from typing import Any, Final
 
 from rich.console import Console, Group, RenderableType
@@ -18,6 +17,7 @@ from energyctl.quantities import event, kwh, money, price, span
 from energyctl.render import clean, number
 from energyctl.slotline import equation, local_time, notes, sparkline, spoken
 from energyctl.up import core
+from energyctl.up.life import Daemon, State
 from energyctl.up.proc import stat_field
 from energyctl.up.process import Child
 from energymarket.runtime import clock
@@ -33,10 +33,14 @@ _ROOMY_COLUMNS: Final = 100
 _DAEMONS_SHOWN: Final = 12  # then they are counted: a hundred single homes do not fit a screen
 _FRAME_S_MIN: Final = 0.2  # faster than one reads; a fast market sends hundreds of slots a second
 _STATE_STYLES: Final = {
-    core.State.STARTING: "yellow",
-    core.State.READY: "green",
-    core.State.STOPPING: "yellow",
-    core.State.DEAD: "red",
+    State.STARTING: "yellow",
+    State.READY: "green",
+    State.STOPPING: "yellow",
+    State.WAITING: "bold yellow",
+    State.LEFT: "yellow",
+    State.ENDED: "dim",
+    State.STOPPED: "dim",
+    State.FAILED: "bold red",
 }
 
 
@@ -256,26 +260,37 @@ def _short_price(price_ueur_per_kwh: int) -> str:
 
 def _daemons(suite: core.Suite, children: Mapping[str, Child]) -> RenderableType:
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold dim", expand=True)
-    for heading in ("daemon", "pid", "state", "memory"):
-        table.add_column(heading, no_wrap=True)
+    for heading in ("daemon", "pid", "state", "restarts", "memory"):
+        table.add_column(heading, no_wrap=True, justify="right" if heading == "restarts" else "left")
     # What a daemon says takes the room that is left, and no more: the columns before it stay.
     table.add_column("says", no_wrap=True, overflow="ellipsis", ratio=1)
+    # Who is not well is shown first: a hundred single homes do not fit a screen.
     shown = list(suite.daemons.values())
-    for daemon in shown[:_DAEMONS_SHOWN]:
-        pid = children[daemon.name].pid
-        table.add_row(daemon.name, str(pid), _state(daemon), _memory(pid), clean(daemon.status))
+    if len(shown) > _DAEMONS_SHOWN:
+        shown.sort(key=_is_well)
+    for each in shown[:_DAEMONS_SHOWN]:
+        pid = children[each.name].pid if each.alive and each.name in children else None
+        state = Text(_state(each, suite.now_s), style=_STATE_STYLES[each.state])
+        says = each.why if each.state in {State.WAITING, State.FAILED} else each.status
+        restarts = str(each.restarts) if each.restarts else ""
+        table.add_row(each.name, str(pid or ""), state, restarts, _memory(pid) if pid else "", clean(says))
     if len(shown) > _DAEMONS_SHOWN:
         rest = shown[_DAEMONS_SHOWN:]
-        ready = sum(d.state is core.State.READY for d in rest)
-        table.add_row(f"{len(rest)} more", "", f"{ready} ready", "", "")
+        ready = sum(d.state is State.READY for d in rest)
+        table.add_row(f"{len(rest)} more", "", f"{ready} ready", "", "", "")
     return table
 
 
-def _state(daemon: core.Daemon) -> Text:
-    """A daemon that went in order has ended; only one that did not is dead."""
-    if daemon.state is core.State.DEAD and (daemon.code == 0 or (daemon.told and daemon.code == -SIGTERM)):
-        return Text("ended", style="dim")
-    return Text(daemon.state.value, style=_STATE_STYLES[daemon.state])
+def _is_well(each: Daemon) -> bool:
+    return each.state not in {State.WAITING, State.FAILED, State.LEFT}
+
+
+def _state(each: Daemon, now_s: float) -> str:
+    """One word; of a daemon that is to be started again also when, and how many starts are left to it."""
+    if each.state is not State.WAITING or each.deadline_s is None:
+        return each.state.value
+    left = each.limit.left(now_s)
+    return f"again in {max(0.0, each.deadline_s - now_s):.1f} s, {left} starts left"
 
 
 def _memory(pid: int) -> str:

@@ -9,6 +9,7 @@ from typing import Any, Final, TextIO
 from energyctl.render import RED, YELLOW, clean, paint, to_json, wants_colour
 from energyctl.slotline import slot_line, spoken, with_eur
 from energyctl.up import core
+from energyctl.up.life import State
 from energyctl.up.process import Child
 from energymarket.runtime import clock
 
@@ -44,7 +45,7 @@ class PlainLines:
 
     def starting(self, suite: core.Suite, children: Mapping[str, Child]) -> None:  # noqa: ARG002
         """Say whom we wait for, whenever that changes."""
-        waiting = tuple(d.name for d in suite.daemons.values() if d.state is core.State.STARTING)
+        waiting = tuple(d.name for d in suite.daemons.values() if d.state is State.STARTING)
         if waiting and waiting != self._waiting:
             self._err.line(f"starting: waiting for {_few(waiting)}")
         self._waiting = waiting
@@ -113,8 +114,9 @@ class JsonLines:
         for daemon in suite.daemons.values():
             if self._states.get(daemon.name) != daemon.state.value:
                 self._states[daemon.name] = daemon.state.value
+                child = children.get(daemon.name)
                 self._tell(
-                    "daemon", name=daemon.name, state=daemon.state.value, pid=children[daemon.name].pid
+                    "daemon", name=daemon.name, state=daemon.state.value, pid=child.pid if child else 0
                 )
 
     def ready(self) -> None:

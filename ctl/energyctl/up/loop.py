@@ -11,13 +11,18 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Final, Protocol, TextIO, assert_never
 
-from energyctl.up import core, feed, proc, record
-from energyctl.up.process import Child, Command, kill_orphans, spawn
+from energyctl.up import core, events, feed, proc, record
+from energyctl.up.desk import Desk
+from energyctl.up.life import Daemon, Role, State
+from energyctl.up.process import Child, Command, end_orphans, kill_orphans, reap_orphans, spawn
+from energyctl.up.sockets import Sockets
 from energymarket.runtime import clock
 from energymarket.wire.messages import CONTROL, CONTROL_SOCKET
 
 _WAIT_S_MAX: Final = 1.0  # the display's clock and the attempts to hear the market go on at least this often
+_COUNTDOWN_S: Final = 0.2  # while somebody waits for a restart, the display counts down
 _STOP_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_OVER: Final = frozenset({State.ENDED, State.STOPPED, State.FAILED})
 
 
 class Watcher(Protocol):
@@ -51,18 +56,21 @@ class Watcher(Protocol):
 class Supervisor:
     """One run: its children, the core that decides, and who watches."""
 
-    def __init__(self, run: Path, watcher: Watcher, log: TextIO, *, restarts: bool = False) -> None:
+    def __init__(self, run: Path, watcher: Watcher, log: TextIO, *, lockstep: bool = False) -> None:
         self._run = run
         self._watcher = watcher
         self._log = log
-        self._restarts = restarts
+        self._lockstep = lockstep
+        self._commands: dict[str, Command] = {}
         self._children: dict[str, Child] = {}
         self._environ: Mapping[str, str] = {}
         self._life_fd = -1
+        self._sockets = Sockets()
+        self._desk: Desk
         self._kept: proc.Record
         self._ear: feed.Feed | None = None  # Watch
         self._voice: feed.Feed | None = None  # Stop
-        self._suite = core.Suite({}, None)
+        self._suite = core.Suite({})
         self._last_slot = -1
 
     def supervise(self, commands: list[Command], environ: Mapping[str, str], kept: proc.Record) -> core.Suite:
@@ -70,35 +78,44 @@ class Supervisor:
         with ExitStack() as stack:
             wake_fd = stack.enter_context(_signals_on_descriptor())
             stack.callback(self._close)
-            life_fd = os.pidfd_open(os.getpid())
-            stack.callback(os.close, life_fd)
-            self._suite = core.suite(
-                [(command.name, command.role) for command in commands],
-                clock.monotonic_s(),
-                restarts=self._restarts,
-            )
-            self._environ, self._life_fd = environ, life_fd
-            for command in commands:
-                self._children[command.name] = spawn(command, environ, life_fd)
-                # Recorded one by one: a SIGKILL of ours between two starts leaves none unknown.
-                kept = self._note_children(kept, ready=False)
-            self._kept = kept
+            self._life_fd = os.pidfd_open(os.getpid())
+            stack.callback(os.close, self._life_fd)
+            self._environ, self._kept = environ, kept
+            self._commands = {command.name: command for command in commands}
+            daemons = [(each.name, each.role, each.policy, each.required) for each in commands]
+            self._suite = core.suite(daemons, clock.monotonic_s(), lockstep=self._lockstep)
+            self._desk = Desk(self._children, {each.name: each.unit for each in commands})
+            self._desk.open(self._run, self._suite)
+            stack.callback(self._desk.close)
+            for name in self._commands:
+                self._start(name)
             self._watcher.starting(self._suite, self._children)
+            was_ready = False
             while self._suite.phase is not core.Phase.OVER:
-                was_ready = self._suite.was_ready
                 self._round(wake_fd)
-                if self._suite.was_ready and not was_ready:
-                    self._kept = self._note_children(self._kept, ready=True)
-                    self._watcher.ready()
+                if self._suite.was_ready != was_ready:
+                    was_ready = self._suite.was_ready
+                    self._note_children()
+                    if was_ready:
+                        self._watcher.ready()
         return self._suite
 
-    def _note_children(self, kept: proc.Record, *, ready: bool) -> proc.Record:
+    def _note_children(self) -> None:
+        """Record who runs: a SIGKILL of ours leaves none unknown."""
         children = tuple(
-            proc.process(c.command.name, c.pid, c.command.role.value) for c in self._children.values()
+            proc.process(each.command.name, each.pid, each.command.role.value) for each in self._living()
         )
-        kept = proc.Record(kept.up, children, kept.scenario, kept.compiled, kept.state, ready)
-        record.write(self._run, kept)
-        return kept
+        kept = self._kept
+        self._kept = proc.Record(
+            kept.up, children, kept.scenario, kept.compiled, kept.state, self._suite.was_ready
+        )
+        record.write(self._run, self._kept)
+
+    def _living(self) -> list[Child]:
+        """Children that have not been reaped."""
+        return [
+            each for name, each in self._children.items() if not each.reaped and name in self._suite.daemons
+        ]
 
     # ------------------------------------------------------------- one round
 
@@ -106,7 +123,8 @@ class Supervisor:
         """Wait for something, then take all that has come. A child's words are read before its death."""
         poll = select.poll()
         poll.register(wake_fd, select.POLLIN)
-        living = [c for c in self._children.values() if self._suite.daemons[c.command.name].code is None]
+        poll.register(self._desk.fileno(), select.POLLIN)
+        living = self._living()
         for child in living:
             for fd in (child.notify.fileno(), child.pidfd, child.output_fd):
                 poll.register(fd, select.POLLIN)
@@ -114,40 +132,48 @@ class Supervisor:
             if connection is not None:
                 poll.register(connection.fd, select.POLLIN)
         ready = {fd for fd, _ in poll.poll(self._wait_ms())}
-        if wake_fd in ready:
-            self._take_signals(wake_fd)
         self._listen(ready)
+        dead = [child for child in living if child.pidfd in ready]
         for child in living:
-            dead = child.pidfd in ready
             self._take_words(child)
             for notified in child.notifications():
                 self._handle(notified)
-            if dead:
-                self._bury(child)
+        for child in dead:
+            self._bury(child)
+        if wake_fd in ready:
+            self._take_signals(wake_fd)
         self._answer_of_stop(ready)
-        self._handle(core.Tick())
+        for wanted in self._desk.turn():
+            self._handle(wanted)
+        self._handle(events.Tick())
+        self._desk.tell(self._suite.now_s)
         if self._suite.phase is core.Phase.STARTING:
             self._watcher.starting(self._suite, self._children)
         else:
             self._watcher.tick(self._suite, self._children)
 
     def _wait_ms(self) -> int:
-        wait_s = _WAIT_S_MAX
-        if self._suite.deadline_s is not None:
-            wait_s = min(wait_s, max(0.0, self._suite.deadline_s - clock.monotonic_s()))
+        wait_s = min(_WAIT_S_MAX, self._desk.wait_s())
+        if any(each.state is State.WAITING for each in self._suite.daemons.values()):
+            wait_s = min(wait_s, _COUNTDOWN_S)
+        due_s = self._suite.due_s()
+        if due_s is not None:
+            wait_s = min(wait_s, max(0.0, due_s - clock.monotonic_s()))
         return int(wait_s * 1000) + 1
 
     def _take_signals(self, wake_fd: int) -> None:
-        for number in os.read(wake_fd, 64):
+        numbers = os.read(wake_fd, 64)
+        if signal.SIGCHLD in numbers:
+            reap_orphans(child.pid for child in self._living())
+        for number in numbers:
             if number in _STOP_SIGNALS:
-                cause = core.Cause.INTERRUPTED if number == signal.SIGINT else core.Cause.ASKED
-                self._handle(core.StopWanted(cause))
+                cause = events.Cause.INTERRUPTED if number == signal.SIGINT else events.Cause.ASKED
+                self._handle(events.StopWanted(cause))
 
     def _listen(self, ready: set[int]) -> None:
         """Take the snapshots that have come; call again whenever the market has hung up."""
         if self._ear is None and self._suite.phase in {core.Phase.STARTING, core.Phase.RUNNING}:
-            market = [d for d in self._suite.daemons.values() if d.role is core.Role.MARKET]
-            if market and market[0].state is core.State.READY:
+            if any(each.state is State.READY for each in self._markets()):
                 self._ear = feed.call(self._run / CONTROL_SOCKET, f"{CONTROL}.Watch", more=True)
             return
         if self._ear is None or self._ear.fd not in ready:
@@ -167,9 +193,9 @@ class Supervisor:
         if isinstance(slot, int) and slot > self._last_slot:
             self._last_slot = slot
             self._watcher.slot(snapshot)
-            self._handle(core.SlotSettled())
+            self._handle(events.SlotSettled())
         if snapshot.get("phase") in {"ended", "stopped"}:
-            self._handle(core.MarketEnded())
+            self._handle(events.MarketEnded())
 
     def _answer_of_stop(self, ready: set[int]) -> None:
         if self._voice is None or self._voice.fd not in ready:
@@ -178,7 +204,7 @@ class Supervisor:
         if self._voice.replies() != []:
             self._voice.close()
             self._voice = None
-            self._handle(core.StopAnswered())
+            self._handle(events.StopAnswered())
 
     def _take_words(self, child: Child, *, last: bool = False) -> None:
         for line in child.flush_output() if last else child.read_output():
@@ -189,48 +215,69 @@ class Supervisor:
     def _bury(self, child: Child) -> None:
         code = child.reap()
         self._take_words(child, last=True)
-        self._handle(core.Exited(child.command.name, code))
+        # What it had started outside its group has come to us, and has nobody who knows it any more.
+        kill_orphans(each.pid for each in self._living())
+        self._note_children()
+        self._handle(events.Exited(child.command.name, code))
 
     # ------------------------------------------------------------- what the core wants
 
-    def _handle(self, event: core.Event) -> None:
+    def _handle(self, event: events.Event) -> None:
         for effect in self._suite.handle(event, clock.monotonic_s()):
             match effect:
-                case core.AskStop():
+                case events.AskStop():
                     self._ask_stop()
-                case core.Terminate():
-                    self._children[effect.name].send(signal.SIGTERM)
-                case core.Kill():
+                case events.Start():
+                    self._start(effect.name)
+                case events.Terminate():
+                    self._children[effect.name].send(signal.SIGTERM, signal.SIGCONT)
+                case events.Abort():
+                    self._children[effect.name].send(signal.SIGABRT, signal.SIGCONT)
+                case events.Kill():
                     self._children[effect.name].kill_group()
-                case core.Restart():
-                    self._start_again(effect.name)
-                case core.Announce():
+                case events.Announce():
                     self._log.write("all daemons are ready\n")
-                case core.Say():
+                case events.Say():
                     self._log.write(f"energyctl: {effect.text}\n")
                     self._watcher.note(effect.text)
-                case core.LastWords():
-                    self._log.write(f"energyctl: {effect.text}\n")
-                    self._watcher.last_words(effect.text, list(self._children[effect.name].last_lines))
+                case events.LastWords():
+                    self._tell_last_words(effect)
                 case _:
                     assert_never(effect)
+        for name, each in self._suite.daemons.items():
+            if each.state in _OVER:
+                self._sockets.close(name)
         self._log.flush()
 
-    def _start_again(self, name: str) -> None:
-        dead = self._children[name]
-        dead.close()
-        self._children[name] = spawn(dead.command, self._environ, self._life_fd)
-        self._kept = self._note_children(self._kept, ready=self._suite.was_ready)
+    def _tell_last_words(self, effect: events.LastWords) -> None:
+        self._log.write(f"energyctl: {effect.text}\n")
+        child = self._children.get(effect.name)
+        self._watcher.last_words(effect.text, list(child.last_lines) if child else [])
+
+    def _start(self, name: str) -> None:
+        """A new child in the place of the dead one."""
+        dead = self._children.pop(name, None)
+        if dead is not None:
+            dead.close()
+        command = self._commands[name]
+        try:
+            sockets = self._sockets.of(command)
+            self._children[name] = spawn(command, self._environ, self._life_fd, sockets)
+        except OSError as error:
+            self._handle(events.NotStarted(name, error.strerror or str(error)))
+            return
+        self._note_children()
 
     def _ask_stop(self) -> None:
-        if any(
-            self._is_frozen(name) for name, d in self._suite.daemons.items() if d.role is core.Role.MARKET
-        ):
-            self._handle(core.StopAnswered())  # it will say nothing: the rest of the run need not wait for it
+        if any(self._is_frozen(each.name) for each in self._markets()):
+            self._handle(events.StopAnswered())  # it will say nothing: the rest need not wait for it
             return
         self._voice = feed.call(self._run / CONTROL_SOCKET, f"{CONTROL}.Stop", more=False)
         if self._voice is None:
-            self._handle(core.StopAnswered())
+            self._handle(events.StopAnswered())
+
+    def _markets(self) -> list[Daemon]:
+        return [each for each in self._suite.daemons.values() if each.role is Role.MARKET]
 
     def _is_frozen(self, name: str) -> bool:
         child = self._children[name]
@@ -238,13 +285,13 @@ class Supervisor:
 
     def _close(self) -> None:
         """End whatever is left: after an orderly end that is nothing, after an exception everything."""
+        self._sockets.close_all()
         for child in self._children.values():
-            daemon = self._suite.daemons.get(child.command.name)
-            if daemon is None or daemon.code is None:
+            if not child.reaped:
                 child.kill_group()
                 child.reap()
             child.close()
-        kill_orphans()
+        end_orphans()
         for connection in (self._ear, self._voice):
             if connection is not None:
                 connection.close()
@@ -252,12 +299,13 @@ class Supervisor:
 
 @contextmanager
 def _signals_on_descriptor() -> Iterator[int]:
-    """SIGINT, SIGTERM and SIGHUP become bytes on a descriptor; the handlers do nothing at all."""
+    """SIGINT, SIGTERM, SIGHUP and SIGCHLD become bytes on a descriptor; the handlers do nothing at all."""
     reader, writer = socket.socketpair()
     reader.setblocking(False)
     writer.setblocking(False)
     old_fd = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
-    old_handlers = {number: signal.signal(number, lambda *_: None) for number in _STOP_SIGNALS}
+    heard = (*_STOP_SIGNALS, signal.SIGCHLD)
+    old_handlers = {number: signal.signal(number, lambda *_: None) for number in heard}
     try:
         yield reader.fileno()
     finally:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from energyctl.programs import python
-from energyctl.up.core import Role
-from energyctl.up.process import Command
+from energyctl.up.life import Role
+from energyctl.up.names import unit_of
+from energyctl.up.process import Command, Listen
+from energymarket.wire.messages import CONTROL_SOCKET, TRADE_SOCKET
 
 _DROPPED: Final = (
     "LISTEN_FDS",
@@ -39,49 +41,92 @@ class Plan:
     lockstep: bool = False  # without a clock
     metered: bool = False  # whether homes live by meters
     meters: int = 0  # that speak over the configuration's broker; not in lockstep, which has no clock
+    workers: int = 0  # for heavy questions, behind a dispatcher; none in lockstep
     course: str = ""  # the name of this run: its slots are counted from where it begins
 
 
 def commands(plan: Plan) -> list[Command]:
     """The programs of a run. They are started together: every order works."""
-    common: tuple[str, ...] = ("--compiled", str(plan.compiled), "--run", str(plan.run))
-    common += ("--lockstep",) if plan.lockstep else ()
-    market = [*common, "--state", str(plan.state / "market"), "--config", str(plan.source)]
+    return [command for part in PARTS for command in part(plan)]
+
+
+def _market(plan: Plan) -> Iterator[Command]:
+    words = [*_common(plan), "--state", str(plan.state / "market"), "--config", str(plan.source)]
     if plan.speed is not None:
-        market += ["--speed", f"{plan.speed:g}"]
+        words += ["--speed", f"{plan.speed:g}"]
     if plan.slots is not None:
-        market += ["--slots", str(plan.slots), "--course", plan.course]
-    found = [
-        _python("market", Role.MARKET, "marketd", market),
-        _python("weather", Role.WEATHER, "weatherd", [*common, "--state", str(plan.state / "weather")]),
-    ]
+        words += ["--slots", str(plan.slots), "--course", plan.course]
+    # The sockets are ours, so that nobody is refused while the market is started again.
+    listens = tuple(Listen(name, plan.run / name) for name in (TRADE_SOCKET, CONTROL_SOCKET))
+    yield _python("market", Role.MARKET, "marketd", words, listens=listens)
+
+
+def _weather(plan: Plan) -> Iterator[Command]:
+    state = ("--state", str(plan.state / "weather"))
+    yield _python("weather", Role.WEATHER, "weatherd", [*_common(plan), *state])
     if plan.live_weather and not plan.lockstep:
         # It asks the provider, so that the weather daemon needs no network.
-        fetch = ("--compiled", str(plan.compiled), "--state", str(plan.state / "weather"))
-        found.append(_python("fetch", Role.WEATHER, "weather_fetch", fetch))
-    if plan.metered and not plan.lockstep:
-        # Like the weather's: the one program of the market that speaks to the broker.
-        books = ["-conf", str(plan.source), "--compiled", str(plan.compiled)]
-        found.append(
-            _python("readings", Role.HOMES, "readingd", [*books, "--state", str(plan.state / "readings")])
-        )
-    if plan.meters and not plan.lockstep:
-        told = ("-conf", str(plan.source))
-        pv = ("--directory", str(plan.state / "pv"), "--compiled", str(plan.compiled))
-        found += [
-            _python("meters", Role.WEATHER, "meterd", [*told, "--state", str(plan.state / "meters")]),
-            _python("pv", Role.WEATHER, "pvd", [*told, *pv]),
-        ]
-    homes_state = ("--state", str(plan.state / "homes"))
+        words = ["--compiled", str(plan.compiled), *state]
+        yield _python("fetch", Role.WEATHER, "weather_fetch", words, required=False)
+
+
+def _homes(plan: Plan) -> Iterator[Command]:
+    words = [*_common(plan), "--state", str(plan.state / "homes")]
     # The pool finds its own homes: all that are no process of their own.
     if len(plan.single_homes) < plan.homes_count:
         shards = () if plan.shards is None else ("--shards", str(plan.shards))
-        found.append(_python("homes", Role.HOMES, "homesd", [*common, *homes_state, *shards]))
-    singles = (
-        _python(f"home-{home}", Role.HOMES, "homed", [*common, *homes_state, "--home", str(home)])
-        for home in plan.single_homes
-    )
-    return [*found, *singles]
+        yield _python("homes", Role.HOMES, "homesd", [*words, *shards])
+    for home in plan.single_homes:
+        yield _python(f"home-{home}", Role.HOMES, "homed", [*words, "--home", str(home)])
+
+
+def _meters(plan: Plan) -> Iterator[Command]:
+    if not plan.meters or plan.lockstep:
+        return
+    told = ("-conf", str(plan.source))
+    state = ("--state", str(plan.state / "meters"))
+    yield _python("meters", Role.WEATHER, "meterd", [*told, *state], required=False)
+    pv = ("--directory", str(plan.state / "pv"), "--compiled", str(plan.compiled))
+    yield _python("pv", Role.WEATHER, "pvd", [*told, *pv], required=False)
+
+
+def _readings(plan: Plan) -> Iterator[Command]:
+    if not plan.metered or plan.lockstep:
+        return
+    # Like the weather's fetcher: the homes need no network, and a broker that hangs hangs none of them.
+    words = ["-conf", str(plan.source), "--compiled", str(plan.compiled)]
+    words += ["--state", str(plan.state / "readings")]
+    yield _python("readings", Role.HOMES, "readingd", words, required=False)
+
+
+def _dispatch(plan: Plan) -> Iterator[Command]:
+    if not plan.workers or plan.lockstep:
+        return
+    told = ("--run", str(plan.run), "--config", str(plan.source))
+    counted = ("--workers", str(plan.workers))
+    yield _python("dispatcher", Role.DISPATCHER, "dispatcherd", [*told, *counted], required=False)
+    for number in range(1, plan.workers + 1):
+        yield _python(f"worker-{number}", Role.WORKER, "workerd", [*told, str(number)], required=False)
+
+
+PARTS: Final[tuple[Callable[[Plan], Iterable[Command]], ...]] = (
+    _market,
+    _weather,
+    _homes,
+    _meters,
+    _readings,
+    _dispatch,
+)
+"""What a run is made of: a part yields the commands that a plan asks it for, and none where it does not.
+
+A daemon more is a function here, the policy of its unit in policy.py, and its role in life.py where it has
+another turn in the order of the stop.
+"""
+
+
+def _common(plan: Plan) -> list[str]:
+    words = ["--compiled", str(plan.compiled), "--run", str(plan.run)]
+    return [*words, "--lockstep"] if plan.lockstep else words
 
 
 def environment(environ: Mapping[str, str]) -> dict[str, str]:
@@ -90,5 +135,13 @@ def environment(environ: Mapping[str, str]) -> dict[str, str]:
     return {**kept, **dict.fromkeys(_ONE_THREAD, "1"), "PYTHONUNBUFFERED": "1"}
 
 
-def _python(name: str, role: Role, module: str, arguments: Sequence[str]) -> Command:
-    return Command(name, role, tuple(python(module, *arguments)))
+def _python(
+    name: str,
+    role: Role,
+    module: str,
+    words: Sequence[str],
+    *,
+    required: bool = True,
+    listens: tuple[Listen, ...] = (),
+) -> Command:
+    return Command(name, role, tuple(python(module, *words)), unit_of(name), required, listens)

@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import json
 import os
+import re
 import signal
 import stat
 from collections.abc import Iterable
@@ -15,7 +16,8 @@ from typing import Final
 
 from energyctl.exits import Exit, ProblemError
 from energyctl.up.proc import RECORD, Record, read
-from energymarket.wire.messages import CONTROL_SOCKET, TRADE_SOCKET
+from energymarket.wire.dispatch_text import DIRECTORY, SOCKET
+from energymarket.wire.messages import CONTROL_SOCKET, SUPERVISOR_SOCKET, TRADE_SOCKET
 
 LOCK: Final = "up.lock"
 LOG: Final = "up.log"
@@ -104,15 +106,41 @@ def kill_leftovers(run: Path) -> list[str]:
 def clear(run: Path, keep: Iterable[str] = ()) -> list[str]:
     """Remove what a run leaves in its directory, except the named files; the directory goes if empty."""
     removed = []
-    for name in (CONTROL_SOCKET, TRADE_SOCKET, RECORD, f"{RECORD}.part", LOG, LOCK):
+    for name in (CONTROL_SOCKET, TRADE_SOCKET, SUPERVISOR_SOCKET, RECORD, f"{RECORD}.part", LOG, LOCK):
         if name in keep:
             continue
         with contextlib.suppress(FileNotFoundError):
             (run / name).unlink()
             removed.append(name)
+    removed += _clear_dispatch(run / DIRECTORY)
     with contextlib.suppress(OSError):
         run.rmdir()
     return removed
+
+
+_OF_DISPATCH: Final = (
+    (re.compile(r"(dw|wd)tube[0-9]+"), stat.S_ISFIFO),
+    (re.compile(r"\.?segment(\.[0-9]+)?"), stat.S_ISREG),
+    (re.compile(SOCKET), stat.S_ISSOCK),
+)
+
+
+def _clear_dispatch(directory: Path) -> list[str]:
+    """Pipes, segment and socket of a dispatcher that was killed; what is none of these stays."""
+    try:
+        found = list(directory.iterdir())
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    ours = [
+        path
+        for path in found
+        if any(name.fullmatch(path.name) and is_one(path.lstat().st_mode) for name, is_one in _OF_DISPATCH)
+    ]
+    for path in ours:
+        path.unlink()
+    with contextlib.suppress(OSError):
+        directory.rmdir()
+    return [DIRECTORY] if ours else []
 
 
 def _own_directory(run: Path) -> None:

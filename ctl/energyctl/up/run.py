@@ -79,7 +79,7 @@ def supervise(order: Order, watcher: Watcher) -> core.Suite:
     order.hold.keep_log = True
     with ipc_objects(plan.run), (plan.run / record.LOG).open("w", encoding="utf-8") as log:
         wanted = commands(plan)
-        suite = Supervisor(plan.run, watcher, log, restarts=plan.lockstep).supervise(
+        suite = Supervisor(plan.run, watcher, log, lockstep=plan.lockstep).supervise(
             wanted, environment(os.environ), kept
         )
     order.hold.keep_log = suite.exit_code not in {Exit.OK, Exit.INTERRUPTED}

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import os
+import subprocess
+from collections import deque
+from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from energyctl import systemd
+from energyctl.carrier import unit_name
 from energyctl.exits import Exit, ProblemError
-from energyctl.keeper import means_users
+from energyctl.keeper import keeper_of, means_users
+from energyctl.render import Answer
 from energyctl.session import Session, session
 from energyctl.up import record
+from energyctl.up.names import unit_of
 from energyctl.verbs.start import USER
 
 
@@ -43,8 +50,14 @@ def logs(
         ),
     ] = False,
     user: Annotated[bool, USER] = False,
-) -> None:
-    """Show the journal of the suite's units: all of them, one unit, or what concerns one home."""
+) -> Iterator[Answer]:
+    """Show the journal of the suite's units: all of them, one unit, or what concerns one home.
+
+    Of a run of energyctl up it is the log in its run directory.
+    """
+    here = session(ctx).of(user=user)
+    if not user and keeper_of(here.run_dir) is None and (log := here.run_dir / record.LOG).exists():
+        return _of_run(log, unit, home, lines, follow=follow)
     if not systemd.is_booted():
         raise _no_journal("systemd does not run here", session(ctx))
     words = ["journalctl", f"--lines={lines}", *(["--follow"] if follow else ["--no-pager"])]
@@ -59,6 +72,38 @@ def logs(
         os.execvp(words[0], words)  # noqa: S606 - no shell: the journal's own program takes our place
     except OSError as error:
         raise _no_journal(f"journalctl cannot be started: {error.strerror}", session(ctx)) from error
+
+
+def _of_run(log: Path, unit: str | None, home: int | None, lines: int, *, follow: bool) -> Iterator[Answer]:
+    """The last lines of a run's own log, and those that come."""
+    if home is not None:
+        raise ProblemError(
+            Exit.USAGE, "only_in_journal", "--home is a field of the journal", f"{log} has lines only"
+        )
+    with log.open(encoding="utf-8", errors="replace") as file:
+        last = deque(_of_unit(file, unit), maxlen=lines)
+    yield from map(_line, last)
+    if follow:
+        command = ["tail", "--lines=0", "--follow=name", str(log)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, errors="replace") as tail:
+            try:
+                yield from map(_line, _of_unit(tail.stdout or (), unit))
+            finally:
+                tail.terminate()
+
+
+def _of_unit(lines: Iterable[str], unit: str | None) -> Iterator[str]:
+    """Lines that a daemon has said; `energyctl up` says what it does with it in lines of its own."""
+    wanted = None if unit is None else unit_name(unit)
+    for line in lines:
+        name, colon, _ = line.partition(": ")
+        if wanted is None or (colon and unit_of(name) == wanted):
+            yield line.rstrip("\n")
+
+
+def _line(text: str) -> Answer:
+    name, _, said = text.partition(": ")
+    return Answer({"type": "log", "name": name, "line": said}, (text,))
 
 
 def _no_journal(why: str, here: Session) -> ProblemError:

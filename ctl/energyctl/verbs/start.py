@@ -1,17 +1,19 @@
-"""`energyctl start`: the suite as units of systemd, started and looked at one by one."""
+"""`energyctl start`: the suite, or some of its units, started and looked at one by one."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
 
-from energyctl import systemd
+from energyctl.carrier import SERVES, Carrier, Manager, carrier_of, unit_name
 from energyctl.exits import Exit, ProblemError
 from energyctl.keeper import means_users
 from energyctl.render import Answer, Table
 from energyctl.session import Session, session
 
+UNITS = typer.Argument(metavar="[UNIT]...", help="Only these, for example energy-weather.")
 USER = typer.Option("--user", help="The units of your own service manager, not the system's.")
 
 
@@ -20,16 +22,22 @@ def register(app: typer.Typer) -> None:
     app.command("start")(start)
 
 
-def start(ctx: typer.Context, *, user: Annotated[bool, USER] = False) -> Answer:
-    """Start the suite and wait until all of it serves; what had failed is given another chance."""
-    if means_users(user=user):
+def start(
+    ctx: typer.Context,
+    units: Annotated[list[str] | None, UNITS] = None,
+    *,
+    user: Annotated[bool, USER] = False,
+) -> Answer:
+    """Start the suite, or some of its units, and wait until all serve; what had failed gets another chance.
+
+    Where a run of energyctl up lives, these are its daemons; else the units of systemd.
+    """
+    names = [unit_name(text) for text in units or ()]
+    carrier = carrier_of(session(ctx).of(user=user), user=user)
+    if isinstance(carrier, Manager) and means_users(user=user):
         _not_beside_up(session(ctx).of(user=True))
-    if systemd.installed(user=user):
-        failed = [unit.name for unit in systemd.show(user=user) if unit.failed]
-        if failed:
-            systemd.tell(["reset-failed", *failed], user=user)
-    systemd.tell(["start", systemd.TARGET], user=user, unless_failed=systemd.DAEMONS)
-    return _standing("started", user=user)
+    carrier.start(names)
+    return standing_of(carrier, "started", names)
 
 
 def _not_beside_up(here: Session) -> None:
@@ -47,15 +55,15 @@ def _not_beside_up(here: Session) -> None:
         )
 
 
-def _standing(done: str, *, user: bool) -> Answer:
-    """`systemctl start` is content when a wanted unit has failed: so look at each."""
-    units = systemd.show(user=user)
-    bad = [unit for unit in units if unit.state not in {"active", "not needed"}]
-    rows = [(unit.name, unit.state, unit.get("StatusText", "") or unit.why * unit.failed) for unit in units]
+def standing_of(carrier: Carrier, done: str, names: Sequence[str]) -> Answer:
+    """Who carries them is content when a wanted unit has failed: so look at each, or at the named ones."""
+    units = [unit for unit in carrier.units() if not names or unit.name in names]
+    bad = [unit for unit in units if unit.state not in SERVES]
+    rows = [(unit.name, unit.state, unit.says or unit.why * unit.failed) for unit in units]
     data = {"type": done, "ok": not bad, "units": [{"unit": u.name, "state": u.state} for u in units]}
     if bad:
         raise ProblemError(
-            Exit.CONFIGURATION if any(u.get("ExecMainStatus") == "78" for u in bad) else Exit.FAILED,
+            Exit.CONFIGURATION if any(u.exit_status == "78" for u in bad) else Exit.FAILED,
             "not_all_started",
             f"not all units serve: {', '.join(unit.name for unit in bad)}",
             "; ".join(f"{unit.name} is {unit.state} ({unit.why})" for unit in bad),

@@ -69,11 +69,11 @@ def _without_market(found: standing.Standing) -> Answer:
     bad = [unit for unit in found.units if unit.failed]
     hint = problem.hint
     if bad:
-        refused = any(unit.get("ExecMainStatus") == "78" for unit in bad)
+        refused = any(unit.exit_status == "78" for unit in bad)
         hint = f"energyctl logs -u {bad[0].name}; then energyctl start"
         hint = f"energyctl config check {configuration(keeper_of(found.run_dir))}" if refused else hint
     blocks: list[Block] = [f"energy-market  {problem.message}"]
-    last = next((u.get("StatusText", "") for u in found.units if u.name == standing.MARKET), "")
+    last = next((u.says for u in found.units if u.name == standing.MARKET), "")
     blocks += [f"  last words  {last}"] if last else []
     blocks += _tables(found)
     blocks += [Alert(f"{unit.name}: {unit.why}") for unit in bad]
@@ -105,7 +105,7 @@ def _tables(found: standing.Standing) -> list[Block]:
                 row["state"],
                 "" if row["age_s"] is None else span(row["age_s"]),
                 str(row["restarts"] or ""),
-                row["says"] or row["why"],
+                row["why"] or row["says"],
             )
             for row in found.unit_rows()
             if row["unit"] not in hidden

@@ -13,13 +13,15 @@ import typer
 
 from energyctl import ledger_file, systemd
 from energyctl.asking import ask
+from energyctl.carrier import carrier_of, unit_name
 from energyctl.exits import Exit, ProblemError
 from energyctl.keeper import Keeper, keeper_of
 from energyctl.render import Answer
 from energyctl.session import Session, session
 from energyctl.up import proc, record
-from energyctl.up.core import Role, says_killed
-from energyctl.verbs.start import USER
+from energyctl.up.events import says_killed
+from energyctl.up.life import Role
+from energyctl.verbs.start import UNITS, USER
 
 _FILES = ("control", "trade", "ipc.json")
 STOP_S_MAX = 30.0  # the market's last slot, then every daemon's good-bye
@@ -30,9 +32,21 @@ def register(app: typer.Typer) -> None:
     app.command("stop")(stop)
 
 
-def stop(ctx: typer.Context, *, user: Annotated[bool, USER] = False) -> Answer:
-    """Stop the market: close the gate, settle, end every process, and check that nothing is left."""
+def stop(
+    ctx: typer.Context,
+    units: Annotated[list[str] | None, UNITS] = None,
+    *,
+    user: Annotated[bool, USER] = False,
+) -> Answer:
+    """Stop the market: close the gate, settle, end every process, and check that nothing is left.
+
+    With units only these are stopped, and stay so until energyctl start.
+    """
     here = session(ctx).of(user=user)
+    if units:
+        names = [unit_name(text) for text in units]
+        carrier_of(here, user=user).stop(names)
+        return Answer({"type": "stopped", "units": names}, (f"stopped: {', '.join(names)}",))
     keeper = keeper_of(here.run_dir)
     if keeper is not None and systemd.installed(user=keeper is Keeper.USER):
         return _stop_units(here, user=keeper is Keeper.USER)
@@ -129,6 +143,8 @@ def _end(up: proc.Process, *, answered: bool) -> None:
             return
         if not answered:
             signal.pidfd_send_signal(pidfd, signal.SIGTERM)
+        # One that is stopped (Ctrl-Z) would hear it when somebody thinks of it again.
+        signal.pidfd_send_signal(pidfd, signal.SIGCONT)
         if not select.select([pidfd], [], [], 2 * STOP_S_MAX)[0]:
             raise ProblemError(
                 Exit.WAIT_TIMED_OUT,

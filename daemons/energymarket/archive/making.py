@@ -22,7 +22,7 @@ from energymarket.exits import Exit, Failure
 from energymarket.runtime.clock import wall_ns
 from energymarket.scenario import cache
 from energymarket.scenario import compiled as compiling
-from energymarket.transport.store import SCHEMA_VERSION, StoreError
+from energymarket.transport.store import StoreError, version_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -70,7 +70,7 @@ def back_up(origin: Origin, target: Path, told: Told, stop: StopFlag) -> Manifes
         manifest = Manifest(
             product_version=__version__,
             made=moment.text_of(made_ns),
-            ledger_schema=SCHEMA_VERSION,
+            ledger_schema=version_of(draft / LEDGER),
             scenario_hash=standing.scenario_hash,
             scenario_name=compiled.name,
             compiled_name=_name_of(compiled),

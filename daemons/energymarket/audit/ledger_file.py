@@ -14,8 +14,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from energymarket.audit.source import Beside, Checkpoint, Facts, LedgerDamagedError, Stretch
 from energymarket.exits import Exit, Failure, NoSuchObject, SecondInstance
+from energymarket.transport import pieces
 from energymarket.transport.store import (
-    SCHEMA_VERSION,
+    PIECES_VERSION,
+    VERSIONS,
+    VERSIONS_TEXT,
     ForeignLedgerError,
     LedgerStore,
     OrderRow,
@@ -53,6 +56,7 @@ _ORDER: Final = (
 _STRETCH: Final = (("day", int), ("last_slot", int), ("body", bytes), ("digest", bytes))
 _CHECKPOINT: Final = (("slot", int), ("body", bytes), ("digest", bytes))
 _TIED: Final = (("slot", int), ("body", bytes), ("digest", bytes))
+_PIECE: Final = (("id", int), ("bytes", bytes))
 _META: Final = (("key", str), ("value", str))
 _IN_BACKUP: Final = "market/ledger.db"
 _FREE_SHARE: Final = 2  # the copy may take at most half of what is free
@@ -154,6 +158,7 @@ class LedgerFile:
         self._path = path
         self._original = original
         self._db: sqlite3.Connection | None = None
+        self._in_pieces = False
 
     def open(self) -> None:
         """Open it. Raises LedgerDamagedError."""
@@ -164,8 +169,9 @@ class LedgerFile:
             problem = str(self._db.execute("PRAGMA integrity_check(1)").fetchone()[0], "utf-8", "replace")
         except (sqlite3.DatabaseError, TypeError) as error:
             raise LedgerDamagedError(f"{self._original}: {error}") from error
-        if version != SCHEMA_VERSION:
-            raise LedgerDamagedError(f"{self._original}: ledger version {version}, we read {SCHEMA_VERSION}")
+        if version not in VERSIONS:
+            raise LedgerDamagedError(f"{self._original}: ledger version {version}, we read {VERSIONS_TEXT}")
+        self._in_pieces = version == PIECES_VERSION
         if problem != "ok":
             raise LedgerDamagedError(f"{self._original}: {problem.splitlines()[-1]}")
 
@@ -216,7 +222,16 @@ class LedgerFile:
             values = dict(zip(SlotRow.__dataclass_fields__, row, strict=True))
             if values["gap"] not in {0, 1} or values["weather_stale"] not in {0, 1}:
                 raise LedgerDamagedError(f"{self._original}: slot {row[0]}: a flag is neither 0 nor 1")
+            values["body"] = self._whole(values["body"], slot=row[0], table=pieces.SLOTS)
             yield SlotRow(**values | {name: bool(values[name]) for name in ("gap", "weather_stale")})
+
+    def _whole(self, body: bytes | None, *, slot: int, table: int) -> bytes | None:
+        """A body, put together if it is in pieces."""
+        if not self._in_pieces or body != b"":
+            return body
+        first, last = pieces.ids(slot, table)
+        found = self._read("pieces", _PIECE, "WHERE id BETWEEN ? AND ? ORDER BY id", (first, last))
+        return b"".join(piece for _, piece in found)
 
     def is_recorded(self) -> bool:
         """Whether the ledger keeps records of inputs at all: older versions did not."""
@@ -226,7 +241,9 @@ class LedgerFile:
     def record(self, slot: int) -> TiedRow | None:
         """What came to a slot from outside; None if that was not kept, or not as long."""
         row = next(self._read("inputs", _TIED, "WHERE slot = ?", (slot,)), None)
-        return None if row is None else TiedRow(*row)
+        if row is None:
+            return None
+        return TiedRow(slot, self._whole(row[1], slot=slot, table=pieces.INPUTS) or b"", row[2])
 
     def starts(self, first: int, last: int) -> list[TiedRow]:
         """Where a replay can begin: starts after the slots first .. last, in order."""

@@ -11,7 +11,7 @@ import numpy as np
 
 from energymarket.audit.findings import Findings, Kind
 from energymarket.core.limits import HOMES_MAX
-from energymarket.core.state import STATE_COLUMNS, State
+from energymarket.core.state import STATE_COLUMNS, Layout, State
 from energymarket.wire.fault import WireError
 from energymarket.wire.state_file import (
     HEADER_BYTES,
@@ -150,7 +150,7 @@ def _size_said(head: bytes, number: int) -> int | None:
         shape = Header.unpack(head[at : at + HEADER_BYTES]).shape
     except WireError:
         return None
-    possible = shape.count <= HOMES_MAX and shape.payload_bytes == State.size_bytes(shape.count)
+    possible = shape.count <= HOMES_MAX and Layout.of(shape.count, shape.payload_bytes) is not None
     return shape.file_bytes if possible else None
 
 
@@ -162,14 +162,15 @@ def generation_of(data: bytes, number: int) -> Generation:
     except WireError as error:
         return f"generation {number}: {error}"
     shape = header.shape
-    if len(data) != shape.file_bytes or shape.payload_bytes != State.size_bytes(shape.count):
+    layout = Layout.of(shape.count, shape.payload_bytes)
+    if len(data) != shape.file_bytes or layout is None:
         return f"generation {number}: {len(data)} bytes, not {shape.file_bytes} for {shape.count} homes"
     if header.slot == NO_SLOT:
         return header, None
     area = memoryview(data)[shape.area_at(number) : shape.area_at(number) + shape.area_bytes]
     if checksum(area) != header.checksum:
         return f"generation {number}: the state of slot {header.slot} does not match its checksum"
-    return header, State(area, shape.count)
+    return header, State(area, shape.count, layout)
 
 
 def columns_of(state: State) -> dict[str, I64]:

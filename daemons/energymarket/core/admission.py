@@ -38,8 +38,18 @@ class Batch:
     id: str
     first: int  # home id
     count: int
-    columns: Mapping[str, npt.NDArray[Any]]  # BATCH_COLUMNS, one value per home
+    columns: Mapping[str, npt.NDArray[Any]]  # BATCH_COLUMNS, one value per home, of these types or narrower
     claims: npt.NDArray[np.void]  # CLAIM
+    since: int | None = None  # slot of the reading that the registers are growth from; None: they are whole
+    registers: int = 0  # of a batch that grows: what they come to, all together, modulo 2**64
+
+    def flow(self, register: str, before: Readings) -> npt.NDArray[np.signedinteger[Any]]:
+        """What flowed through a register since the last reading: int64, or narrower where it is said so."""
+        if self.since is not None:
+            return self.columns[register]
+        last: I64 = getattr(before, register)
+        grown: I64 = self.columns[register] - last[self.first - 1 : self.first - 1 + self.count]
+        return grown
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +65,10 @@ class Readings:
     def zero(cls, homes: int) -> Readings:
         """Meters fresh from the factory."""
         return cls(*(np.zeros(homes, np.int64) for _ in READING_COLUMNS))
+
+    def total(self, here: slice) -> int:
+        """What all four registers of some homes come to."""
+        return sum(int(getattr(self, name)[here].sum(dtype=np.int64)) for name in READING_COLUMNS)
 
 
 def check(batch: Batch, homes: int, readings: Readings) -> list[Refusal]:
@@ -77,7 +91,9 @@ def _in_range(batch: Batch, homes: int) -> bool:
 def _well_formed(batch: Batch) -> bool:
     for name, kind in BATCH_COLUMNS:
         column = batch.columns.get(name)
-        if column is None or column.dtype != kind or column.shape != (batch.count,):
+        if column is None or column.shape != (batch.count,):
+            return False
+        if column.dtype.kind != kind.kind or column.itemsize > kind.itemsize:
             return False
     return batch.claims.dtype == CLAIM and batch.claims.ndim == 1
 
@@ -103,17 +119,34 @@ def _registers(batch: Batch, readings: Readings) -> Iterator[Refusal]:
     for name in READING_COLUMNS:
         before: I64 = getattr(readings, name)
         for start in range(0, batch.count, BLOCK_HOMES):
-            now = batch.columns[name][start : start + BLOCK_HOMES]
-            if now.min() < 0 or now.max() > REGISTER_WH_MAX:
-                found.add(Refusal.REGISTER_OUT_OF_RANGE)
-                continue  # its difference might not fit
+            said = batch.columns[name][start : start + BLOCK_HOMES]
             at = batch.first - 1 + start
-            grown = now - before[at : at + len(now)]
-            if grown.min() < 0:
-                found.add(Refusal.REGISTER_RUNS_BACKWARDS)
-            if grown.max() > REGISTER_JUMP_WH_MAX:
-                found.add(Refusal.REGISTER_JUMPS)
+            last = before[at : at + len(said)]
+            found |= _said_whole(said, last) if batch.since is None else _said_as_growth(said, last)
     yield from (each for each in _OF_REGISTERS if each in found)
+
+
+def _said_whole(now: npt.NDArray[Any], last: I64) -> set[Refusal]:
+    if now.min() < 0 or now.max() > REGISTER_WH_MAX:
+        return {Refusal.REGISTER_OUT_OF_RANGE}  # its difference might not fit
+    return _growth(now.astype(np.int64) - last)
+
+
+def _said_as_growth(grown: npt.NDArray[Any], last: I64) -> set[Refusal]:
+    found = _growth(grown)
+    # A register of 32 bits is far from its end.
+    if not found and last.itemsize > 4 and int((last + grown).max()) > REGISTER_WH_MAX:
+        found.add(Refusal.REGISTER_OUT_OF_RANGE)
+    return found
+
+
+def _growth(grown: npt.NDArray[Any]) -> set[Refusal]:
+    found = set()
+    if grown.min() < 0:
+        found.add(Refusal.REGISTER_RUNS_BACKWARDS)
+    if grown.max() > REGISTER_JUMP_WH_MAX:
+        found.add(Refusal.REGISTER_JUMPS)
+    return found
 
 
 _OF_REGISTERS: Final = (
@@ -128,21 +161,40 @@ def _claims(batch: Batch, homes: int) -> Iterator[Refusal]:
     if len(claims) > CLAIMS_PER_HOME_MAX * homes:
         yield Refusal.TOO_MANY_CLAIMS
         return  # and no time is spent on them
-    energy = claims["energy_wh"].astype(np.int64)
-    row = claims["taker"].astype(np.int64) - batch.first
-    if energy.min() == 0:
-        yield Refusal.CLAIM_EMPTY
-    if row.min() < 0 or row.max() >= batch.count:
-        yield Refusal.CLAIM_BY_STRANGER
-    else:
-        received = np.zeros(batch.count, np.int64)
-        np.add.at(received, row, energy)
-        if received.max() > ENERGY_WH_MAX:
-            yield Refusal.ENERGY_TOO_LARGE
+    received = np.zeros(batch.count, np.int64)
+    last_key, ascends = -1, True
+    found = set()
+    for start in range(0, len(claims), BLOCK_CLAIMS):
+        part = claims[start : start + BLOCK_CLAIMS]
+        energy, row = part["energy_wh"].astype(np.int64), part["taker"].astype(np.int64) - batch.first
+        if energy.min() == 0:
+            found.add(Refusal.CLAIM_EMPTY)
+        if row.min() < 0 or row.max() >= batch.count:
+            found.add(Refusal.CLAIM_BY_STRANGER)
+        elif Refusal.CLAIM_BY_STRANGER not in found:
+            np.add.at(received, row, energy)
+        key = offer_key(part)
+        ascends = ascends and last_key < int(key[0]) and bool((key[1:] > key[:-1]).all())
+        last_key = int(key[-1])
+    if Refusal.CLAIM_BY_STRANGER not in found and received.max() > ENERGY_WH_MAX:
+        found.add(Refusal.ENERGY_TOO_LARGE)
+    if not ascends and _stands_twice(claims):
+        found.add(Refusal.CLAIM_TWICE)
+    yield from (each for each in _OF_CLAIMS if each in found)
+
+
+_OF_CLAIMS: Final = (
+    Refusal.CLAIM_EMPTY, Refusal.CLAIM_BY_STRANGER, Refusal.ENERGY_TOO_LARGE, Refusal.CLAIM_TWICE,
+)  # fmt: skip
+
+BLOCK_CLAIMS: Final = 32_768
+"""Claims that are looked at together: they stay in the cache."""
+
+
+def _stands_twice(claims: npt.NDArray[np.void]) -> bool:
     key = offer_key(claims)
     key.sort(kind="stable")
-    if (key[1:] == key[:-1]).any():
-        yield Refusal.CLAIM_TWICE
+    return bool((key[1:] == key[:-1]).any())
 
 
 def offer_key(claims: npt.NDArray[np.void]) -> I64:

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from energymarket.core import exchange
 from energymarket.core.chance import Purpose, draw_u64_of_slots
+from energymarket.core.parameters import Take
 from energymarket.core.records import CLAIM, GIFT_COLUMNS, OFFER, Policy
 from energymarket.core.sharing.flows import Flows
 from energymarket.core.sharing.rules import RULES
@@ -69,19 +70,11 @@ def agree(
     need_wh = surplus_wh - net_wh
     offered_wh = np.where(policy == Policy.SELL, 0, surplus_wh)
     starts = draw_u64_of_slots(seed, Purpose.RING, np.arange(slots.start, slots.stop, dtype=np.uint64))
-    excess_wh = np.zeros_like(net_wh)
+    given_wh, received_wh, excess_wh = (np.zeros_like(net_wh) for _ in range(3))
     claims = [
-        _serve(offered, need, start, sharing, excess)
-        for offered, need, start, excess in zip(
-            offered_wh, need_wh, (starts % np.uint64(homes)).tolist(), excess_wh, strict=True
-        )
+        _serve(offered_wh[at], need_wh[at], start, sharing, (given_wh[at], received_wh[at], excess_wh[at]))
+        for at, start in enumerate((starts % np.uint64(homes)).tolist())
     ]
-    counts = [len(each) for each in claims]
-    gifts, slot_at = _in_order(claims, counts)
-    given_wh, received_wh = (
-        _sums(slot_at * homes + gifts[who] - 1, gifts["energy_wh"], net_wh.shape)
-        for who in ("giver", "taker")
-    )
     traded = exchange.trade_columns(
         policy, surplus_wh, need_wh, received_wh, excess_wh, offered_wh - given_wh
     )
@@ -94,15 +87,16 @@ def agree(
         },
         offered_wh=traded["offered_wh"],
         returned_wh=traded["returned_wh"],
-        gifts=gifts,
-        gift_counts=counts,
+        gifts=_columns(claims),
+        gift_counts=[len(each) for each in claims],
     )
 
 
 def _serve(
-    offered_wh: I32, need_wh: I32, start: int, sharing: Sharing, excess_wh: I32
+    offered_wh: I32, need_wh: I32, start: int, sharing: Sharing, moved: tuple[I32, I32, I32]
 ) -> npt.NDArray[np.void]:
-    """The claims of one slot; excess goes to its takers' places."""
+    """The claims of one slot, by (giver, index); `moved`: given, received and excess, to be filled."""
+    given_wh, received_wh, excess_wh = moved
     givers = np.flatnonzero(offered_wh)
     takers = np.flatnonzero(need_wh)
     if not len(givers) or not len(takers):
@@ -113,8 +107,11 @@ def _serve(
     offers["energy_wh"] = offered_wh[givers]
     offers["position"] = (givers - start) % len(offered_wh)
     served = exchange.serve(offers, takers + 1, need_wh[takers], sharing)
-    excess_wh[takers] = served.excess_wh
-    return served.claims
+    given_wh[givers] = served.given_wh
+    received_wh[takers] = served.received_wh
+    if sharing.take is Take.GREEDY:
+        excess_wh[takers] = served.excess_wh
+    return _by_giver(served.claims, start)
 
 
 def _ring(at: npt.NDArray[np.intp], start: int) -> npt.NDArray[np.intp]:
@@ -123,19 +120,16 @@ def _ring(at: npt.NDArray[np.intp], start: int) -> npt.NDArray[np.intp]:
     return np.concatenate((at[cut:], at[:cut]))
 
 
-def _in_order(claims: list[npt.NDArray[np.void]], counts: list[int]) -> tuple[dict[str, I64], I64]:
-    """All claims as the ledger has them, and the place of the slot that each is of."""
-    every = np.concatenate([np.ascontiguousarray(each).view("<u8") for each in claims]).view(CLAIM)
-    slot_at = np.repeat(np.arange(len(counts)), counts)
-    key = slot_at << 48
-    key |= every["giver"].astype(np.int64) << 16
-    key |= every["index"]
-    order = np.argsort(key, kind="stable")  # two runs for each slot, where the ring is cut: a merge
-    every = every[order]
-    return {name: every[name].astype(np.int64) for name in GIFT_COLUMNS}, slot_at
+def _by_giver(claims: npt.NDArray[np.void], start: int) -> npt.NDArray[np.void]:
+    """Claims in the order of the ring that begins at `start`, by giver: two runs change places."""
+    cut = int(np.count_nonzero(claims["giver"] > start))
+    pairs = np.ascontiguousarray(claims).view("<u8")  # NumPy copies numbers faster than records
+    return np.concatenate((pairs[2 * cut :], pairs[: 2 * cut])).view(CLAIM)
 
 
-def _sums(at: I64, energy_wh: I64, shape: tuple[int, ...]) -> I32:
-    """Sums of energies by place. Exact: sums of a slot are far below 2**53."""
-    flat = np.bincount(at, energy_wh, shape[0] * shape[1])
-    return flat.reshape(shape).astype(np.int32)
+def _columns(claims: list[npt.NDArray[np.void]]) -> dict[str, I64]:
+    """All claims as the ledger has them."""
+    every = (
+        np.concatenate([each.view("<u8") for each in claims]).view(CLAIM) if len(claims) > 1 else claims[0]
+    )
+    return {name: every[name].astype(np.int64) for name in GIFT_COLUMNS}

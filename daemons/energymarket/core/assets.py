@@ -235,7 +235,7 @@ class SupplyBlock:
             carry = (before.pv_carry_wh, after.pv_carry_wh)
             split_wh(prospect.sun_wh[at], carry, production_wh, scratch.floats[1][: before.count])
         else:
-            after.pv_carry_wh[:] = before.pv_carry_wh
+            work.keep("pv_carry_wh")
             production_wh.fill(0)
         self._add_wind(prospect, at, production_wh, work)
         return production_wh
@@ -244,7 +244,7 @@ class SupplyBlock:
         before, after, scratch = work.before, work.after, work.scratch
         wind = self._wind if prospect.wind_wh is not None and prospect.windy[at] else None
         if wind is None or wind.count < before.count:
-            after.wind_carry_wh[:] = before.wind_carry_wh
+            work.keep("wind_carry_wh")
         if wind is None or prospect.wind_wh is None:
             return
         carry_after = wind.place(after.wind_carry_wh, scratch.floats[1])

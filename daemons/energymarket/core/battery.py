@@ -61,8 +61,7 @@ class BatteryBlock:
         before, after, spare = work.before, work.after, work.scratch.integers
         owners = self._owners
         if owners is None or owners.count < net_wh.size:
-            for name in _COLUMNS:
-                np.copyto(after.column(name), before.column(name))
+            work.keep(*_COLUMNS)
         if owners is None:
             return
         net = owners.read(net_wh, spare[0])

@@ -23,7 +23,19 @@ C = TypeVar("C", bound=np.generic)
 
 BLOCK_HOMES: Final = 16_384
 
+_NARROW_BYTES: Final = 2
+_NARROW_MAX: Final = 2**15 - 1
+
 _DENSE_SHARE: Final = 0.5  # above it, working on the whole block beats gathering and scattering (measured)
+
+
+def added_up(rows: npt.NDArray[np.signedinteger[Any]]) -> npt.NDArray[np.signedinteger[Any]]:
+    """The sums of (K, homes) over K slots, int64; a single slot is its own sum, of whatever width."""
+    if len(rows) != 1:
+        summed: I64 = np.add.reduce(rows, axis=0, dtype=np.int64)
+        return summed
+    only: npt.NDArray[np.signedinteger[Any]] = rows[0]
+    return only
 
 
 class Owners:
@@ -77,10 +89,10 @@ class Owners:
         """Bring values from anywhere else to the column."""
         column[slice(None) if self._where is None else self._where] = values
 
-    def accumulate(self, before: I64, after: I64, values: Column) -> None:
+    def accumulate(self, before: Column, after: Column, values: Column) -> None:
         """Make after = before + values for the owners; `after` must have the others' values already."""
         if self._where is None:
-            np.add(before, values, out=after)
+            np.add(before, values, out=after, casting="same_kind")
         else:
             after[self._where] += values
 
@@ -88,6 +100,26 @@ class Owners:
 def owners_or_none(mask: Bools) -> Owners | None:
     """The owners, or None if there is no one."""
     return Owners(mask) if bool(mask.any()) else None
+
+
+class Widening:
+    """A column that is filled block by block: of 16 bits, until a value wants 32."""
+
+    __slots__ = ("values",)
+
+    def __init__(self, homes: int) -> None:
+        self.values: npt.NDArray[np.signedinteger[Any]] = np.zeros(homes, np.int16)
+
+    def put(self, start: int, values: I32) -> None:
+        """Fill a block that begins at a home."""
+        if self.values.itemsize == _NARROW_BYTES and not fits_16(values):
+            self.values = self.values.astype(np.int32)
+        np.copyto(self.values[start : start + len(values)], values, casting="same_kind")
+
+
+def fits_16(values: Column) -> bool:
+    """Whether 16 bits hold all of these."""
+    return int(values.min()) >= -_NARROW_MAX and int(values.max()) <= _NARROW_MAX
 
 
 class Scratch:

@@ -202,8 +202,9 @@ class Demand:
 class DemandBlock:
     """The load of a block of homes: static columns in, whole Wh of a slot out."""
 
-    def __init__(self, homes: Mapping[str, Column], ids: U32, demand: Demand, profile: Column) -> None:
-        """`homes`, `ids` and `profile` (from `demand.key_profiles`) are those of the block."""
+    def __init__(self, homes: Mapping[str, Column], first: int, demand: Demand, profile: Column) -> None:
+        """`homes` and `profile` (from `demand.key_profiles`) are those of the block, `first` its first id."""
+        self._homes = len(profile)
         self._load = owners_or_none(homes["load_scale"] > 0)
         if self._load is not None:
             self._profile = self._load.column(profile)
@@ -216,8 +217,10 @@ class DemandBlock:
         self._noise = owners_or_none(homes["noise_permille"] > 0)
         if self._noise is not None:
             amplitude = np.minimum(homes["noise_permille"], NOISE_PERMILLE_MAX).astype(np.float32)
-            self._amplitude = self._noise.column(amplitude / np.float32(_MILLI))
-            self._noise_ids = self._noise.column(ids)
+            amplitude = self._noise.column(amplitude / np.float32(_MILLI))
+            one = bool((amplitude == amplitude[0]).all())
+            self._amplitude: F32 | np.float32 = amplitude[0] if one else amplitude
+            self._first = first
         self._take_weather(homes)
         self._elastic = owners_or_none(homes["elasticity_class"] > 0)
         if self._elastic is not None:
@@ -282,6 +285,12 @@ class DemandBlock:
             part *= self._noise_factor(shared, spare.like(part, 1), spare.like(part, 2))
             self._noise.write(wanted, part)
 
+    def _noise_ids(self) -> U32:
+        """The ids of those whose load is rough: cheaper made than kept."""
+        assert self._noise is not None  # noqa: S101 - who has no noise is not asked
+        ids = np.arange(self._first, self._first + self._homes, dtype=np.uint32)
+        return self._noise.column(ids)
+
     def _noise_factor(self, shared: DemandOfSlots, factor: F32, quick: F32) -> F32:
         """1 + a * (1.5 u**2 + v - 1): u holds for an hour as an appliance does, v is new in each slot.
 
@@ -289,7 +298,7 @@ class DemandBlock:
         lopsided as households are: mostly a little less, at times up to 1 + 1.5 a. The standard
         deviation is a * sqrt(17 / 60) = 0.53 a, and 12 / 17 of the variance lasts the hour.
         """
-        hours, ids = sorted(set(shared.hours)), self._noise_ids
+        hours, ids = sorted(set(shared.hours)), self._noise_ids()
         steps = chance.draw_u32_of_slots(shared.seed, chance.Purpose.APPLIANCE, hours, ids)
         steps >>= _SPARE_BITS
         if len(hours) == len(shared.hours):
@@ -326,7 +335,7 @@ class DemandBlock:
         before, after, scratch = work.before, work.after, work.scratch
         elastic = self._elastic
         if elastic is None or not answer.elastic:
-            after.deferred_carry_wh[:] = before.deferred_carry_wh
+            work.keep("deferred_carry_wh")
             return None
         part = elastic.read(wanted, scratch.floats[1])
         later = scratch.look_up(answer.later, self._class, scratch.floats[2])
@@ -334,7 +343,7 @@ class DemandBlock:
         part *= scratch.look_up(answer.now, self._class, scratch.floats[3])
         elastic.write(wanted, part)
         if elastic.count < wanted.size:
-            after.deferred_carry_wh[:] = before.deferred_carry_wh
+            work.keep("deferred_carry_wh")
         carry = elastic.read(before.deferred_carry_wh, scratch.floats[3])
         carry_after = elastic.place(after.deferred_carry_wh, scratch.floats[4])
         later_wh = scratch.integers[0][: elastic.count]
@@ -344,8 +353,8 @@ class DemandBlock:
 
     def _make_up(self, consumption_wh: I32, later_wh: I32 | None, work: Work) -> None:
         """Consume a part of what is owed since earlier slots; then add what was put off in this one."""
-        before, after, scratch = work.before, work.after, work.scratch
-        after.deferred_wh[:] = before.deferred_wh
+        after, scratch = work.after, work.scratch
+        work.keep("deferred_wh")
         elastic = self._elastic
         if elastic is None:
             return

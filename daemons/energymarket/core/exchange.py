@@ -45,22 +45,27 @@ def ring_order(first: int, count: int, start: int, homes: int) -> I64:
     return np.roll(index, -cut) if 0 < cut < count <= homes else index
 
 
-def in_ring_order(mask: npt.NDArray[np.bool_], first: int, start: int) -> I64:
+def in_ring_order(mask: npt.NDArray[np.bool_], first: int, start: int) -> npt.NDArray[np.int32]:
     """Places (0 .. count - 1) in a range of the homes of a mask, in the order in which the ring has them."""
-    at: I64 = np.flatnonzero(mask)
+    at = np.flatnonzero(mask).astype(np.int32)
     cut = int(np.searchsorted(at, start - (first - 1)))
     return np.concatenate((at[cut:], at[:cut])) if 0 < cut < len(at) else at
+
+
+def offers_of(givers: Numbers, energy_wh: Numbers, positions: Numbers) -> Records:
+    """OFFER array of what some homes have over, by id, in the order given."""
+    offers = np.zeros(len(givers), OFFER)
+    offers["giver"] = givers
+    offers["energy_wh"] = energy_wh
+    offers["position"] = positions
+    return offers
 
 
 def make_offers(home_ids: Numbers, surplus_wh: Numbers, positions: Numbers) -> Records:
     """OFFER array in ring order of those who have a surplus. All three columns go by home, in any order."""
     at = np.flatnonzero(np.asarray(surplus_wh) > 0)
     at = at[np.argsort(positions[at], kind="stable")]
-    offers = np.zeros(len(at), OFFER)
-    offers["giver"] = home_ids[at]
-    offers["energy_wh"] = surplus_wh[at]
-    offers["position"] = positions[at]
-    return offers
+    return offers_of(home_ids[at], surplus_wh[at], positions[at])
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +74,10 @@ class Served:
 
     claims: Records  # CLAIM, in the order of taking
     rests: Records  # OFFER: what stays in the queue, oldest first; a split rest keeps its place
-    received_wh: I64  # per taker: all that it took
-    excess_wh: I64  # per taker, greedy and mean: of it, what it did not need
+    received_wh: Numbers  # per taker: all that it took
+    excess_wh: Numbers  # per taker, greedy and mean: of it, what it did not need
     neutral_rest: Records  # OFFER: goes back to the giver, is not offered again
-    given_wh: I64  # per offer that has energy: what was taken of it
+    given_wh: Numbers  # per offer that has energy: what was taken of it
 
 
 def serve(
@@ -89,11 +94,11 @@ def serve(
     An offer that has been split INDEX_MAX times has no further name for a rest: its last taker ends it,
     and the rest goes back to the giver.
     """
-    needs = np.maximum(np.asarray(need_wh, np.int64), 0)
-    energy = offers["energy_wh"].astype(np.int64)
+    needs = np.maximum(_narrow(np.asarray(need_wh)), 0)
+    energy = _narrow(offers["energy_wh"])
     if not energy.all():
         offers, energy = offers[energy > 0], energy[energy > 0]
-    takers = (needs > 0).nonzero()[0]
+    takers = (needs > 0).nonzero()[0].astype(np.int32)
     if not len(offers) or not len(takers) or (turns is not None and turns <= 0):
         received, excess = np.zeros((2, len(needs)), np.int64)
         return Served(np.zeros(0, CLAIM), offers.copy(), received, excess, offers[:0], np.zeros_like(energy))
@@ -106,15 +111,21 @@ def serve(
     return _serve_exact(sides, exact) or _serve_singly(sides, sharing, turns)
 
 
+def _narrow(energy_wh: Numbers) -> Numbers:
+    """A copy of 32 bits with a sign where that is enough: of many homes it is half as much to go through."""
+    size = max(int(energy_wh.max(initial=0)), -int(energy_wh.min(initial=0)))
+    return energy_wh.astype(np.int32 if size < 1 << 30 else np.int64)
+
+
 @dataclass(frozen=True, slots=True)
 class _Sides:
     """Who takes from whom."""
 
     offers: Records  # with energy
-    energy_wh: I64  # of each offer
+    energy_wh: Numbers  # of each offer
     taker_ids: Numbers
-    needs: I64
-    takers: I64  # the places of those in need
+    needs: Numbers
+    takers: npt.NDArray[np.int32]  # the places of those in need
 
     def claims(self, taken: serving.Taken, index: Numbers) -> Records:
         """Claims of what was taken."""
@@ -126,13 +137,18 @@ class _Sides:
         claims["flags"] = 0
         return claims
 
-    def received_wh(self, taken: serving.Taken) -> I64:
-        """What each taker took."""
-        received = np.zeros(len(self.needs), np.int64)
-        np.add.at(received, self.takers[taken.taker], taken.energy_wh)
-        return received
+    def received_wh(self, taken: serving.Taken, *, greedy: bool = False) -> Numbers:
+        """What each taker took; the greedy may take more than they lack."""
+        if taken.lacking is not None and not greedy:
+            who, lack = taken.lacking
+            received = self.needs.copy()
+            received[self.takers[who]] -= lack
+            return received
+        # Doubles are exact below 2**53, and add up many times faster than integers by place.
+        summed = np.bincount(self.takers[taken.taker], taken.energy_wh, len(self.needs))
+        return summed.astype(np.int64)
 
-    def given_wh(self, taken: serving.Taken) -> I64:
+    def given_wh(self, taken: serving.Taken) -> Numbers:
         """What was taken of each offer."""
         given = self.energy_wh.copy()
         given[taken.used_up :] = 0
@@ -160,7 +176,7 @@ def _serve_exact(sides: _Sides, taken: serving.Taken) -> Served | None:
         rests["index"][0] = min(split, INDEX_MAX)
     if names > INDEX_MAX:
         return None
-    none = np.zeros(len(sides.needs), np.int64)
+    none = np.zeros(len(sides.needs), np.int32)
     claims, received = sides.claims(taken, index), sides.received_wh(taken)
     return Served(claims, rests, received, none, sides.offers[:0], sides.given_wh(taken))
 
@@ -168,7 +184,7 @@ def _serve_exact(sides: _Sides, taken: serving.Taken) -> Served | None:
 def _serve_greedy(sides: _Sides, taken: serving.Taken, sharing: Sharing) -> Served:
     """Whole offers. What the last one has beyond the need is the taker's excess, or goes back."""
     offers, taker = sides.offers, sides.takers[taken.taker]
-    received, given = sides.received_wh(taken), sides.given_wh(taken)
+    received, given = sides.received_wh(taken, greedy=True), sides.given_wh(taken)
     excess = np.maximum(received - sides.needs, 0)
     back = offers[:0]
     claims = sides.claims(taken, offers["index"][taken.offer])
@@ -214,25 +230,23 @@ def trade_columns(
     received_wh: Numbers,
     excess_wh: Numbers,
     returned_wh: Numbers,
-) -> dict[str, I64]:
+) -> dict[str, Numbers]:
     """What each home states and orders after the exchange: the batch's columns but registers and policy.
 
+    All energies of one integer type, which has to hold twice what a home can have; so has the answer.
     A mean excess is the taker's to trade: sold by those who sell; under policy 1 it is counted in
     `offered_wh` though it never lay in the queue, so that it expires. `returned_wh` is what the home
     got back from the queue; a home of policy 1 leaves it to expire.
     """
-    policies = np.asarray(policies)
-    surplus = np.asarray(surplus_wh, np.int64)
-    excess = np.asarray(excess_wh, np.int64)
-    sold = surplus * (policies == _SELL)
-    offered = surplus - sold
-    returned = np.asarray(returned_wh, np.int64) * (policies == _GIVE_THEN_SELL)
+    sold = surplus_wh * (policies == _SELL)
+    offered = surplus_wh - sold
+    returned = returned_wh * (policies == _GIVE_THEN_SELL)
     sold += returned
-    if excess.any():
-        expires = excess * (policies == _GIVE)
+    if excess_wh.any():
+        expires = excess_wh * (policies == _GIVE)
         offered += expires
-        sold += excess - expires
-    bought = np.asarray(need_wh, np.int64) - np.asarray(received_wh, np.int64)
+        sold += excess_wh - expires
+    bought = need_wh - received_wh
     np.maximum(bought, 0, out=bought)
     return {"offered_wh": offered, "returned_wh": returned, "sold_wh": sold, "bought_wh": bought}
 
@@ -275,10 +289,7 @@ def outcome(
         ring_ids, ring_needs = _turned(ids, start), _turned(needs, start)
         ring_up_wh = _turned(up_wh, start)
         at = (ring_up_wh > 0).nonzero()[0]
-        offers = np.zeros(len(at), OFFER)
-        offers["giver"] = ring_ids[at]
-        offers["energy_wh"] = ring_up_wh[at]
-        offers["position"] = at
+        offers = offers_of(ring_ids[at], ring_up_wh[at], at)
         served = serve(offers, ring_ids, ring_needs, sharing)
         claims = served.claims
         received = _turned(served.received_wh, homes - start)
@@ -286,7 +297,7 @@ def outcome(
             excess = _turned(served.excess_wh, homes - start)
         ring_up_wh[at] = served.given_wh
         given = _turned(ring_up_wh, homes - start)
-    columns = trade_columns(policies, surplus_wh, needs, received, excess, up_wh - given)
+    columns = trade_columns(policies, surplus, needs, received, excess, up_wh - given)
     return Outcome(
         home_ids=ids,
         policies=policies,

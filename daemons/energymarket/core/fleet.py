@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
+import numpy.typing as npt
 
 from energymarket.core.assets import Prospect, Supply, SupplyBlock, SupplyOfSlots
 from energymarket.core.battery import BatteryBlock
-from energymarket.core.block import BLOCK_HOMES, F32, I32, U32, Column, Scratch, Spare
+from energymarket.core.block import BLOCK_HOMES, F32, I32, Column, Scratch, Spare, Widening, added_up
 from energymarket.core.demand import Answer, Demand, DemandBlock, DemandOfSlots
 from energymarket.core.parameters import Period
 from energymarket.core.state import State, Work, apply_receipt
@@ -46,12 +46,52 @@ class FleetScenario(Protocol):
         """The row of the tables for an absolute slot."""
 
 
-@dataclass(frozen=True, slots=True)
 class Net:
     """What each home lacked or had over in a slot, at its meter, after its battery: one of the two is 0."""
 
-    need_wh: I32
-    surplus_wh: I32
+    __slots__ = ("_column", "_consumption", "_production")
+
+    def __init__(self, homes: int) -> None:
+        self._column = Widening(homes)
+        self._production = Widening(homes)
+        self._consumption = Widening(homes)
+
+    def put(self, start: int, net_wh: I32, production_wh: I32, consumption_wh: I32) -> None:
+        """What a block of homes, from one on, had over (below zero: lacked), produced and consumed."""
+        self._column.put(start, net_wh)
+        self._production.put(start, production_wh)
+        self._consumption.put(start, consumption_wh)
+
+    def flows(self) -> dict[str, npt.NDArray[np.signedinteger[Any]]]:
+        """What has flowed through the registers of the meter in this slot, by their names."""
+        net_wh = self._column.values
+        return {
+            "production_wh": self._production.values,
+            "consumption_wh": self._consumption.values,
+            "import_wh": -np.minimum(net_wh, 0),
+            "export_wh": np.maximum(net_wh, 0),
+        }
+
+    @property
+    def net_wh(self) -> npt.NDArray[np.signedinteger[Any]]:
+        """Above zero a surplus, below zero a need: int16, or int32 where a home wants that."""
+        return self._column.values
+
+    def sides(self, here: slice) -> tuple[I32, I32]:
+        """Surplus and need of some homes."""
+        net_wh = self._column.values[here].astype(np.int32)
+        surplus_wh = np.maximum(net_wh, 0)
+        return surplus_wh, np.subtract(surplus_wh, net_wh, out=net_wh)
+
+    @property
+    def surplus_wh(self) -> I32:
+        """What each home had over."""
+        return self.sides(slice(None))[0]
+
+    @property
+    def need_wh(self) -> I32:
+        """What each home lacked."""
+        return self.sides(slice(None))[1]
 
 
 class Block:
@@ -82,7 +122,6 @@ class Fleet:
         homes = {name: np.asarray(column)[first - 1 : first - 1 + count] for name, column in everyone.items()}
         self.first = first
         self.count = count
-        self.ids: U32 = np.arange(first, first + count, dtype=np.uint32)
         self.policy = homes["policy"]
         self.single = homes["single"]
         self.battery_initial_wh = homes["battery_initial_wh"]
@@ -94,12 +133,13 @@ class Fleet:
         self._blocks = tuple(self._cut(homes, profile, start, slot_s) for start in starts)
         self._scratch = Scratch(min(count, BLOCK_HOMES))
         self._outlook = Outlook(self, 1)
-        self._net = Net(np.zeros(count, np.int32), np.zeros(count, np.int32))
+        self._net = Net(count)
+        self._stepped: tuple[State, State, list[Work]] | None = None
 
     def _cut(self, homes: Mapping[str, Column], profile: Column, start: int, slot_s: int) -> Block:
         stop = min(start + BLOCK_HOMES, self.count)
         part = {name: column[start:stop] for name, column in homes.items()}
-        demand = DemandBlock(part, self.ids[start:stop], self._demand, profile[start:stop])
+        demand = DemandBlock(part, self.first + start, self._demand, profile[start:stop])
         return Block(start, stop, (demand, SupplyBlock(part, self._supply), BatteryBlock(part, slot_s)))
 
     @property
@@ -127,26 +167,33 @@ class Fleet:
         """See `step`; here `after` may also be `before`: then the state moves on in place."""
         self._outlook.turn_to(range(slot, slot + 1), np.atleast_1d(weather))
         answer = self.answer(price_ueur_per_kwh)
-        for block in self._blocks:
-            work = Work(
-                before.part(block.start, block.stop), after.part(block.start, block.stop), self._scratch
-            )
+        for block, work in zip(self._blocks, self._works_on(before, after), strict=True):
             self._step_block(block, answer, work)
         return self._net
+
+    def _works_on(self, before: State, after: State) -> list[Work]:
+        """The blocks' ways from one state to another; who steps in place does so again and again."""
+        if self._stepped is not None and self._stepped[0] is before and self._stepped[1] is after:
+            return self._stepped[2]
+        works = []
+        for block in self._blocks:
+            part = before.part(block.start, block.stop)
+            onward = part if after is before else after.part(block.start, block.stop)
+            works.append(Work(part, onward, self._scratch))
+        self._stepped = (before, after, works)
+        return works
 
     def _step_block(self, block: Block, answer: Answer, work: Work) -> None:
         before, after = work.before, work.after
         consumption_wh, production_wh, net_wh = self._outlook.live_block(block, 0, answer, work)
         np.add(before.consumption_wh, consumption_wh, out=after.consumption_wh)
         np.add(before.production_wh, production_wh, out=after.production_wh)
-        surplus_wh = self._net.surplus_wh[block.start : block.stop]
-        need_wh = self._net.need_wh[block.start : block.stop]
-        np.maximum(net_wh, 0, out=surplus_wh)
-        np.subtract(surplus_wh, net_wh, out=need_wh)
+        self._net.put(block.start, net_wh, production_wh, consumption_wh)
+        surplus_wh = np.maximum(net_wh, 0, out=work.scratch.integers[0][: block.homes])
+        need_wh = np.subtract(surplus_wh, net_wh, out=net_wh)
         np.add(before.export_wh, surplus_wh, out=after.export_wh)
         np.add(before.import_wh, need_wh, out=after.import_wh)
-        after.given_wh[:] = before.given_wh
-        after.received_wh[:] = before.received_wh
+        work.keep("given_wh", "received_wh")
 
 
 class Outlook:
@@ -261,11 +308,12 @@ class Course:
     def book(self, lived: Lived) -> None:
         """Add what was lived to the registers of the meter."""
         state = self._state
-        state.consumption_wh += lived.consumption_wh.sum(axis=0, dtype=np.int64)
-        state.production_wh += lived.production_wh.sum(axis=0, dtype=np.int64)
-        export_wh = np.maximum(lived.net_wh, 0).sum(axis=0, dtype=np.int64)
+        state.consumption_wh += added_up(lived.consumption_wh)
+        state.production_wh += added_up(lived.production_wh)
+        export_wh = added_up(np.maximum(lived.net_wh, 0))
         state.export_wh += export_wh
-        state.import_wh += export_wh - lived.net_wh.sum(axis=0, dtype=np.int64)
+        state.import_wh += export_wh
+        state.import_wh -= added_up(lived.net_wh)
 
 
 def initial_state(fleet: Fleet, state: State) -> None:

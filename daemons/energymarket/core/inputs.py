@@ -22,7 +22,7 @@ import numpy as np
 from energymarket.core.admission import READING_COLUMNS, Batch
 from energymarket.core.events import EventBook, book_from_dict
 from energymarket.core.limits import CLAIMS_PER_HOME_MAX
-from energymarket.core.packed import CorruptError, Reader, narrow
+from energymarket.core.packed import CorruptError, Reader, narrow_pieces, steps_of
 from energymarket.core.parameters import price_model_from
 from energymarket.core.records import BATCH_COLUMNS, CLAIM
 from energymarket.core.weather import WEATHER
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from energymarket.core.packed import Signed
     from energymarket.core.parameters import PriceModel
     from energymarket.core.settlement import Readings
     from energymarket.core.units import I64
@@ -139,9 +138,14 @@ def _taken_from(before: Before, *, anew: bool) -> Before:
 
 def pack(inputs: Inputs, before: Before) -> bytes:
     """The record of a slot. With `anew`, policies are packed as they stand."""
+    return b"".join(parts_of(inputs, before))
+
+
+def parts_of(inputs: Inputs, before: Before) -> tuple[bytes | memoryview, ...]:
+    """The same in parts that follow each other: views of what is as narrow as it can be."""
     before = _taken_from(before, anew=inputs.anew)
     news = _pack_news(inputs.world)
-    columns = [narrow(column) for column in _columns(inputs, before)]
+    columns = [narrow_pieces(pieces) for pieces in _columns(inputs, before)]
     parts: list[bytes | memoryview] = [_pack_head(inputs, len(news))]
     if inputs.world.sample is not None:
         parts.append(inputs.world.sample.tobytes())
@@ -155,9 +159,9 @@ def pack(inputs: Inputs, before: Before) -> bytes:
     for order in inputs.orders:
         name = order.id.encode()
         parts.append(_TEXT.pack(len(name)) + name)
-    parts.append(bytes(0 if column is None else column.itemsize for column in columns))
-    parts.extend(column.data for column in columns if column is not None)
-    return b"".join(parts)
+    parts.append(bytes(width for width, _ in columns))
+    parts.extend(piece.view(np.uint8).data for _, pieces in columns for piece in pieces)
+    return tuple(parts)
 
 
 def _pack_head(inputs: Inputs, news_bytes: int) -> bytes:
@@ -193,41 +197,26 @@ def _pack_news(world: World) -> bytes:
     return json.dumps(news, sort_keys=True).encode() if news else b""
 
 
-def _columns(inputs: Inputs, before: Before) -> Iterator[Signed]:
-    """The columns in their order, as they are stored; one at a time, for each is wide."""
+def _columns(inputs: Inputs, before: Before) -> Iterator[list[npt.NDArray[Any]]]:
+    """The columns in their order, as they are stored, in pieces; one at a time, for each is long."""
     batches = inputs.batches
     for name in READING_COLUMNS:
-        last: I64 = getattr(before.readings, name)
-        yield _joined([batch.columns[name] - last[_rows(batch)] for batch in batches])
+        yield [batch.flow(name, before.readings) for batch in batches]
     for name in _AGREED:
-        yield _joined([batch.columns[name] for batch in batches])
-    policies = [batch.columns["policy"].astype(np.int16) - before.policy[_rows(batch)] for batch in batches]
-    yield _joined(policies)
-    claims = _joined_claims(batches)
+        yield [batch.columns[name] for batch in batches]
+    policies = [(batch.columns["policy"], before.policy[_rows(batch)]) for batch in batches]
+    changed = any(not np.array_equal(now, last) for now, last in policies)
+    yield [now.astype(np.int16) - last for now, last in policies if changed]
     for name in _CLAIM_COLUMNS:
-        column = claims[name].astype(np.int64)
-        if name in _FOLLOWING:
-            column[1:] -= column[:-1].copy()
-        yield column
+        pieces = [np.ascontiguousarray(batch.claims[name]) for batch in batches if len(batch.claims)]
+        yield steps_of(pieces) if name in _FOLLOWING else pieces
     orders = np.array([(order.home, order.energy_wh) for order in inputs.orders], np.int64).reshape(-1, 2)
     for at in range(len(_ORDER_COLUMNS)):
-        yield np.ascontiguousarray(orders[:, at])
+        yield [np.ascontiguousarray(orders[:, at])]
 
 
 def _rows(batch: Batch) -> slice:
     return slice(batch.first - 1, batch.first - 1 + batch.count)
-
-
-def _joined(parts: Sequence[npt.NDArray[Any]]) -> Signed:
-    if len(parts) == 1:
-        return parts[0]
-    return np.concatenate(parts) if parts else np.zeros(0, np.int64)
-
-
-def _joined_claims(batches: Sequence[Batch]) -> npt.NDArray[np.void]:
-    # as pairs of u8: NumPy joins records twenty times slower than numbers
-    parts = [np.ascontiguousarray(batch.claims).view("<u8") for batch in batches if len(batch.claims)]
-    return np.concatenate(parts).view(CLAIM) if parts else np.zeros(0, CLAIM)
 
 
 # unpack

@@ -79,10 +79,11 @@ def genesis(scenario_hash: str) -> bytes:
     return hashlib.sha256(b"energy-market ledger 1\n" + scenario_hash.encode()).digest()
 
 
-def chain(previous_hash: bytes, body: bytes | memoryview) -> bytes:
-    """h_t = SHA-256(h_{t-1} ‖ body)."""
+def chain(previous_hash: bytes, *body: bytes | memoryview) -> bytes:
+    """h_t = SHA-256(h_{t-1} ‖ body), which may come in parts."""
     digest = hashlib.sha256(previous_hash)
-    digest.update(body)
+    for part in body:
+        digest.update(part)
     return digest.digest()
 
 
@@ -90,17 +91,24 @@ def chain(previous_hash: bytes, body: bytes | memoryview) -> bytes:
 
 
 def pack(
-    head: SlotHead, columns: Mapping[str, I64], gifts: Mapping[str, I64], orders: Mapping[str, I64]
+    head: SlotHead, columns: Mapping[str, Signed], gifts: Mapping[str, Signed], orders: Mapping[str, I64]
 ) -> bytes:
     """The one body of a slot. ValueError if rows are not in order: our mistake."""
-    tables = {"slot": columns, "gift": gifts, "order": orders}
+    return b"".join(parts_of(head, columns, gifts, orders))
+
+
+def parts_of(
+    head: SlotHead, columns: Mapping[str, Signed], gifts: Mapping[str, Signed], orders: Mapping[str, I64]
+) -> tuple[bytes | memoryview, ...]:
+    """The same in parts that follow each other: views of the columns that are as narrow as they can be."""
+    tables: dict[str, Mapping[str, Signed]] = {"slot": columns, "gift": gifts, "order": orders}
     _check_order(columns, gifts)
     packed = [narrow(_as_stored(kind, name, tables[kind][name])) for kind, name in _COLUMNS]
     widths = bytes(0 if column is None else column.itemsize for column in packed)
     rows = [len(next(iter(table.values()))) for table in tables.values()]
     parts: list[bytes | memoryview] = [_pack_head(head, rows), _pack_names(head), widths]
-    parts.extend(column.data for column in packed if column is not None)
-    return b"".join(parts)
+    parts.extend(column.view(np.uint8).data for column in packed if column is not None and len(column))
+    return tuple(parts)
 
 
 def pack_slots(
@@ -199,7 +207,7 @@ def _pack_names(head: SlotHead) -> bytes:
     return b"".join(parts)
 
 
-def _check_order(columns: Mapping[str, I64], gifts: Mapping[str, I64]) -> None:
+def _check_order(columns: Mapping[str, Signed], gifts: Mapping[str, Signed]) -> None:
     for table in (columns, gifts):
         if len({len(column) for column in table.values()}) > 1:
             raise ValueError("columns of one table differ in length")
@@ -207,15 +215,16 @@ def _check_order(columns: Mapping[str, I64], gifts: Mapping[str, I64]) -> None:
         raise ValueError("homes, or gifts by (giver, index), are not in order")
 
 
-def _ascends(ids: I64) -> bool:
+def _ascends(ids: Signed) -> bool:
     return bool((ids[1:] > ids[:-1]).all())
 
 
-def _gift_key(gifts: Mapping[str, I64]) -> I64:
-    return (gifts["giver"] << 16) | gifts["index"]
+def _gift_key(gifts: Mapping[str, Signed]) -> I64:
+    key: I64 = (gifts["giver"].astype(np.int64) << 16) | gifts["index"]
+    return key
 
 
-def _as_stored(kind: str, name: str, column: I64) -> I64:
+def _as_stored(kind: str, name: str, column: Signed) -> Signed:
     """Differences instead of ascending ids: homes follow each other by one, givers by none."""
     least = _LEAST_STEP.get((kind, name))
     if least is None or not len(column):

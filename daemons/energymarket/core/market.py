@@ -8,28 +8,41 @@ name; `close_slot` matches, settles and packs without changing anything; once th
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from energymarket.core import ledger, pricing, settlement
-from energymarket.core.matching import is_range
+from energymarket.core.accounts import NO_SLOT, Accounts
+from energymarket.core.admission import READING_COLUMNS
 from energymarket.core.parameters import Rule, price_model_digest
+from energymarket.core.postings import total as total_of
 from energymarket.core.refusals import Refusal
-from energymarket.core.settlement import Batch, Prices, Readings, Settlement
+from energymarket.core.settlement import Batch, Prices, Settlement
 from energymarket.core.sharing.settling import restate
 from energymarket.core.units import money_ueur
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
     import numpy.typing as npt
 
     from energymarket.core.events import EventBook
     from energymarket.core.parameters import PriceModel, Tariff
 
-NO_SLOT = -1
+__all__ = [
+    "NO_SLOT",
+    "ORDER_SLOTS_REMEMBERED",
+    "Accounts",
+    "Closed",
+    "Market",
+    "Opening",
+    "Order",
+    "Outside",
+    "Rules",
+    "head_of",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,9 +106,18 @@ class Closed:
     head: ledger.SlotHead
     settlement: Settlement
     orders: dict[str, npt.NDArray[np.int64]]
-    body: bytes
+    parts: tuple[bytes | memoryview, ...]  # of the body, one after the other
     hash: bytes
     batches: tuple[tuple[int, int, str], ...]  # first home, count, id
+
+    @property
+    def body(self) -> bytes:
+        """The slot's body in the ledger, put together."""
+        return b"".join(self.parts)
+
+    def for_receipts(self) -> Closed:
+        """The same without body and gifts, which the ledger has: half of its memory."""
+        return replace(self, parts=(), settlement=replace(self.settlement, gifts={}))
 
 
 def head_of(opening: Opening, void_claims: int) -> ledger.SlotHead:
@@ -117,56 +139,6 @@ def head_of(opening: Opening, void_claims: int) -> ledger.SlotHead:
 
 
 @dataclass(slots=True)
-class Accounts:
-    """Per home, index = id - 1: what the ledger adds up to."""
-
-    readings: Readings
-    balance_ueur: npt.NDArray[np.int64]
-    last_slot: npt.NDArray[np.int64]  # last slot with a batch of the home, NO_SLOT if none
-
-    @classmethod
-    def fresh(cls, homes: int) -> Accounts:
-        """Accounts of a ledger without a slot."""
-        return cls(Readings.zero(homes), np.zeros(homes, np.int64), np.full(homes, NO_SLOT, np.int64))
-
-    def apply(self, slot: int, columns: settlement.Rows, batches: Iterable[tuple[int, int, str]]) -> None:
-        """Add a committed slot: registers, balances, and that the homes of its batches were heard.
-
-        A batch is (first home, count, id). A home with an order alone has a row, but nobody read its meter.
-        """
-        home = columns["home"]
-        rows = slice(int(home[0]) - 1, int(home[-1])) if is_range(home) else home - 1
-        self.readings.production_wh[rows] += columns["produced_wh"]
-        self.readings.consumption_wh[rows] += columns["consumed_wh"]
-        self.readings.import_wh[rows] += columns["imported_wh"]
-        self.readings.export_wh[rows] += columns["exported_wh"]
-        self.balance_ueur[rows] += columns["money_ueur"]
-        for first, count, _ in batches:
-            self.last_slot[first - 1 : first - 1 + count] = slot
-
-    def copy(self) -> Accounts:
-        """An independent copy."""
-        parts = [column.copy() for column in self.columns()]
-        return Accounts(Readings(*parts[:4]), parts[4], parts[5])
-
-    def columns(self) -> tuple[npt.NDArray[np.int64], ...]:
-        """Every column, in the order of a checkpoint."""
-        read = self.readings
-        meters = (read.production_wh, read.consumption_wh, read.import_wh, read.export_wh)
-        return (*meters, self.balance_ueur, self.last_slot)
-
-    def pack(self) -> bytes:
-        """The columns back to back, little-endian int64: the body of a checkpoint."""
-        return b"".join(column.astype("<i8").tobytes() for column in self.columns())
-
-    @classmethod
-    def unpack(cls, body: bytes, homes: int) -> Accounts:
-        """The accounts of a checkpoint; ValueError if it is of another size."""
-        parts = np.frombuffer(body, "<i8").reshape(6, homes).astype(np.int64)
-        return cls(Readings(*(part.copy() for part in parts[:4])), parts[4].copy(), parts[5].copy())
-
-
-@dataclass(slots=True)
 class Market:
     """The state of a market between two slots, and the slot that is open."""
 
@@ -184,6 +156,8 @@ class Market:
     batches: dict[tuple[int, int], Batch] = field(default_factory=dict)
     orders: list[Order] = field(default_factory=list)
     orders_known: dict[tuple[int, str], Order] = field(default_factory=dict)
+    # of a range of homes, as of a slot: its registers added up
+    _registers: dict[tuple[int, int], tuple[int, int]] = field(default_factory=dict, repr=False)
 
     # open
 
@@ -255,11 +229,34 @@ class Market:
     def hear_batch(self, batch: Batch) -> list[Refusal]:
         """Book a batch into the open slot, or say why not. The same range again replaces what it said."""
         problems = settlement.check(batch, self.rules.homes, self.accounts.readings)
+        if not problems and not self._grows_from_the_last_reading(batch):
+            problems = [Refusal.REGISTERS_UNKNOWN]
         if not problems and self.has_handed_in_otherwise(batch.first, batch.count):
             problems = [Refusal.HOMES_TAKEN]
         if not problems:
             self.batches[batch.first, batch.count] = batch
         return problems
+
+    def _grows_from_the_last_reading(self, batch: Batch) -> bool:
+        """Whether growth is from the reading that the ledger has, and comes to the registers it states."""
+        if batch.since is None:
+            return True
+        here = slice(batch.first - 1, batch.first - 1 + batch.count)
+        last_slot = self.accounts.last_slot[here]
+        if not int(last_slot.min()) == int(last_slot.max()) == batch.since:
+            return False
+        key = (batch.first, batch.count)
+        slot, before = self._registers.get(key, (NO_SLOT, 0))
+        if slot != batch.since:
+            before = self.accounts.readings.total(here)
+            self._registers[key] = (batch.since, before)
+        grown = sum(total_of(batch.columns[name]) for name in READING_COLUMNS)
+        return (before + grown - batch.registers) % 2**64 == 0
+
+    def _remember_registers(self) -> None:
+        """What the registers of a slot's batches came to: those of the next slot are held against it."""
+        grown = {key: each.registers for key, each in self.batches.items() if each.since is not None}
+        self._registers = {key: (self.opened().slot, total) for key, total in grown.items()}
 
     def has_handed_in_otherwise(self, first: int, count: int) -> bool:
         """Whether another range with some of these homes is in: leases may change hands within a slot."""
@@ -319,14 +316,14 @@ class Market:
             batches = restate(self.rules.sharing, batches, readings, was_read, orders, weights)
         settled = settlement.settle(readings, batches, orders, opening.prices, homes)
         head = head_of(opening, settled.void_claims)
-        body = ledger.pack(head, settled.columns, settled.gifts, orders)
+        parts = ledger.parts_of(head, settled.columns, settled.gifts, orders)
         return Closed(
             slot=opening.slot,
             head=head,
             settlement=settled,
             orders=orders,
-            body=body,
-            hash=ledger.chain(self.hash, body),
+            parts=parts,
+            hash=ledger.chain(self.hash, *parts),
             batches=tuple((batch.first, batch.count, batch.id) for batch in batches),
         )
 
@@ -337,6 +334,7 @@ class Market:
     def commit_slot(self, closed: Closed) -> None:
         """Make a durable slot the state from which the next one starts."""
         self.accounts.apply(closed.slot, closed.settlement.columns, closed.batches)
+        self._remember_registers()
         self.hash = closed.hash
         self.move_on(closed.settlement.totals.consumed_wh, closed.settlement.totals.produced_wh)
 

@@ -12,6 +12,7 @@ from energymarket.core.units import I64
 
 if TYPE_CHECKING:
     import struct
+    from collections.abc import Sequence
 
 Signed: TypeAlias = npt.NDArray[np.signedinteger[Any]]
 
@@ -33,18 +34,52 @@ class CorruptError(Exception):
 def narrow(column: Signed) -> Signed | None:
     """The column in the narrowest type that holds it; None for nothing but zeros."""
     width = width_of(column)
-    return column.astype(f"<i{width}") if width else None
+    return column.astype(f"<i{width}", copy=False) if width else None
 
 
-def width_of(column: Signed) -> int:
+def width_of(column: npt.NDArray[np.integer[Any]]) -> int:
     """Bytes per value that a column takes when it is packed."""
-    if not len(column):
-        return 0
-    low, high = int(column.min()), int(column.max())
-    if low == high == 0:
-        return 0
-    bits = max(high, ~low).bit_length() + 1
-    return next(width for width in WIDTHS if bits <= 8 * width)
+    width = 0
+    for start in range(0, len(column), _LOOK):
+        part = np.ascontiguousarray(column[start : start + _LOOK])
+        low, high = int(np.minimum.reduce(part)), int(np.maximum.reduce(part))
+        if low or high:
+            bits = max(high, ~low).bit_length() + 1
+            width = max(width, next(width for width in WIDTHS if bits <= 8 * width))
+        if width == column.itemsize and column.dtype.kind == "i":
+            break  # it is as narrow as it can be: most columns say so at the first look
+    return width
+
+
+_LOOK: Final = 16_384  # values that stay in the cache between two looks
+
+
+def narrow_pieces(pieces: Sequence[npt.NDArray[Any]]) -> tuple[int, list[npt.NDArray[Any]]]:
+    """The width of a column that comes in pieces, and the pieces in it; none of a column of zeros."""
+    width = max((width_of(piece) for piece in pieces), default=0)
+    if not width:
+        return 0, []
+    return width, [np.ascontiguousarray(piece, f"<i{width}") for piece in pieces if len(piece)]
+
+
+def steps_of(pieces: Sequence[npt.NDArray[Any]]) -> list[npt.NDArray[Any]]:
+    """Differences to the value before, also across pieces."""
+    found, last = [], 0
+    for piece in pieces:
+        small = int(piece.max()) <= _INT32_MAX  # then a difference is one of 32 bits
+        wide = piece.view(np.int32) if small and piece.itemsize == 4 else piece.astype(np.int64)
+        steps = np.empty_like(wide)
+        np.subtract(wide[1:], wide[:-1], out=steps[1:])
+        steps[0] = wide[0]
+        if last:
+            steps = steps.astype(np.int64)
+            steps[0] -= last
+        last = int(wide[-1])
+        found.append(steps)
+    return found
+
+
+_INT32_MAX: Final = 2**31 - 1
 
 
 class Reader:

@@ -31,6 +31,7 @@ class Refusal(StrEnum):
     REGISTER_OUT_OF_RANGE = "RegisterOutOfRange"
     REGISTER_RUNS_BACKWARDS = "RegisterRunsBackwards"
     REGISTER_JUMPS = "RegisterJumps"
+    REGISTERS_UNKNOWN = "RegistersUnknown"
     TOO_MANY_CLAIMS = "TooManyClaims"
     CLAIM_BY_STRANGER = "ClaimByStranger"
     CLAIM_EMPTY = "ClaimEmpty"
@@ -63,6 +64,7 @@ _TEXTS: dict[Refusal, str] = {
     Refusal.REGISTER_OUT_OF_RANGE: "a register is below zero or beyond any meter",
     Refusal.REGISTER_RUNS_BACKWARDS: "a register is lower than at its last committed reading",
     Refusal.REGISTER_JUMPS: "a register has grown by more than a home can move",
+    Refusal.REGISTERS_UNKNOWN: "registers grow from another reading than the last one: hand in whole ones",
     Refusal.TOO_MANY_CLAIMS: "more claims than any exchange can make",
     Refusal.CLAIM_BY_STRANGER: "a claim's taker is not a home of the batch",
     Refusal.CLAIM_EMPTY: "a claim is of no energy",

@@ -11,15 +11,24 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from energymarket.core.units import I64
 
+Places: TypeAlias = npt.NDArray[np.signedinteger[Any]]
+"""Of offers or takers in a list: int64, or int32 where there may be very many."""
+
+Energy: TypeAlias = npt.NDArray[np.signedinteger[Any]]
+"""int64, or int32 where twice of each fits."""
+
 _SINGLES: Final = 12  # strides of one mark in a row, after which it pays to look for more of them at once
 _LOOK: Final = 48  # how far the first look goes
+_NEAR: Final = 8  # most strides end within so many marks: there they are looked for first
+_FAR: Final = 1 << 62
+_LINE: Final = 8_192  # so many takers of a round are served at once: what is made of them stays in the cache
 _FEW: Final = 128  # so few takers of a round are served one by one,
 _CLAIMS: Final = 512  # for so many claims
 
@@ -28,24 +37,25 @@ _CLAIMS: Final = 512  # for so many claims
 class Taken:
     """What takers take: a row per claim, in the order of taking; offers ascend."""
 
-    offer: I64  # its place in the list
-    taker: I64  # its place in the list
-    energy_wh: I64
+    offer: Places  # in the list
+    taker: Places  # in the list
+    energy_wh: Energy
     used_up: int  # offers that are gone: the first ones
     rest_wh: int  # what is left of the next one; 0 if nobody has touched it
+    lacking: tuple[Places, Energy] | None = None  # who lacks still, and how much, where it is known
 
 
-def parts(offer: I64) -> I64:
+def parts(offer: Places) -> npt.NDArray[np.int32]:
     """The place of each claim among those of its offer: 0, 1, .. (offers ascend)."""
-    opens = np.empty(len(offer), np.int64)
+    opens = np.empty(len(offer), np.int32)
     opens[:1] = 0
-    place = np.arange(len(offer))
+    place = np.arange(len(offer), dtype=np.int32)
     np.multiply(place[1:], offer[1:] != offer[:-1], out=opens[1:])
     place -= np.maximum.accumulate(opens, out=opens)
     return place
 
 
-def strides(marks: I64, lengths: I64) -> I64:
+def strides(marks: I64, lengths: Energy) -> I64:
     """Walk along marks (ascending, the first is the start): the place of each stride's end.
 
     A stride ends at the first mark that is at least its length away from where it began; beyond the
@@ -56,28 +66,34 @@ def strides(marks: I64, lengths: I64) -> I64:
     singles = _leading(lengths[:both] <= gaps[:both]) if lengths[0] <= gaps[0] else 0
     if singles == both:
         return np.arange(1, singles + 1)
-    line, reach = marks.tolist(), lengths.tolist()
+    line, reach = [*marks.tolist(), *(_FAR,) * _NEAR], lengths.tolist()
     ends = list(range(1, singles + 1))
-    at, last, nth, count = singles, len(gaps), singles, len(reach)
-    row, look = 0, _LOOK
+    at, last, nth, count, look = singles, len(gaps), singles, len(reach), _LOOK
     while nth < count and at < last:
-        end = bisect_left(line, line[at] + reach[nth], at + 1)
-        ends.append(end)
-        nth += 1
-        row = row + 1 if end == at + 1 else 0
-        at = end
-        if row < _SINGLES:
+        began = at
+        for length in reach[nth : nth + _SINGLES]:
+            reached = line[at] + length
+            end = bisect_left(line, reached, at + 1, at + _NEAR)
+            if end == at + _NEAR:
+                end = bisect_left(line, reached, end, last + 1)
+            ends.append(end)
+            at = end
+            if at >= last:
+                break
+        nth += _SINGLES
+        if at - began > _SINGLES:
+            look = _LOOK
             continue
         both = max(0, min(look, last - at, count - nth))
         singles = _leading(lengths[nth : nth + both] <= gaps[at : at + both])
         ends.extend(range(at + 1, at + 1 + singles))
         at += singles
         nth += singles
-        look, row = (2 * look, row) if singles == both else (_LOOK, 0)
+        look = 2 * look if singles == both else _LOOK
     return np.asarray(ends, np.int64)
 
 
-def line_of(lengths: I64) -> I64:
+def line_of(lengths: Energy) -> I64:
     """Marks of lengths that lie end to end: 0, and the end of each."""
     marks = np.empty(len(lengths) + 1, np.int64)
     marks[0] = 0
@@ -90,7 +106,7 @@ def _leading(mask: npt.NDArray[np.bool_]) -> int:
     return len(mask) if mask.all() else int(mask.argmin())
 
 
-def exact_selfish(energy_wh: I64, need_wh: I64) -> Taken:
+def exact_selfish(energy_wh: Energy, need_wh: Energy) -> Taken:
     """One taker after the other takes what it lacks: a claim is an overlap of the two lines."""
     offer_end, need_end = np.cumsum(energy_wh), np.cumsum(need_wh)
     total = min(int(offer_end[-1]), int(need_end[-1]))
@@ -106,7 +122,7 @@ def exact_selfish(energy_wh: I64, need_wh: I64) -> Taken:
     return Taken(offer, np.searchsorted(need_end, ends), energy, used_up, rest)
 
 
-def exact_fair(energy_wh: I64, need_wh: I64, turns: int | None) -> Taken:
+def exact_fair(energy_wh: Energy, need_wh: Energy, turns: int | None) -> Taken:
     """Round by round, each taker that lacks anything has one offer or what it lacks of it.
 
     In a round a taker takes the rest of the offer at most, so an offer is a stride over the takers'
@@ -119,57 +135,72 @@ def exact_fair(energy_wh: I64, need_wh: I64, turns: int | None) -> Taken:
         if len(rounds.lack) <= _FEW:
             rounds.take_singly()
         else:
-            rounds.count += 1
-            _take_parts(rounds)
+            rounds.take_parts()
     return rounds.taken()
-
-
-def _take_parts(rounds: _Rounds) -> None:
-    lack, energy = rounds.lack, rounds.energy[rounds.head :]
-    marks = line_of(lack)
-    ends = strides(marks, energy[: len(lack)])
-    stop = np.minimum(ends, len(lack))
-    opens = np.empty_like(stop)
-    opens[0] = 0
-    opens[1:] = stop[:-1]
-    final = stop - 1  # the last taker of each offer
-    taken = lack[: int(stop[-1])].copy()
-    remains = energy[: len(ends)] - (marks[final] - marks[opens])
-    taken[final] = np.minimum(taken[final], remains)
-    used = len(ends)
-    if int(ends[-1]) > len(lack):
-        used -= 1
-        rounds.energy[rounds.head + used] = remains[-1] - taken[-1]
-    rounds.book(np.repeat(np.arange(rounds.head, rounds.head + len(ends)), stop - opens), taken)
-    rounds.head += used
 
 
 class _Rounds:
     """Takers and offers between two rounds."""
 
-    def __init__(self, energy_wh: I64, need_wh: I64, turns: int | None) -> None:
+    def __init__(self, energy_wh: Energy, need_wh: Energy, turns: int | None) -> None:
         self.before = energy_wh
         self.energy = energy_wh.copy()
         self.lack = need_wh.copy()
-        self.who = np.arange(len(need_wh))
+        self.who: Places = np.arange(len(need_wh), dtype=np.int32)
         self.head = 0
         self.count = 0
         self.turns = turns
         self.reach = 1
-        self.claims: list[tuple[I64, I64, I64]] = []
+        self.claims: list[tuple[Places, Places, Energy]] = []
 
     def go_on(self) -> bool:
         """Whether somebody lacks something, something is left, and another round is allowed."""
         more = self.turns is None or self.count < self.turns
         return more and len(self.lack) > 0 and self.head < len(self.energy)
 
-    def book(self, offer: I64, taken: I64) -> None:
+    def book(self, offer: Places, taken: Energy) -> None:
         """The claims of a round, or of the first takers in it."""
         served = len(taken)
         self.claims.append((offer, self.who[:served], taken))
         self.lack[:served] -= taken
+        self._look_who_lacks()
+
+    def _look_who_lacks(self) -> None:
         wanting = (self.lack > 0).nonzero()[0]
         self.who, self.lack = self.who[wanting], self.lack[wanting]
+
+    def take_parts(self) -> None:
+        """A round in which offers are split, some takers after the other."""
+        self.count += 1
+        for start in range(0, len(self.lack), _LINE):
+            if self.head == len(self.energy):
+                break
+            self._take_parts(slice(start, start + _LINE))
+        self._look_who_lacks()
+
+    def _take_parts(self, here: slice) -> None:
+        """An offer is a stride over needs; what the last one has left in the end stays on offer."""
+        lack = self.lack[here]
+        marks = line_of(lack)
+        energy = self.energy[self.head : self.head + len(lack)]
+        energy = energy[: int(np.searchsorted(np.cumsum(energy), marks[-1])) + 1]  # a stride is no shorter
+        ends = strides(marks, energy)
+        stop = np.minimum(ends, len(lack))
+        opens = np.empty_like(stop)
+        opens[0] = 0
+        opens[1:] = stop[:-1]
+        final = stop - 1  # the last taker of each offer
+        taken = lack[: int(stop[-1])].copy()
+        remains = energy[: len(ends)] - (marks[final] - marks[opens])
+        taken[final] = np.minimum(taken[final], remains)
+        used = len(ends)
+        if int(ends[-1]) > len(lack):
+            used -= 1
+            self.energy[self.head + used] = remains[-1] - taken[-1]
+        offer = np.repeat(np.arange(self.head, self.head + len(ends), dtype=np.int32), stop - opens)
+        self.claims.append((offer, self.who[here][: len(taken)], taken))
+        lack[: len(taken)] -= taken
+        self.head += used
 
     def take_singly(self) -> None:
         """Rounds of few takers, one claim after the other, but not more claims than pay."""
@@ -195,7 +226,7 @@ class _Rounds:
                     break
             who = [taker for taker in who if lack[taker]]
         whose = self.who[np.asarray(takers, np.int64)]
-        self.claims.append((np.asarray(offers, np.int64), whose, np.asarray(taken, np.int64)))
+        self.claims.append((np.asarray(offers, np.int32), whose, np.asarray(taken, np.int64)))
         self.who, self.lack = self.who[who], np.asarray([lack[taker] for taker in who], np.int64)
         self.head = head + nth
         if nth < len(energies):
@@ -215,17 +246,16 @@ class _Rounds:
             self.reach = 1
             return False
         block, sums = self.energy[self.head : self.head + rounds * takers], self._sums(rounds)
-        offer = np.arange(self.head, self.head + rounds * takers)
+        offer = np.arange(self.head, self.head + rounds * takers, dtype=np.int32)
         self.claims.append((offer, self.who if rounds == 1 else np.tile(self.who, rounds), block.copy()))
         self.head += rounds * takers
         self.count += rounds
         self.reach = 2 * rounds if rounds == self.reach else rounds
         self.lack = self.lack - sums
-        wanting = (self.lack > 0).nonzero()[0]
-        self.who, self.lack = self.who[wanting], self.lack[wanting]
+        self._look_who_lacks()
         return True
 
-    def _sums(self, rounds: int) -> I64:
+    def _sums(self, rounds: int) -> Energy:
         """What each taker has after so many rounds of whole offers."""
         takers = len(self.lack)
         block = self.energy[self.head : self.head + rounds * takers]
@@ -236,10 +266,10 @@ class _Rounds:
         offer, taker, energy = (np.concatenate(columns) for columns in zip(*self.claims, strict=True))
         rest = int(self.energy[self.head]) if self.head < len(self.energy) else 0
         touched = len(offer) > 0 and int(offer[-1]) == self.head
-        return Taken(offer, taker, energy, self.head, rest if touched else 0)
+        return Taken(offer, taker, energy, self.head, rest if touched else 0, (self.who, self.lack))
 
 
-def greedy_selfish(energy_wh: I64, need_wh: I64) -> Taken:
+def greedy_selfish(energy_wh: Energy, need_wh: Energy) -> Taken:
     """One taker after the other takes whole offers until it has enough: a need is a stride over offers."""
     ends = np.minimum(strides(line_of(energy_wh), need_wh), len(energy_wh))
     used_up = int(ends[-1])
@@ -247,7 +277,7 @@ def greedy_selfish(energy_wh: I64, need_wh: I64) -> Taken:
     return Taken(np.arange(used_up), taker, energy_wh[:used_up], used_up, 0)
 
 
-def greedy_fair(energy_wh: I64, need_wh: I64, turns: int | None) -> Taken:
+def greedy_fair(energy_wh: Energy, need_wh: Energy, turns: int | None) -> Taken:
     """Round by round, each taker that lacks anything has one whole offer."""
     rounds = _Rounds(energy_wh, need_wh, turns)
     while rounds.go_on():
@@ -255,6 +285,6 @@ def greedy_fair(energy_wh: I64, need_wh: I64, turns: int | None) -> Taken:
             continue
         rounds.count += 1
         whole = rounds.energy[rounds.head : rounds.head + len(rounds.lack)].copy()
-        rounds.book(np.arange(rounds.head, rounds.head + len(whole)), whole)
+        rounds.book(np.arange(rounds.head, rounds.head + len(whole), dtype=np.int32), whole)
         rounds.head += len(whole)
     return rounds.taken()

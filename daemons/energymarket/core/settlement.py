@@ -32,7 +32,7 @@ from energymarket.core.totals import Totals, UnbalancedError
 from energymarket.core.units import I64
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
 __all__ = [
     "Batch",
@@ -57,6 +57,7 @@ Stated: TypeAlias = dict[str, npt.NDArray[Any]]
 FLOWS: Final = ("produced_wh", "consumed_wh", "imported_wh", "exported_wh")
 """What flowed since the last reading, by register: the ledger's names of READING_COLUMNS."""
 
+_MADE: Final = (*SLOT_COLUMNS[1:], "imbalance_wh")
 _AGREED: Final = ("offered_wh", "returned_wh", "sold_wh", "bought_wh")
 
 
@@ -95,25 +96,22 @@ def settle(
     """
     pieces = _pieces(batches, orders["home"], readings, homes)
     home = _joined([piece.home for piece in pieces])
-    offered_wh = _joined([piece.stated["offered_wh"] for piece in pieces])
-    matched = match(home, offered_wh, batches)
+    matched = match(home, [piece.stated["offered_wh"] for piece in pieces], batches)
     legs, rows = Legs((prices,), len(home)), 0
-    made = {name: _Column(len(home)) for name in (*SLOT_COLUMNS[1:], "imbalance_wh")}
+    made = {name: _Column(len(home), money=name == "money_ueur") for name in _MADE}
     for piece in pieces:
         for start in range(0, len(piece.home), BLOCK_HOMES):
             block = piece.part(start, start + BLOCK_HOMES)
             here = slice(rows, rows + len(block.home))
             columns = _meter(block, readings)
-            columns["given_wh"], columns["received_wh"] = matched.given_wh[here], matched.received_wh[here]
-            agreed = {name: block.stated[name].astype(np.int64)[None] for name in _AGREED}
-            columns = {name: column[None] for name, column in columns.items()}
-            columns |= {"sold_wh": agreed["sold_wh"], "bought_wh": agreed["bought_wh"]}
+            columns |= {name: block.stated[name] for name in _AGREED}
+            columns |= {"given_wh": matched.given_wh[here], "received_wh": matched.received_wh[here]}
+            its_orders = _orders(block.home, orders)
+            width = _width_of_sums(columns.values()) if its_orders is None else np.int64
+            columns = {name: column.astype(width, copy=False)[None] for name, column in columns.items()}
+            offered, returned = columns.pop("offered_wh"), columns.pop("returned_wh")
             columns["imbalance_wh"] = legs.post(
-                columns,
-                agreed["offered_wh"],
-                agreed["returned_wh"],
-                block.stated["policy"],
-                _orders(block.home, orders),
+                columns, offered, returned, block.stated["policy"], its_orders
             )
             for name, column in made.items():
                 column.put(here, columns[name][0])
@@ -131,20 +129,30 @@ def settle(
 
 
 class _Column:
-    """A column that is filled block by block: of 32 bits, until a value wants more."""
+    """A column that is filled block by block: of 16 bits, money of 32, until a value wants more."""
 
-    def __init__(self, rows: int) -> None:
-        self.values: npt.NDArray[np.signedinteger[Any]] = np.zeros(rows, np.int32)
+    def __init__(self, rows: int, *, money: bool) -> None:
+        self.values: npt.NDArray[np.signedinteger[Any]] = np.empty(rows, np.int32 if money else np.int16)
 
     def put(self, here: slice, values: npt.NDArray[np.signedinteger[Any]]) -> None:
         """Fill a block."""
-        low, high = int(values.min()), int(values.max())
-        if self.values.dtype != np.int64 and not -_NARROW_MAX <= low <= high <= _NARROW_MAX:
-            self.values = self.values.astype(np.int64)
+        if values.itemsize > self.values.itemsize:
+            low, high = int(np.minimum.reduce(values)), int(np.maximum.reduce(values))
+            while not -(most := int(np.iinfo(self.values.dtype).max)) <= low <= high <= most:
+                self.values = self.values.astype(f"<i{2 * self.values.itemsize}")
         self.values[here] = values
 
 
-_NARROW_MAX: Final = 2**28  # so that sums of a few columns of a home fit 32 bits as well
+def _width_of_sums(columns: Iterable[npt.NDArray[Any]]) -> type[np.signedinteger[Any]]:
+    """The narrowest integers that hold a sum of all columns of a home: what is narrow is added up sooner."""
+    most = sum(int(np.maximum.reduce(column)) for column in columns)
+    if most <= _INT16_MAX:
+        return np.int16
+    return np.int32 if most <= _INT32_MAX else np.int64
+
+
+_INT16_MAX: Final = 2**15 - 1
+_INT32_MAX: Final = 2**31 - 1
 
 
 def _orders(home: I64, orders: Mapping[str, I64]) -> Orders | None:
@@ -166,11 +174,12 @@ class _Piece:
 
     home: I64
     stated: Stated
+    grown: bool  # the registers are stated as growth
 
     def part(self, start: int, stop: int) -> _Piece:
         """Some of them, as views."""
         stated = {name: column[start:stop] for name, column in self.stated.items()}
-        return _Piece(self.home[start:stop], stated)
+        return _Piece(self.home[start:stop], stated, self.grown)
 
 
 def _pieces(batches: Sequence[Batch], order_homes: I64, readings: Readings, homes: int) -> tuple[_Piece, ...]:
@@ -184,7 +193,11 @@ def _pieces(batches: Sequence[Batch], order_homes: I64, readings: Readings, home
     if end - 1 > homes or (len(order_homes) and not 1 <= order_homes.min() <= order_homes.max() <= homes):
         raise ValueError(f"a batch or an order is of a home that is not one of 1 .. {homes}")
     pieces = tuple(
-        _Piece(np.arange(batch.first, batch.first + batch.count, dtype=np.int64), dict(batch.columns))
+        _Piece(
+            np.arange(batch.first, batch.first + batch.count, dtype=np.int32),
+            dict(batch.columns),
+            batch.since is not None,
+        )
         for batch in batches
     )
     if not len(order_homes):
@@ -194,10 +207,15 @@ def _pieces(batches: Sequence[Batch], order_homes: I64, readings: Readings, home
     if not len(alone):
         return pieces
     stated = {
-        name: np.concatenate([*(piece.stated[name] for piece in pieces), np.zeros(0, kind)])
+        name: np.concatenate([*(_flows_of(piece, name, readings) for piece in pieces), np.zeros(0, kind)])
         for name, kind in BATCH_COLUMNS
     }
-    return (_Piece(*_with_orders_alone(home, stated, alone, readings)),)
+    return (_Piece(*_with_orders_alone(home, stated, alone), grown=True),)
+
+
+def _flows_of(piece: _Piece, name: str, readings: Readings) -> npt.NDArray[Any]:
+    """A column of a piece; what has flowed, if it is a register."""
+    return _flow(piece, name, readings) if name in READING_COLUMNS else piece.stated[name]
 
 
 def _joined(parts: Sequence[npt.NDArray[Any]]) -> npt.NDArray[Any]:
@@ -206,15 +224,13 @@ def _joined(parts: Sequence[npt.NDArray[Any]]) -> npt.NDArray[Any]:
     return np.concatenate(parts) if parts else np.zeros(0, np.int64)
 
 
-def _with_orders_alone(home: I64, stated: Stated, alone: I64, readings: Readings) -> tuple[I64, Stated]:
+def _with_orders_alone(home: I64, stated: Stated, alone: I64) -> tuple[I64, Stated]:
     """Rows for homes that have an order but no batch: their registers stand still."""
     home = np.concatenate((home, alone))
     order = np.argsort(home)
     for name, column in stated.items():
         extra = np.zeros(len(alone), column.dtype)
-        if name in READING_COLUMNS:
-            extra = getattr(readings, name)[alone - 1]
-        elif name == "policy":
+        if name == "policy":
             extra[:] = Policy.SELL
         stated[name] = np.concatenate((column, extra))[order]
     return home[order], stated
@@ -222,21 +238,27 @@ def _with_orders_alone(home: I64, stated: Stated, alone: I64, readings: Readings
 
 def _meter(rows: _Piece, readings: Readings) -> Columns:
     """What flowed since each home's last reading."""
-    home = rows.home
-    at = slice(int(home[0]) - 1, int(home[-1])) if is_range(home) else home - 1
     return {
-        flow: rows.stated[register] - getattr(readings, register)[at]
-        for flow, register in zip(FLOWS, READING_COLUMNS, strict=True)
+        flow: _flow(rows, register, readings) for flow, register in zip(FLOWS, READING_COLUMNS, strict=True)
     }
 
 
+def _flow(rows: _Piece, register: str, readings: Readings) -> npt.NDArray[np.signedinteger[Any]]:
+    said: npt.NDArray[np.signedinteger[Any]] = rows.stated[register]
+    if rows.grown:
+        return said
+    home, last = rows.home, getattr(readings, register)
+    before: I64 = last[int(home[0]) - 1 : int(home[-1])] if is_range(home) else last[home - 1]
+    return said - before
+
+
 def receipt_columns(settled: Settlement, first: int, count: int) -> dict[str, npt.NDArray[Any]]:
-    """RECEIPT_COLUMNS for a range of homes; zeros for a home without a row in the slot."""
+    """RECEIPT_COLUMNS or narrower for a range of homes; zeros for a home without a row in the slot."""
     home = settled.columns["home"]
     low, high = np.searchsorted(home, (first, first + count)).tolist()
     facts = settled.columns | {"imbalance_wh": settled.imbalance_wh}
     if high - low == count:  # all of them have a row
-        return {name: facts[name][low:high].astype(kind, copy=False) for name, kind in RECEIPT_COLUMNS}
+        return {name: facts[name][low:high] for name, _ in RECEIPT_COLUMNS}
     at = home[low:high] - first
     columns: dict[str, npt.NDArray[Any]] = {}
     for name, kind in RECEIPT_COLUMNS:

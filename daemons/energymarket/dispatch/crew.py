@@ -99,7 +99,11 @@ class Crew:
 
     def ring(self, worker: int, kind: Kind, number: int = 0) -> bool:
         """Ring; whether anybody hears it."""
-        return self._ends[worker].writing.send(Token(kind, number))
+        ends = self._ends[worker]
+        if kind is Kind.PING and not ends.reading.current():
+            # A worker that left took us for dead, and its pipes with it: the next one has made others.
+            self._reopen(worker, ends)
+        return ends.writing.send(Token(kind, number))
 
     def result(self, worker: int, number: int) -> bytes | None:
         """The line that a worker left for a relayed task; None if it is not there."""
@@ -123,9 +127,13 @@ class Crew:
         """What a dead worker has not read is not for the next one."""
         ends.writing.close()
         if not ends.reading.current():
-            del self._numbers[ends.reading.fileno()]
-            ends.reading.close()
-            ends.reading = self._read(worker)
+            self._reopen(worker, ends)
+
+    def _reopen(self, worker: int, ends: _Ends) -> None:
+        ends.writing.close()
+        del self._numbers[ends.reading.fileno()]
+        ends.reading.close()
+        ends.reading = self._read(worker)
 
     def _read(self, worker: int) -> ReadingEnd:
         reading = ReadingEnd(tubes.path_of(self._directory, Side.TO_DISPATCHER, worker))

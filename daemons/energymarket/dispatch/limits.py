@@ -18,8 +18,8 @@ WORKERS_MAX: Final = 64
 TASK_BYTES_MAX: Final = 64 * 1024
 """Of a task in its slot: a question as long as a line may be does not fit, and is refused by name."""
 
-WORD_BYTES_MAX: Final = 1024
-"""Of what a worker says about itself."""
+WORD_BYTES_MAX: Final = 4 * 1024
+"""Of what a worker says about itself: two texts of 120 characters are 1,440 bytes of JSON at most."""
 
 RESULT_BYTES_MAX: Final = 256 * 1024
 """Of a result that comes back through the segment. Reports have some 20 KiB; redirected ones no bound."""

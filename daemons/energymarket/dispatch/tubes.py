@@ -17,6 +17,8 @@ from pathlib import Path
 from energymarket.dispatch.tokens import FRAME_BYTES, Token, TokenReader
 from energymarket.exits import ConfigError, Failure, SecondInstance, exit_of
 
+_NOBODY = frozenset({errno.ENXIO, errno.EPIPE, errno.ENOENT, errno.EMFILE, errno.ENFILE})
+"""Nobody reads there, or we have no descriptor to reach it with just now: it is tried again either way."""
 _READ_BYTES = 256 * FRAME_BYTES
 
 
@@ -121,7 +123,7 @@ class WritingEnd:
             return False  # thousands of tokens unread: whoever reads is frozen
         except OSError as error:
             self.close()
-            if error.errno in {errno.ENXIO, errno.EPIPE, errno.ENOENT}:
+            if error.errno in _NOBODY:
                 return False
             raise
 

@@ -46,7 +46,7 @@ class Books:
         self.store = store
         self.hash = chain_hash
         self._rule = rule
-        self._detail_from = detail_from
+        self.detail_from = detail_from
         self._days = DaySums(homes, retention.slots_per_day)
         self._summed = False  # since the last commit
         last = store.last_slot()
@@ -61,7 +61,7 @@ class Books:
         if not self._bulk:
             self.store.begin_bulk()
             self._bulk = True
-        detailed = settled.openings[0].slot >= self._detail_from
+        detailed = settled.openings[0].slot >= self.detail_from
         hashes = {}
         for at, opening in enumerate(settled.openings):
             body = settled.bodies[at]

@@ -11,14 +11,15 @@ import hashlib
 import json
 import os
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from energymarket.exits import Exit, Failure
 from energymarket.transport.generation import sync_directory
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 FORMAT: Final = 1
 """Raised whenever a reader of an older one would misread the file."""
@@ -35,30 +36,34 @@ class Checkpoint:
     parts: Mapping[str, bytes | memoryview]
 
 
+Part: TypeAlias = "Sequence[bytes | memoryview]"
+"""What is written one after the other; nothing that has all of it is made."""
+
+
 def path_of(directory: Path, slot: int) -> Path:
     """Where the checkpoint of a slot lies."""
     return directory / f"checkpoint-{slot}"
 
 
-def write(directory: Path, checkpoint: Checkpoint) -> None:
-    """Make a checkpoint durable. OSError if the disk refuses."""
-    sizes = {name: memoryview(part).nbytes for name, part in checkpoint.parts.items()}
+def write(directory: Path, slot: int, facts: Mapping[str, Any], parts: Mapping[str, Part]) -> None:
+    """Make the checkpoint of a slot durable. OSError if the disk refuses."""
+    sizes = {name: sum(memoryview(each).nbytes for each in part) for name, part in parts.items()}
     digest = hashlib.sha256()
-    for part in checkpoint.parts.values():
-        digest.update(part)
+    for each in chain.from_iterable(parts.values()):
+        digest.update(each)
     header = {
         "format": FORMAT,
-        "slot": checkpoint.slot,
-        "facts": checkpoint.facts,
+        "slot": slot,
+        "facts": facts,
         "sizes": sizes,
         "sha256": digest.hexdigest(),
     }
-    path = path_of(directory, checkpoint.slot)
+    path = path_of(directory, slot)
     draft = path.with_suffix(".new")
     with draft.open("wb") as file:
         file.write(json.dumps(header).encode() + b"\n")
-        for part in checkpoint.parts.values():
-            file.write(part)
+        for each in chain.from_iterable(parts.values()):
+            file.write(each)
         file.flush()
         os.fsync(file.fileno())
     draft.rename(path)

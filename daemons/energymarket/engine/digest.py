@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from energymarket.core import ledger
+from energymarket.core.block import added_up
 from energymarket.core.records import GIFT_COLUMNS, ORDER_COLUMNS, SLOT_COLUMNS
 from energymarket.market.audit_chain import stretch_digest
 
@@ -65,7 +66,7 @@ class DaySums:
             if self._first is None:
                 self._begin(slot)
             for name in SLOT_COLUMNS[1:]:
-                self._sums[name] += columns[name][at:until].sum(axis=0, dtype=np.int64)
+                self._sums[name] += added_up(columns[name][at:until])
             self._last = first_slot + until - 1
             if (self._last + 1) % self._slots_per_day == 0:
                 self.put(ended, hash_of[self._last])

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from energymarket.core.passage import Passage
+    from energymarket.engine.checkpoint import Part
     from energymarket.scenario.compiled import Compiled
 
 HOME_TABLE_MAX: Final = 1_000
@@ -52,10 +53,10 @@ class Measures:
         if self._comparison is not None:
             self._comparison.add(passage)
 
-    def parts(self) -> dict[str, bytes]:
+    def parts(self) -> dict[str, Part]:
         """What a checkpoint keeps."""
-        parts = {"tally": self._tally.pack()}
-        return parts if self._comparison is None else parts | {"comparison": self._comparison.pack()}
+        parts: dict[str, Part] = {"tally": self._tally.packed()}
+        return parts if self._comparison is None else parts | {"comparison": [self._comparison.pack()]}
 
     def document(self, state: State) -> dict[str, Any]:
         """`energy`, `money` and `kpi` of the slots so far; `state` is that of the homes after them."""

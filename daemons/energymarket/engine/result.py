@@ -190,19 +190,19 @@ class Result:
     def homes(self) -> dict[str, npt.NDArray[np.int64]]:
         """One value per home: id, registers and battery content at the end (Wh), money of all slots (µ€)."""
         homes = self.compiled.homes_count
-        state = State(self._registers(homes), homes)
+        state = self._registers(homes)
         whole = {
             name: state.column(name).astype(np.int64) for name, kind in STATE_COLUMNS if name.endswith("_wh")
             and kind.kind == "i"
         }  # fmt: skip
         return {"home": np.arange(1, homes + 1), **whole, "money_ueur": self._balances(homes)}
 
-    def _registers(self, homes: int) -> memoryview:
+    def _registers(self, homes: int) -> State:
         path = self.folder / "homes" / f"shard-1-{homes}.state"
         identity = bytes.fromhex(self.compiled.hash)
         with GenerationFile(path, 1, homes, State.size_bytes(homes), identity) as file:
             data, _ = file.load(self.document["first_slot"] + self.document["slots"] - 1)
-            return memoryview(bytes(data))
+            return State(bytes(data), homes)
 
     def _balances(self, homes: int) -> npt.NDArray[np.int64]:
         path = self.folder / "market" / "ledger.db"

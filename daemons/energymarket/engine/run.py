@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 import numpy as np
 
 from energymarket.core import ledger
+from energymarket.core.block import added_up
 from energymarket.core.events import book_from_dict
 from energymarket.core.fleet import Fleet, initial_state
 from energymarket.core.market import Accounts
@@ -26,7 +27,6 @@ from energymarket.engine import checkpoint as checkpoints
 from energymarket.engine import singly
 from energymarket.engine.afar import Afar
 from energymarket.engine.books import Books
-from energymarket.engine.checkpoint import Checkpoint
 from energymarket.engine.cluster import RayCluster
 from energymarket.engine.digest import BODY_BYTES, BODY_BYTES_PER_HOME, detail_from
 from energymarket.engine.embedded import Embedded
@@ -43,6 +43,7 @@ from energymarket.transport.generation import GenerationFile
 from energymarket.transport.store import ForeignLedgerError, StoreError
 
 if TYPE_CHECKING:
+    from energymarket.engine.checkpoint import Checkpoint, Part
     from energymarket.engine.settling import Settled
     from energymarket.engine.source import Source
     from energymarket.scenario.compiled import Compiled
@@ -52,6 +53,10 @@ LEG_NS: Final = 2_000_000_000
 
 CHECKPOINT_PART: Final = 20
 """Of the time between two checkpoints, at most one part in so many is spent on the checkpoint itself."""
+
+MANY_HOMES: Final = 50_000
+FIRST_LEG_SLOTS: Final = 96
+"""So many homes' checkpoint costs as much as five of their slots: the first one is not made sooner."""
 
 LEG_PART: Final = 4
 """Of the disk that the ledger may take, a leg's detail takes one part in so many: then room is made."""
@@ -197,11 +202,11 @@ class Run:
         """Play until the end, or until asked to stop; what was played is durable then. Failure if not."""
         source = self._source(noted)
         homes = self.plan.compiled.homes_count
-        leg_slots = 2 * slots_at_once(homes)
-        room = max(1, self.plan.disk_max_bytes // LEG_PART // (BODY_BYTES + BODY_BYTES_PER_HOME * homes))
+        leg_slots = FIRST_LEG_SLOTS if homes >= MANY_HOMES else 2 * slots_at_once(homes)
         try:
             while self.next_slot < self.end_slot and not stopping():
                 began_ns = boottime_ns()
+                leg_slots = min(leg_slots, self._room_slots())
                 slots = range(self.next_slot, min(self.next_slot + leg_slots, self.end_slot))
                 for settled in source.leg(slots):
                     self._enter(settled)
@@ -210,12 +215,18 @@ class Run:
                 self._save(source)
                 saved_ns = boottime_ns() - began_ns - played_ns
                 wanted_ns = max(LEG_NS, CHECKPOINT_PART * saved_ns)
-                leg_slots = max(1, min(4 * leg_slots, len(slots) * wanted_ns // max(played_ns, 1), room))
+                leg_slots = max(1, min(4 * leg_slots, len(slots) * wanted_ns // max(played_ns, 1)))
             self.account = source.account()
         except StoreError as error:
             raise _refused(error) from error
         finally:
             source.close()
+
+    def _room_slots(self) -> int:
+        """Slots of a leg whose detail takes no more of the disk than it may; those without any are free."""
+        a_slot_bytes = BODY_BYTES + BODY_BYTES_PER_HOME * self.plan.compiled.homes_count
+        free = max(0, self._books.detail_from - self.next_slot)
+        return free + max(1, self.plan.disk_max_bytes // LEG_PART // a_slot_bytes)
 
     def _source(self, noted: Noted) -> Source:
         plan = self.plan
@@ -242,10 +253,10 @@ class Run:
         self.sums.add(settled)
         self._measures.add(settled.passage)
         columns = settled.passage.columns
-        self.state.given_wh += columns["given_wh"].sum(axis=0, dtype=np.int64)
-        self.state.received_wh += columns["received_wh"].sum(axis=0, dtype=np.int64)
+        self.state.given_wh += added_up(columns["given_wh"])
+        self.state.received_wh += added_up(columns["received_wh"])
         if isinstance(self._settler, Settler):
-            self._accounts.balance_ueur += columns["money_ueur"].sum(axis=0, dtype=np.int64)
+            self._accounts.balance_ueur += added_up(columns["money_ueur"])
         self.next_slot = settled.openings[-1].slot + 1
 
     def _save(self, source: Source) -> None:
@@ -262,13 +273,13 @@ class Run:
             "events": rest.events,
             "sums": {"slots": self.sums.slots, "totals": self.sums.totals},
         }
-        parts: dict[str, bytes | memoryview] = {"homes": memoryview(self._memory), **self._measures.parts()}
+        parts: dict[str, Part] = {"homes": [memoryview(self._memory)], **self._measures.parts()}
         if isinstance(self._settler, Settler):
-            parts["balances"] = self._accounts.balance_ueur.astype("<i8").tobytes()
+            parts["balances"] = [self._accounts.balance_ueur.astype("<i8").data.cast("B")]
         else:
-            parts["accounts"] = self._accounts.pack()
+            parts["accounts"] = [self._accounts.pack()]
         try:
-            checkpoints.write(self.plan.directory, Checkpoint(last, facts, parts))
+            checkpoints.write(self.plan.directory, last, facts, parts)
         except OSError as error:
             raise Failure(
                 f"{self.plan.directory} cannot be written: {error.strerror or error}",

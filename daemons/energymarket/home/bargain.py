@@ -29,7 +29,9 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
+    from energymarket.core.block import I32
     from energymarket.core.parameters import Sharing
+    from energymarket.core.serving import Places
     from energymarket.runtime.service import StopFlag
     from energymarket.transport.queue import OfferQueue
 
@@ -58,8 +60,8 @@ and the supervisor hears that often that the homes live."""
 class Bargain:
     """What the exchange came to for one range of homes."""
 
-    received_wh: npt.NDArray[np.int64]  # per taker, in the order given
-    excess_wh: npt.NDArray[np.int64]  # per taker: greed's, beyond its need
+    received_wh: npt.NDArray[np.signedinteger[Any]]  # per taker, in the order given
+    excess_wh: npt.NDArray[np.signedinteger[Any]]  # per taker: greed's, beyond its need
     claims: list[npt.NDArray[np.void]] = field(default_factory=list)
     returned: list[npt.NDArray[np.void]] = field(default_factory=list)  # offers that came back
     shed: int = 0
@@ -73,6 +75,17 @@ class Bargain:
     def all_returned(self) -> npt.NDArray[np.void]:
         """Every offer that was taken back as one OFFER array."""
         return _joined(self.returned, OFFER)
+
+    def add_returned(self, returned_wh: I32, first: int) -> None:
+        """Add what came back to a column of homes, the first one's id given; foreign offers are left out."""
+        for back in self.returned:
+            at = back["giver"].astype(np.intp)
+            at -= first
+            here = (at >= 0) & (at < len(returned_wh))
+            energy_wh = back["energy_wh"].astype(np.int32)
+            if not here.all():
+                at, energy_wh = at[here], energy_wh[here]
+            np.add.at(returned_wh, at, energy_wh)
 
 
 def _joined(parts: list[npt.NDArray[np.void]], kind: np.dtype[np.void]) -> npt.NDArray[np.void]:
@@ -98,23 +111,27 @@ class Exchange:
     stop: StopFlag
     beat: Callable[[], None]  # called at least every BELL_WAIT_S
     at: int = field(init=False, default=0)  # offers before this one have been put
-    line: npt.NDArray[np.intp] = field(init=False)  # places of the takers that lack something at first
-    front: npt.NDArray[np.intp] = field(init=False)  # of those looked at, who still lack something
+    line: Places = field(init=False)  # places of the takers that lack something at first
+    front: Places = field(init=False)  # of those looked at, who still lack something
     behind: int = field(init=False, default=0)  # in `line`: from here on nobody has been looked at
     put_types: set[int] = field(init=False)
-    next_index: npt.NDArray[np.int32] = field(init=False)  # by giver: parts below it are claimed here
+    next_index: dict[int, int] = field(init=False)  # by giver: parts below it are claimed here
+    used_up: npt.NDArray[np.bool_] = field(init=False)  # by giver of the range: all of it is claimed here
+    lowest: int = field(init=False, default=0)  # the giver that `used_up` begins with
     claimed: int = field(init=False, default=0)
     result: Bargain = field(init=False)
 
     def __post_init__(self) -> None:
         self.put_types = set()
-        self.next_index = np.zeros(self.homes + 1, np.int32)
+        self.next_index = {}
+        self.used_up = np.zeros(0, np.bool_)
+        # Nobody has more than ENERGY_WH_MAX of anything; offers that are larger are left out.
         self.result = Bargain(
-            received_wh=np.zeros(len(self.taker_ids), np.int64),
-            excess_wh=np.zeros(len(self.taker_ids), np.int64),
+            received_wh=np.zeros(len(self.taker_ids), np.int32),
+            excess_wh=np.zeros(len(self.taker_ids), np.int32),
         )
-        self.need_wh = self.need_wh.astype(np.int64)
-        self.line = np.flatnonzero(self.need_wh > 0)
+        self.need_wh = self.need_wh.astype(np.int32)
+        self.line = np.flatnonzero(self.need_wh > 0).astype(np.int32)
         self.front = self.line[:0]
 
     def run(self) -> Bargain:
@@ -133,12 +150,23 @@ class Exchange:
         """A range with very many offers: who of its own takers has how much of them."""
         if len(self.offers) <= AT_HOME_OFFERS or not len(self.line):
             return
-        served = exchange.serve(self.offers, self.taker_ids[self.line], self.need_wh[self.line], self.sharing)
+        who = slice(None) if len(self.line) == len(self.need_wh) else self.line
+        served = exchange.serve(self.offers, self.taker_ids[who], self.need_wh[who], self.sharing)
+        self._use_up(served)
         self._book(self.line, served)
         self.offers = served.rests
         if len(served.neutral_rest):
             self.result.returned.append(served.neutral_rest)
         self.line = self.line[self.need_wh[self.line] > 0]
+
+    def _use_up(self, served: exchange.Served) -> None:
+        """Mark the givers of whom nothing is left: an earlier life may have put something of theirs."""
+        givers = self.offers["giver"]
+        self.lowest = int(givers.min())
+        self.used_up = np.zeros(int(givers.max()) + 1 - self.lowest, np.bool_)
+        self.used_up[givers[: len(givers) - len(served.rests)] - self.lowest] = True
+        if len(served.rests) and served.rests["index"][0]:
+            self.next_index[int(served.rests["giver"][0])] = int(served.rests["index"][0])
 
     def _forget_earlier_life(self) -> None:
         """What lies there under our types before we have put anything was put by us before we died."""
@@ -238,6 +266,11 @@ class Exchange:
             return True
         who, served = self._serve(offers)
         self._book(who, served)
+        if len(giver := served.claims["giver"]):
+            # Claims of an offer stand together, the last of its parts last.
+            ends = np.append(np.flatnonzero(giver[1:] != giver[:-1]), len(giver) - 1)
+            index = served.claims["index"][ends].astype(np.int64) + 1
+            self.next_index.update(zip(giver[ends].tolist(), index.tolist(), strict=True))
         self.front = self.front[self.need_wh[self.front] > 0]
         # Without room for either, the market sells the rest at the gate or feeds it in.
         if len(served.rests):
@@ -246,7 +279,7 @@ class Exchange:
             self.queue.put(kind | GIVEN_BACK, offer_message.pack(back, slot=self.slot, epoch=self.epoch))
         return len(served.claims) > 0
 
-    def _serve(self, offers: npt.NDArray[np.void]) -> tuple[npt.NDArray[np.intp], exchange.Served]:
+    def _serve(self, offers: npt.NDArray[np.void]) -> tuple[Places, exchange.Served]:
         """Serve those from a message who come first in the line: as if all stood there, if it is used up."""
         turns, reach = 1 if self.sharing.turn is Turn.FAIR else None, IN_LINE
         while True:
@@ -256,7 +289,7 @@ class Exchange:
                 return who, served
             reach *= 8
 
-    def _in_line(self, reach: int) -> npt.NDArray[np.intp]:
+    def _in_line(self, reach: int) -> Places:
         """The places of the first takers that lack something: so many, if there are, or a few more."""
         missing = reach - len(self.front)
         if missing > 0:
@@ -291,26 +324,29 @@ class Exchange:
         if (head.slot, head.epoch) != (self.slot, self.epoch):
             return None
         known = (offers["giver"] <= self.homes) & (offers["energy_wh"] <= OFFER_WH_MAX)
-        giver = np.where(known, offers["giver"], 0)
         first = np.zeros(len(offers), np.bool_)
         first[np.unique(offer_key(offers), return_index=True)[1]] = True
-        return offers[known & first & (offers["index"] >= self.next_index[giver])]
+        giver = offers["giver"]
+        open_index = np.array([self.next_index.get(each, 0) for each in giver.tolist()], np.int64)
+        at = giver.astype(np.int64) - self.lowest
+        here = np.flatnonzero((at >= 0) & (at < len(self.used_up)))
+        known[here] &= ~self.used_up[at[here]]
+        return offers[known & first & (offers["index"] >= open_index)]
 
-    def _book(self, who: npt.NDArray[np.intp], served: exchange.Served) -> None:
+    def _book(self, who: Places, served: exchange.Served) -> None:
         """What the takers at these places have been served."""
         result = self.result
         room = CLAIMS_PER_HOME_MAX * self.homes - self.claimed
         self._leave_out(who, served, served.claims[room:])
         self.claimed += len(served.claims[:room])
-        np.maximum.at(self.next_index, served.claims["giver"], served.claims["index"].astype(np.int32) + 1)
         result.claims.append(served.claims[:room])
-        result.received_wh[who] += served.received_wh
-        result.excess_wh[who] += served.excess_wh
-        self.need_wh[who] = np.maximum(self.need_wh[who] - served.received_wh, 0)
+        received_wh = served.received_wh.astype(np.int32, copy=False)
+        result.received_wh[who] += received_wh
+        if self.sharing.take is Take.GREEDY:
+            result.excess_wh[who] += served.excess_wh.astype(np.int32)
+        self.need_wh[who] = np.maximum(self.need_wh[who] - received_wh, 0)
 
-    def _leave_out(
-        self, who: npt.NDArray[np.intp], served: exchange.Served, claims: npt.NDArray[np.void]
-    ) -> None:
+    def _leave_out(self, who: Places, served: exchange.Served, claims: npt.NDArray[np.void]) -> None:
         """Claims beyond what any exchange can come to: their takers have not received that."""
         for taker, energy_wh in zip(claims["taker"].tolist(), claims["energy_wh"].tolist(), strict=True):
             at = np.flatnonzero(self.taker_ids[who] == taker)

@@ -9,13 +9,14 @@ have lived through it all the same, and the next batch carries the gap.
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from energymarket.core import fleet as fleets
-from energymarket.core.state import STATE_COLUMNS, State
-from energymarket.transport.generation import GenerationFile
+from energymarket.core.limits import ENERGY_WH_MAX
+from energymarket.core.state import NARROW_WH_MAX, Layout, State
+from energymarket.transport.generation import GenerationFile, payload_bytes_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -31,14 +32,20 @@ CATCH_UP_SLOTS_MAX = 400_000
 """Longest absence that is lived through slot by slot: eleven years of quarter-hours."""
 
 
+GROWTH_WH_MAX: Final = 2 * ENERGY_WH_MAX
+"""What a register can grow by in a slot: full power, and as much again of what was put off before."""
+
+
 class Books:
     """The state of one range of homes."""
 
     def __init__(self, path: Path, fleet: Fleet, identity: bytes) -> None:
         self._fleet = fleet
-        self._file = GenerationFile(path, fleet.first, fleet.count, State.size_bytes(fleet.count), identity)
+        layout = _layout_of(path, fleet.count)
+        self._file = GenerationFile(path, fleet.first, fleet.count, layout.size_bytes(fleet.count), identity)
         self._memory = np.zeros(self._file.area_bytes, np.uint8).data
-        self._state = State(self._memory, fleet.count)  # at the end of `slot`
+        self._state = State(self._memory, fleet.count, layout)  # at the end of `slot`
+        self._room_slots = 0  # for so many slots no register outgrows its width, whatever the homes do
         self.slot: int | None = None  # None: nothing has happened yet
         self._settled = -1  # last slot whose receipt has been added to the registers of gifts
         self._written = (-1, 0)  # slot and edition that were handed to the disk last
@@ -54,6 +61,7 @@ class Books:
     def fresh(self, slot: int) -> None:
         """Homes as the scenario makes them, at the end of a slot."""
         fleets.initial_state(self._fleet, self._state)
+        self._room_slots = 0
         self.slot = slot
 
     def begin(self, slot: int, since: int) -> None:
@@ -78,7 +86,9 @@ class Books:
     def go_back(self, slot: int) -> None:
         """Load the state of a slot; whatever was lived since is forgotten. Raises GenerationError."""
         data, edition = self._file.load(slot)
-        self._adopt(State(data, self._fleet.count))
+        self._state.copy_from(State(data, self._fleet.count, self._state.layout))
+        self._file.forget_pages()
+        self._room_slots = 0
         self.slot = slot
         self._settled = slot if edition else -1
         self._written = (slot, edition)
@@ -104,11 +114,13 @@ class Books:
     def live_until(self, slot: int, weather_of: Callable[[int], Sample]) -> None:
         """Live through the slots up to `slot` that passed without a market."""
         for each in range(max(self._lived() + 1, slot - CATCH_UP_SLOTS_MAX), slot + 1):
+            self._make_room()
             self._fleet.step(self._state, self._state, each, weather_of(each), None)
         self.slot = max(self._lived(), slot)
 
     def step(self, slot: int, sample: Sample, price_ueur_per_kwh: int) -> Net:
         """Live through an open slot; `write` makes it durable."""
+        self._make_room()
         net = self._fleet.step(self.present, self.present, slot, sample, price_ueur_per_kwh)
         self.slot = slot
         return net
@@ -116,16 +128,41 @@ class Books:
     def meter(self, slot: int, production_wh: int, consumption_wh: int) -> None:
         """A slot of a metered home: its registers are its meter's; the difference is import or export.
 
-        Registers never fall. `write` makes it durable.
+        Registers never fall. `write` makes it durable. OSError for what the disk refuses.
         """
+        produced_wh = max(0, production_wh - int(self.present.production_wh[0]))
+        consumed_wh = max(0, consumption_wh - int(self.present.consumption_wh[0]))
+        # What was missing for days comes at once: that is more than `_make_room` expects of a slot.
+        largest_wh = self.present.largest_wh() + produced_wh + consumed_wh + GROWTH_WH_MAX
+        if self.present.layout is Layout.NARROW and largest_wh > NARROW_WH_MAX:
+            self._widen()
         state = self.present
-        produced_wh = max(0, production_wh - int(state.production_wh[0]))
-        consumed_wh = max(0, consumption_wh - int(state.consumption_wh[0]))
         state.production_wh += produced_wh
         state.consumption_wh += consumed_wh
         state.export_wh += max(0, produced_wh - consumed_wh)
         state.import_wh += max(0, consumed_wh - produced_wh)
         self.slot = slot
+
+    def _make_room(self) -> None:
+        """See to it that no register outgrows its 32 bits in the next slot: it gets 64 in time."""
+        if self._state.layout is not Layout.NARROW:
+            return
+        if self._room_slots <= 1:  # the receipt of a slot comes when the next one may have begun
+            self._room_slots = (NARROW_WH_MAX - self._state.largest_wh()) // GROWTH_WH_MAX
+            if self._room_slots <= 1:
+                self._widen()
+                return
+        self._room_slots -= 1
+
+    def _widen(self) -> None:
+        """Go on with wide registers, in memory and in the file. OSError for what the disk refuses."""
+        count = self._fleet.count
+        self._await_disk()
+        self._file.reshape(Layout.WIDE.size_bytes(count), lambda payload: _widened(payload, count))
+        memory = np.zeros(self._file.area_bytes, np.uint8).data
+        state = State(memory, count)
+        state.copy_from(self._state)
+        self._memory, self._state = memory, state
 
     def start_writing(self) -> None:
         """Hand the present state to the disk; `write` waits until it is there."""
@@ -158,8 +195,16 @@ class Books:
         self._lived()
         return self._state
 
-    def _adopt(self, state: State) -> None:
-        """Make it the present state, in memory."""
-        for name, _ in STATE_COLUMNS:
-            self._state.column(name)[:] = state.column(name)
-        self._file.forget_pages()
+
+def _layout_of(path: Path, count: int) -> Layout:
+    """That of a file that is there; a new one begins narrow."""
+    payload_bytes = payload_bytes_of(path)
+    found = None if payload_bytes is None else Layout.of(count, payload_bytes)
+    return found or Layout.NARROW
+
+
+def _widened(payload: memoryview, count: int) -> bytes:
+    """The wide state of a narrow one."""
+    wide = bytearray(Layout.WIDE.size_bytes(count))
+    State(wide, count).copy_from(State(payload, count, Layout.NARROW))
+    return bytes(wide)

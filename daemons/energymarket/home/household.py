@@ -68,6 +68,8 @@ def keep(
     with ExitStack() as stack:
         ipc = resources.ensure(run_dir)
         fleet = Fleet(compiled, file.first, file.count)
+        compiled.forget_pages()
+        memory.give_back()
         name = f"home {file.first}" if single else f"shard {file.first}+{file.count}"
         notifier = Notifier()
         stack.callback(notifier.close)

@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from energymarket.core import exchange
-from energymarket.core.block import BLOCK_HOMES, I32
+from energymarket.core.block import BLOCK_HOMES, I32, Widening
 from energymarket.core.parameters import Rule
 from energymarket.core.records import Phase, Policy
+from energymarket.core.refusals import Refusal
 from energymarket.exits import ConfigError
+from energymarket.home import handing
 from energymarket.home.bargain import Bargain, Exchange
+from energymarket.home.handing import Came, Handed, Reading
 from energymarket.home.scene import Scenes
 from energymarket.home.session import Lost, Refused
 from energymarket.runtime.clock import boottime_ns
 from energymarket.runtime.kill_points import Point, reach
 from energymarket.runtime.occasions import Occasion
-from energymarket.wire import batch as batch_wire
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -33,28 +34,14 @@ if TYPE_CHECKING:
     from energymarket.scenario.compiled import Compiled
     from energymarket.transport.page import BoardReader, ClockReader
     from energymarket.transport.queue import OfferQueue
-    from energymarket.wire.batch import Buffer
     from energymarket.wire.clock_page import ClockPage
 
 log = logging.getLogger(__name__)
 
 SELL = int(Policy.SELL)  # NumPy compares an enum slowly
 
-I32_MAX = 2**31 - 1
-
 PATIENCE_S = 5.0
 """How long after the slot's end its receipt is awaited before the market counts as frozen."""
-
-
-@dataclass(slots=True)
-class Handed:
-    """What is handed in after the exchange of a slot, until it has been answered."""
-
-    slot: int
-    epoch: int
-    columns: dict[str, I32]
-    bargain: Bargain
-    readings: tuple[dict[str, Any], ...] = ()  # what is to be known of metered homes
 
 
 def check_pace(page: ClockPage, *, lockstep: bool) -> None:
@@ -96,6 +83,7 @@ class Keeper:
         self._single = single
         self._scenes = Scenes.of(compiled.settings, fleet.first, fleet.count, compiled.period.first_slot)
         self._handed: Handed | None = None
+        self._read: Reading | None = None  # the last one that the market has, if it is known
         self._done = -1  # last slot that was lived with the market
         self._gated = -1  # last slot whose gate closed without us
         self._since = 0  # first slot of the ledger
@@ -186,7 +174,7 @@ class Keeper:
         if self._scenes.is_late(page.slot):
             self._stop.wait_until(page.gate_ns + page.slot_ns // 20)
         books.write()
-        self._hand_in(Handed(page.slot, page.epoch, columns, bargain, self._readings), page)
+        self._hand_in(Handed(page.slot, page.epoch, net, columns, bargain, self._readings), page)
 
     def _live_through(self, page: ClockPage) -> Net:
         """What passed without a market, and the open slot; what the homes lack or have over in it."""
@@ -209,48 +197,53 @@ class Keeper:
             return self._state(net, page)
         fleet, homes = self._fleet, self._compiled.homes_count
         start = exchange.ring_start(self._compiled.seed, page.slot, homes)
-        givers = exchange.in_ring_order((net.surplus_wh > 0) & (fleet.policy != SELL), fleet.first, start)
-        takers = exchange.in_ring_order(net.need_wh > 0, fleet.first, start)
+        givers = exchange.in_ring_order((net.net_wh > 0) & (fleet.policy != SELL), fleet.first, start)
+        takers = exchange.in_ring_order(net.net_wh < 0, fleet.first, start)
         positions = (givers + (fleet.first - 1 - start)) % homes
-        offers = exchange.make_offers(fleet.ids[givers], net.surplus_wh[givers], positions)
-        bargain = self._bargain(page, offers, takers, net.need_wh[takers])
+        offers = exchange.offers_of(givers + fleet.first, net.net_wh[givers], positions)
+        del givers, positions
+        need_wh = -net.net_wh[takers].astype(np.int32)
+        bargain = self._bargain(page, offers, takers, need_wh)
         if bargain.degraded != self._degraded:
             self._degraded = bargain.degraded
             self._notifier.status(self._status("trading"))
             how = "frozen: no gifts" if self._degraded else "free again"
             log.warning("the offer queue is %s", how, extra=Occasion.QUEUE_FROZEN.fields(slot=page.slot))
-        received, excess, returned = np.zeros((3, fleet.count), np.int32)
-        received[takers] = bargain.received_wh
-        phantoms = self._scenes.phantom_claims(page.slot)
-        bargain.claims.append(phantoms)
-        np.add.at(received, phantoms["taker"].astype(np.int64) - fleet.first, phantoms["energy_wh"])
-        excess[takers] = bargain.excess_wh
-        back = bargain.all_returned()
-        here = (back["giver"] >= fleet.first) & (back["giver"] < fleet.first + fleet.count)
-        np.add.at(returned, back["giver"][here].astype(np.int64) - fleet.first, back["energy_wh"][here])
-        columns = self._orders(net, received, excess, np.minimum(returned, net.surplus_wh, out=returned))
+        came = Came(fleet.count)
+        came.moved_wh[takers] = bargain.received_wh
+        bargain.add_returned(came.moved_wh, fleet.first)
+        bargain.returned.clear()
+        if bargain.excess_wh.any():
+            came.excess_wh = np.zeros(fleet.count, np.int32)
+            came.excess_wh[takers] = bargain.excess_wh
+        if len(phantoms := self._scenes.phantom_claims(page.slot)):
+            bargain.claims.append(phantoms)
+            came.phantom_wh = np.zeros(fleet.count, np.int32)
+            np.add.at(
+                came.phantom_wh, phantoms["taker"].astype(np.int64) - fleet.first, phantoms["energy_wh"]
+            )
+        columns = self._orders(net, came)
         self._scenes.misreport(page.slot, columns)
         return bargain, columns
 
-    def _orders(self, net: Net, received: I32, excess: I32, returned: I32) -> dict[str, I32]:
+    def _orders(self, net: Net, came: Came) -> dict[str, I32]:
         """What the homes state after the exchange, block by block: nothing of a block leaves the cache."""
         fleet = self._fleet
-        made = {name: np.empty(fleet.count, np.int32) for name in exchange.TRADE_COLUMNS}
+        made = {name: Widening(fleet.count) for name in exchange.TRADE_COLUMNS}
         for start in range(0, fleet.count, BLOCK_HOMES):
             here = slice(start, start + BLOCK_HOMES)
-            parts = (net.surplus_wh, net.need_wh, received, excess, returned)
-            block = exchange.trade_columns(fleet.policy[here], *(part[here] for part in parts))
+            surplus_wh, need_wh = net.sides(here)
+            flows = (surplus_wh, need_wh, *came.of(here, surplus_wh))
+            block = exchange.trade_columns(fleet.policy[here], *flows)
             for name, column in block.items():
-                if int(column.max()) > I32_MAX:
-                    raise ValueError(f"{name} of {int(column.max())} Wh is more than a home can have")
-                made[name][here] = column
-        return made
+                made[name].put(start, column)
+        return {name: column.values for name, column in made.items()}
 
     def _bargain(
         self,
         page: ClockPage,
         offers: npt.NDArray[np.void],
-        takers: npt.NDArray[np.int64],
+        takers: npt.NDArray[np.signedinteger[Any]],
         need_wh: npt.NDArray[np.integer[Any]],
     ) -> Bargain:
         """The exchange of gifts: what the range offers, and who (places in the range) lacks how much."""
@@ -263,7 +256,7 @@ class Keeper:
             gate_ns=page.gate_ns,
             homes=self._compiled.homes_count,
             offers=offers,
-            taker_ids=self._fleet.ids[takers],
+            taker_ids=(takers + self._fleet.first).astype(np.uint32),
             need_wh=need_wh,
             stop=self._stop,
             beat=self._notifier.beat,
@@ -271,8 +264,7 @@ class Keeper:
 
     def _state(self, net: Net, page: ClockPage) -> tuple[Bargain, dict[str, I32]]:
         """Under another rule than the queue homes say what they have over and lack; the market shares."""
-        none = np.zeros(self._fleet.count, np.int32)
-        columns = self._orders(net, none, none, none)
+        columns = self._orders(net, Came(self._fleet.count))
         self._scenes.misreport(page.slot, columns)
         nothing = np.zeros(0, np.int64)
         return Bargain(received_wh=nothing, excess_wh=nothing), columns
@@ -285,7 +277,7 @@ class Keeper:
         lived anew may need another energy (claims that stand in no batch were worth nothing): then the
         batch states the difference, at the same price. One order a slot, however many lives.
         """
-        for at, home in enumerate(self._fleet.ids.tolist()):
+        for at, home in enumerate(range(self._fleet.first, self._fleet.first + self._fleet.count)):
             energy_wh = int(columns["sold_wh"][at] - columns["bought_wh"][at])
             if energy_wh == 0:
                 continue
@@ -306,43 +298,41 @@ class Keeper:
 
     # the batch
 
-    def _pack(self, handed: Handed) -> list[Buffer]:
-        state = self._books.present
-        full: dict[str, npt.NDArray[Any]] = {
-            "production_wh": state.production_wh,
-            "consumption_wh": state.consumption_wh,
-            "import_wh": state.import_wh,
-            "export_wh": state.export_wh,
-            "policy": np.ascontiguousarray(self._fleet.policy, "u1"),
-        }
-        full |= handed.columns
-        claims, first = handed.bargain.all_claims(), self._fleet.first
-        return batch_wire.parts(full, claims, slot=handed.slot, epoch=handed.epoch, first=first)
-
     def _hand_in(self, handed: Handed, page: ClockPage) -> None:
         """Send the batch and book its receipt. Without an answer it is kept, and sent again."""
         self._handed = handed
         if self._single and self._compiled.sharing.rule is Rule.QUEUE:
             self._trade_singly(handed.columns, handed.slot)
         batch_id = f"{self._fleet.first}+{self._fleet.count}@{handed.slot}.{handed.epoch}"
-        wait_s = self._receipt_wait_s(page)
-        answer = self._session.submit(
-            self._pack(handed),
-            batch_id,
-            handed.slot,
-            handed.epoch,
-            shed=handed.bargain.shed,
-            wait_s=wait_s,
-            readings=handed.readings,
-        )
+        # What flowed in this slot is what the market lacks if it has read the one before.
+        before = self._read if self._read is not None and self._read.slot == handed.slot - 1 else None
+        answer, reading = self._submit(handed, batch_id, page, before)
+        if isinstance(answer, Refused) and answer.parameters.get("reason") == Refusal.REGISTERS_UNKNOWN:
+            answer, reading = self._submit(handed, batch_id, page, None)
         self._handed = None
         if isinstance(answer, Refused):
             self._refused(handed, answer)
             return
+        self._read = reading
         reach(Point.HANDED_IN, handed.slot)
         self._books.settle(handed.slot, answer)
         self._bill_ueur += int(answer["money_ueur"].sum())
         self._notifier.status(self._status(self._account(handed.slot, answer)))
+
+    def _submit(
+        self, handed: Handed, batch_id: str, page: ClockPage, before: Reading | None
+    ) -> tuple[dict[str, Any] | Refused, Reading]:
+        data, reading = handing.batch_of(handed, self._books.present, self._fleet, before)
+        shed, wait_s = handed.bargain.shed, self._receipt_wait_s(page)
+        return self._session.submit(
+            data,
+            batch_id,
+            handed.slot,
+            handed.epoch,
+            shed=shed,
+            wait_s=wait_s,
+            readings=handed.readings,
+        ), reading
 
     def _receipt_wait_s(self, page: ClockPage) -> float:
         return max(0, page.next_open_ns - boottime_ns()) / 1e9 + PATIENCE_S

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from energymarket.core.metering import Book
+    from energymarket.home import handing
+    from energymarket.home.handing import Handed
+    from energymarket.home.session import Refused
     from energymarket.wire.clock_page import ClockPage
 
 log = logging.getLogger(__name__)
@@ -141,9 +144,17 @@ class MeteredKeeper(Keeper):
         self._books.meter(page.slot, *after)
         moved_wh = (after[0] - before[0]) - (after[1] - before[1])
         self._tell(page, reading, moved_wh - own_wh)
-        net_wh = np.array([own_wh], np.int32)
-        surplus_wh = np.maximum(net_wh, 0)
-        return Net(need_wh=surplus_wh - net_wh, surplus_wh=surplus_wh)
+        net = Net(1)
+        flows = (0, 0) if reading is None else (reading.slot_pv_wh, reading.slot_load_wh)
+        net.put(0, *(np.array([flow_wh], np.int32) for flow_wh in (own_wh, *flows)))
+        return net
+
+    def _submit(
+        self, handed: Handed, batch_id: str, page: ClockPage, before: handing.Reading | None
+    ) -> tuple[dict[str, Any] | Refused, handing.Reading]:
+        """Registers are handed in whole: they move by more, or by less, than what flowed in the slot."""
+        del before
+        return super()._submit(handed, batch_id, page, None)
 
     def _await(self, slot: int, until_ns: int) -> tuple[Book | None, Reading | None]:
         """The book, once nothing of a slot is missing, or when there is no more time to wait."""

@@ -16,7 +16,8 @@ from energymarket.core import exchange
 from energymarket.core.records import Phase
 from energymarket.core.turns import Range
 from energymarket.home.bargain import Bargain
-from energymarket.home.keeper import Handed, Keeper, check_pace
+from energymarket.home.handing import Handed
+from energymarket.home.keeper import Keeper, check_pace
 from energymarket.home.turning import Bargaining
 from energymarket.runtime.kill_points import Point, reach
 
@@ -118,7 +119,7 @@ class Stepper(Keeper):
         if self._scenes.is_late(page.slot):
             self._session.pass_slot(page.slot, page.epoch)
             return
-        self._hand_in(Handed(page.slot, page.epoch, columns, bargain), page)
+        self._hand_in(Handed(page.slot, page.epoch, net, columns, bargain), page)
 
     def _goes_on(self, page: ClockPage) -> bool:
         """Whether the slot is open still in the same epoch, and nobody asks us to stop."""
@@ -137,7 +138,7 @@ class Stepper(Keeper):
         self,
         page: ClockPage,
         offers: npt.NDArray[np.void],
-        takers: npt.NDArray[np.int64],
+        takers: npt.NDArray[np.signedinteger[Any]],
         need_wh: npt.NDArray[np.integer[Any]],
     ) -> Bargain:
         """The exchange in turns round the ring. Raises TakenBack."""

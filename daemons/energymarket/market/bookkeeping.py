@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from energymarket.core.market import Order
 from energymarket.market import recovery, snapshot
+from energymarket.runtime import memory
 from energymarket.runtime.clock import boottime_ns
 from energymarket.runtime.occasions import Occasion
 from energymarket.transport.store import OrderRow, SlotRow, StoreError
@@ -44,6 +45,7 @@ class Bookkeeper:
         self._market = market
         self._retention = retention
         self._recorder = recorder  # None: what comes from outside is not kept
+        self._heavy = False  # whether the last slot came with accounts of all homes
 
     # openings
 
@@ -93,12 +95,13 @@ class Bookkeeper:
         checkpoint = None if after is None else recovery.checkpoint_of(closed.hash, after)
         record = None if self._recorder is None else self._recorder.record(closed, counts, after)
         try:
-            self.store.commit_slot(self._row(closed, counts), facts, checkpoint, record)
+            self.store.commit_slot(self._row(closed, counts), facts, checkpoint, record, closed.parts)
         except StoreError as error:
             self._trouble(str(error))
             return False
         if self._recorder is not None:
             self._recorder.recorded(record)
+        self._heavy = checkpoint is not None or bool(record and record.starts)
         if self.failed is not None:
             log.warning("the ledger can be written again", extra=Occasion.LEDGER_RECOVERED.fields())
         self.failed, self.retry_ns = None, None
@@ -124,7 +127,7 @@ class Bookkeeper:
             weather_stale=head.weather_stale,
             totals=json.dumps(snapshot.totals_of(closed)),
             meta=json.dumps(meta),
-            body=closed.body,
+            body=None,  # in parts beside it
             hash=closed.hash,
             seal=b"",
         )
@@ -136,12 +139,15 @@ class Bookkeeper:
         return after
 
     def tidy(self) -> None:
-        """Between two slots: fold the write-ahead log back, compact detail that has grown too large."""
+        """Once a slot is durable: fold the write-ahead log, compact detail that has grown too large."""
         try:
             self.store.fold_wal(self._retention.wal_bytes_max)
             self._retention.tend(self.store)
         except StoreError as error:
             log.warning("tidying the ledger failed, it is tried again: %s", error)
+        if self._heavy:
+            memory.give_back()
+            self._heavy = False
 
     def beat(self, answer: Callable[[], None]) -> None:
         """Progress: the owner hears, and the ledger answers. A disk that fails is told elsewhere."""

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 PAGE_BYTES_MAX: Final = 256 << 10
 """Bodies of one page of sealed slots; a single larger slot is a page of its own. Slots and clients wait while
-an answer is sealed and written as JSON: a quarter of a mebibyte, or 16 rows, take a tenth of a millisecond."""
+an answer is sealed and made JSON: a quarter of a mebibyte, or 16 rows, take a tenth of a millisecond."""
 
 PAGE_SLOTS_MAX: Final = 16
 PAGE_SLOTS_PER_STEP: Final = 4
@@ -164,7 +164,7 @@ def home_rows(columns: dict[str, Any], first: int, count: int) -> list[dict[str,
     """Rows of the ledger's columns for a range of homes, with net and imbalance."""
     low, high = np.searchsorted(columns["home"], (first, first + count))
     names = [*columns, "net_wh", "imbalance_wh"]
-    here = {name: column[low:high] for name, column in columns.items()}
+    here = {name: column[low:high].astype(np.int64) for name, column in columns.items()}  # they may be narrow
     net = here["exported_wh"] - here["imported_wh"]
     contract = (
         here["given_wh"] + here["expired_wh"] - here["received_wh"] + here["sold_wh"] - here["bought_wh"]

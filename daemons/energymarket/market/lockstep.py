@@ -57,8 +57,9 @@ class LockstepTimetable(Timetable):
         """Market time is never the world's."""
         return False
 
-    def moments(self, open_ns: int) -> Deadlines:
-        """A slot that has opened ends when all have handed in."""
+    def moments(self, open_ns: int, close_ns: int = 0) -> Deadlines:
+        """A slot that has opened ends when all have handed in, however long closing takes."""
+        del close_ns
         return Deadlines(open_ns, NEVER_NS, NEVER_NS, NEVER_NS)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -15,6 +15,20 @@ if TYPE_CHECKING:
 def stopping(call: Call) -> str:
     """The error that turns a call away: both interfaces have it."""
     return f"{call.method.rpartition('.')[0]}.Stopping"
+
+
+def turn_away(messages: Iterable[Message], slot: int | None) -> None:
+    """Nobody who asked too late is left waiting for an answer; desks turn away who comes after."""
+    for message in messages:
+        match message:
+            case StopAsked(answer):
+                answer(slot)
+            case OrderAsked(answer=say):
+                say(("Stopping", {}))
+            case Asked(call) if not call.gone:
+                call.error(stopping(call))
+            case _:
+                continue
 
 
 RefusedOrder: TypeAlias = tuple[str, dict[str, Any]]

@@ -26,7 +26,7 @@ from energymarket.market.messages import (
     OrderAsked,
     ReloadAsked,
     StopAsked,
-    stopping,
+    turn_away,
 )
 from energymarket.runtime.clock import boottime_ns, wall_ns
 from energymarket.runtime.inbox import Inbox
@@ -58,6 +58,9 @@ STOP_WAIT_NS: Final = 3_000_000_000
 
 DRAIN_WAIT_PART: Final = 0.02
 """Of a slot: how long the gate waits for the queue's semaphore; its holder may be frozen."""
+
+CLOSE_KEPT: Final = 80
+"""Of how long closing took, in percent, is believed after each slot that took less."""
 
 TRADING: Final = frozenset({Phase.EXCHANGE, Phase.TRADE})
 
@@ -106,6 +109,9 @@ class Owner:
         self._stop_asked: list[StopAsked] = []
         self._stop_by_ns = 0
         self._started_ns = 0
+        self._ordered_slot = books.store.last_ordered_slot()  # the latest that may have orders
+        self._close_ns = 0  # how long it takes to close a slot: the longest of late
+        self._untidy = False
 
     # the loop
 
@@ -116,20 +122,10 @@ class Owner:
         while not self.stopped:
             self._hear(self.inbox.wait(self._deadline_ns()))
             self._advance(boottime_ns())
-        self._turn_away(self.inbox.rest())
-
-    def _turn_away(self, messages: Iterable[Message]) -> None:
-        """Nobody who asked too late is left waiting for an answer; desks turn away who comes after."""
-        for message in messages:
-            match message:
-                case StopAsked(answer):
-                    answer(self.market.slot if self.market.slot >= 0 else None)
-                case OrderAsked(answer=say):
-                    say(("Stopping", {}))
-                case Asked(call) if not call.gone:
-                    call.error(stopping(call))
-                case _:
-                    continue
+            if self._untidy and self.phase is not Phase.CLEARING:
+                self._untidy = False
+                self.books.tidy()  # once the next slot is open, it has time
+        turn_away(self.inbox.rest(), self.market.slot if self.market.slot >= 0 else None)
 
     def _hear(self, messages: Iterable[Message]) -> None:
         orders: list[OrderAsked] = []
@@ -282,7 +278,7 @@ class Owner:
     def _open(self, slot: int, open_ns: int) -> None:
         opening = self._open_as_it_was(slot)
         self._prices = opening.prices
-        self.moments = self.timetable.moments(open_ns)
+        self.moments = self.timetable.moments(open_ns, self._close_ns)
         self.counts.open(max(0, (boottime_ns() - open_ns) // 1000))
         self._set_phase(Phase.EXCHANGE)
         reach(Point.MARKET_OPENED, slot)
@@ -290,7 +286,9 @@ class Owner:
     def _open_as_it_was(self, slot: int, *, gap: bool = False) -> Opening:
         """Open a slot; one with acknowledged orders at its price, with them, also if it is closed late."""
         self.outside, sample = self._look_outside(slot)
-        orders = self.books.orders_of(slot)
+        # A slot that opens has orders from a life or an epoch before, or none: that need not be asked.
+        orders = self.books.orders_of(slot) if slot <= self._ordered_slot else []
+        self._ordered_slot = max(self._ordered_slot, slot)
         as_it_was = self.books.opening_as_it_was(slot) if orders else None
         if as_it_was is None:
             opening = self.market.open_slot(slot, self.outside, epoch=self.epoch, gap=gap)
@@ -335,15 +333,18 @@ class Owner:
 
     def _close(self) -> None:
         """The gate: match, settle, make durable, answer."""
+        begun_ns = boottime_ns()
         # Hints of this slot that nobody took or took back are worth nothing any more.
         self.counts.drained += self.offers.drain_unless_frozen(self.timetable.slot_ns * DRAIN_WAIT_PART / 1e9)
+        self.last = None  # the next slot takes its room; until it is durable, the ledger answers for it
         if not self._commit(self.market.close_slot()):
             return
         reach(Point.MARKET_TOLD, self.market.slot)
         self._set_phase(Phase.CLEARING)
         self.control.publish_commit()
         self.counts.start_anew()
-        self.books.tidy()
+        self._untidy = True
+        self._close_ns = max(boottime_ns() - begun_ns, self._close_ns * CLOSE_KEPT // 100)
 
     def _commit(self, closed: Closed) -> bool:
         reach(Point.MARKET_CLOSED, closed.slot)
@@ -351,7 +352,7 @@ class Owner:
             return False
         reach(Point.MARKET_COMMITTED, closed.slot)
         self.market.commit_slot(closed)
-        self.last = closed
+        self.last = closed.for_receipts()
         self.counts.commit(closed)
         self.trade.settle(closed)
         return True

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from energymarket.core.events import EventBook
-from energymarket.core.inputs import Asked, Before, Inputs, InputsCorrupt, World, pack, unpack
+from energymarket.core.inputs import Asked, Before, Inputs, InputsCorrupt, World, pack, parts_of, unpack
 from energymarket.core.replay import Start, digest
-from energymarket.transport.ledger_rows import Record, TiedRow
+from energymarket.transport.ledger_rows import Parts, Record, TiedRow
 
 if TYPE_CHECKING:
     from energymarket.core.market import Accounts, Closed, Market, Outside
@@ -94,7 +94,7 @@ class Recorder:
         if world is None or world.slot != closed.slot:
             return None
         known = self._known if self._follows else None
-        body = pack(self._inputs(world, known, counts), self._before(known))
+        parts = parts_of(self._inputs(world, known, counts), self._before(known))
         starts = []
         if not self._follows:
             start = self._start(market.state(), market.hash, market.accounts)
@@ -102,7 +102,7 @@ class Recorder:
         if after is not None:
             start = self._start(market.state_after(closed), closed.hash, after)
             starts.append(_tied(start.slot, start.hash, start.pack()))
-        return Record(_tied(closed.slot, closed.hash, body), tuple(starts))
+        return Record(Parts(closed.slot, parts, digest(closed.hash, *parts)), tuple(starts))
 
     def _start(self, state: str, chain_hash: bytes, accounts: Accounts) -> Start:
         rules = self._market.rules

@@ -46,7 +46,7 @@ def restore(store: LedgerStore, rules: Rules, genesis: bytes) -> Market:
         rules = replace(rules, price=price_model_from(json.loads(reloaded)))
     market = Market(
         rules=rules,
-        accounts=accounts,
+        accounts=accounts.narrowed(),
         hash=chain_hash,
         price_ueur_per_kwh=rules.price.initial_ueur_per_kwh,
         book=book,

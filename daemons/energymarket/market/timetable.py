@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from energymarket.core import clock
 from energymarket.wire.clock_page import NO_END
+
+CLOSE_MARGIN: Final = 1.25
+"""A slot is closed within this many times what the slots before it took: the disk is not always as fast."""
+
+GATE_AT_LEAST: Final = 0.5
+"""However long closing takes, homes have half of the slot."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,9 +34,17 @@ class Timetable:
         """Whether market time is the world's."""
         return self.speed == 1.0
 
-    def moments(self, open_ns: int) -> clock.Deadlines:
-        """The deadlines of a slot that opens then (CLOCK_BOOTTIME)."""
-        return clock.deadlines(open_ns, self.slot_ns, self.exchange_until, self.gate_at)
+    def moments(self, open_ns: int, close_ns: int = 0) -> clock.Deadlines:
+        """The deadlines of a slot that opens then (CLOCK_BOOTTIME).
+
+        `close_ns` is how long it takes to close one. Where that is more than what the scenario leaves behind
+        the gate, the gate comes earlier, and the exchange ends earlier in proportion: or else the next slot
+        would open late, and its batches be late in turn.
+        """
+        needed = close_ns * CLOSE_MARGIN / self.slot_ns
+        gate_at = min(self.gate_at, max(GATE_AT_LEAST, 1 - needed))
+        exchange_until = self.exchange_until * gate_at / self.gate_at
+        return clock.deadlines(open_ns, self.slot_ns, exchange_until, gate_at)
 
     def open_at(self, slot: int, utc_ns: int, boottime_ns: int) -> int:
         """CLOCK_BOOTTIME at which a slot opens in real time, both clocks read together."""

@@ -250,7 +250,9 @@ class TradeDesk:
         if not 0 < len(asked["id"].encode()) <= BATCH_ID_BYTES_MAX:
             self._refuse(call, "BatchMalformed", f"id must have 1 .. {BATCH_ID_BYTES_MAX} bytes")
             return None, 0, 0
-        return Batch(asked["id"], head.first, head.count, columns, claims), head.slot, head.epoch
+        since = None if head.since == batch_wire.WHOLE else head.since
+        batch = Batch(asked["id"], head.first, head.count, columns, claims, since, head.registers)
+        return batch, head.slot, head.epoch
 
     def _bytes_of(self, call: Call) -> bytes | memoryview:
         data, place = call.parameters.get("data"), call.parameters.get("descriptor")

@@ -39,11 +39,11 @@ def precompiled_directory() -> Path:
 def source_hash(scenario: Scenario) -> str:
     """Name of a scenario's compiled directory: hash of its content, its data files and the compiler.
 
-    The content is that after overrides. Where the file lies does not matter; a data file that is
-    missing counts as empty (and the compiler will say so).
+    The content is that after overrides. Where the file lies, its comments, and what it says of workers do not
+    matter; a data file that is missing counts as empty (and the compiler will say so).
     """
     content = asdict(scenario)
-    for name in ("path", "dispatch", "broker", "meters"):
+    for name in ("path", "text", "dispatch", "broker", "meters"):
         del content[name]
     for home in content["homes"]:
         if home["meter"] is None:  # scenarios without metered homes keep their names

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import mmap
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -86,6 +87,13 @@ class Compiled:
         """Each home's weight in the static key; None where all are the same."""
         column = self.homes.get("key_weight")
         return None if column is None else np.asarray(column, np.int64)
+
+    def forget_pages(self) -> None:
+        """Give back the memory of what was read of the homes' columns; they stay readable, from the files."""
+        for column in self.homes.values():
+            mapped: object = column.base
+            if isinstance(mapped, mmap.mmap):
+                mapped.madvise(mmap.MADV_DONTNEED)
 
     def verify(self) -> None:
         """Read every array and compare it with the hash in the JSON; CompiledError if one differs."""

@@ -11,6 +11,7 @@ import contextlib
 import fcntl
 import mmap
 import os
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
@@ -29,7 +30,7 @@ from energymarket.wire.state_file import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 PAYLOAD_BYTES_MAX: Final = 1 << 32
 """4 GiB: four million homes (the most that a market has) with a kilobyte each."""
@@ -166,6 +167,48 @@ class GenerationFile:
         """Give back the memory of what `load` has shown; it stays readable, from the file."""
         self._map.madvise(mmap.MADV_DONTNEED)
 
+    def reshape(self, payload_bytes: int, convert: Callable[[memoryview], bytes]) -> None:
+        """Give the states another layout: each payload as `convert` answers it, all of it or nothing.
+
+        A new file is made durable beside the old one and takes its name. OSError for what the disk refuses:
+        the file is as it was then. Nothing that `load` or `writable` has shown is of this file any more.
+        """
+        shape = replace(self._shape, payload_bytes=payload_bytes)
+        fresh = self.path.with_name(f"{self.path.name}.{os.getpid()}.new")
+        descriptor = os.open(fresh, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o640)
+        try:
+            _lock(descriptor, fresh)
+            os.posix_fallocate(descriptor, 0, shape.file_bytes)
+            for generation, header in enumerate(self._headers()):
+                if header is None or header.slot == NO_SLOT:
+                    raw = Header(shape, generation, NO_SLOT, 0).pack()
+                else:
+                    raw = self._put_converted(descriptor, header, shape, convert)
+                _write_all(descriptor, memoryview(raw), generation * HEADER_STEP)
+            os.fsync(descriptor)
+            mapped = mmap.mmap(descriptor, shape.file_bytes)
+            fresh.replace(self.path)
+            sync_directory(self.path.parent)
+        except BaseException:
+            os.close(descriptor)
+            fresh.unlink(missing_ok=True)
+            raise
+        kept, self._writing = self._kept, None
+        self.close()
+        self._fd, self._map, self._shape, self._kept = descriptor, mapped, shape, kept
+
+    def _put_converted(
+        self, descriptor: int, header: Header, shape: Shape, convert: Callable[[memoryview], bytes]
+    ) -> bytes:
+        """Write a state in another layout; its header. One that is damaged is so in its new place, too."""
+        area = self._area(header.generation)
+        payload = convert(area[: self._shape.payload_bytes].toreadonly())
+        data = memoryview(payload + bytes(shape.area_bytes - len(payload)))
+        wrong = checksum(area) ^ header.checksum
+        _write_all(descriptor, data, shape.area_at(header.generation))
+        fresh = Header(shape, header.generation, header.slot, checksum(data) ^ wrong, header.edition)
+        return fresh.pack()
+
     def _newest_of(self, slot: int) -> Header | None:
         held = [header for header in self._headers() if header is not None and header.slot == slot]
         return max(held, key=lambda header: header.edition, default=None)
@@ -237,6 +280,19 @@ def _write_all(descriptor: int, data: memoryview, at: int) -> None:
     while len(data):
         written = os.pwrite(descriptor, data, at)
         data, at = data[written:], at + written
+
+
+def payload_bytes_of(path: Path) -> int | None:
+    """What a state takes in the file of this name, as its headers say; None if none does, or no file is."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    try:
+        sizes = [header.shape.payload_bytes for header in headers_of(descriptor) if header is not None]
+    finally:
+        os.close(descriptor)
+    return sizes[0] if sizes else None
 
 
 @contextlib.contextmanager

@@ -87,7 +87,7 @@ class OrderRow:
 
 @dataclass(frozen=True, slots=True)
 class TiedRow:
-    """A body that belongs to a slot, tied to it by its digest: SHA-256(hash of the slot, body)."""
+    """A body that belongs to a slot, tied to it by its digest (`core.replay.digest`)."""
 
     slot: int
     body: bytes
@@ -95,10 +95,19 @@ class TiedRow:
 
 
 @dataclass(frozen=True, slots=True)
+class Parts:
+    """The same on its way to the disk: the body in parts that follow each other."""
+
+    slot: int
+    parts: tuple[bytes | memoryview, ...]
+    digest: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Record:
     """What is made durable with a slot beside it, so that it can be replayed."""
 
-    inputs: TiedRow
+    inputs: Parts
     starts: tuple[TiedRow, ...] = ()
 
 

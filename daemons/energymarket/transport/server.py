@@ -152,6 +152,19 @@ class Server:
         finally:
             self.close()
 
+    def fileno(self) -> int:
+        """For an owner with a loop of its own: readable when a `turn` has something to do."""
+        return self._epoll.fileno()
+
+    def wait_s(self) -> float:
+        """For how long such an owner may wait before the next turn."""
+        return self._traffic.wait_s()
+
+    def turn(self) -> None:
+        """Do what has come, without waiting: instead of `run`, in the owner's only thread."""
+        self._thread = get_ident()
+        self._turn(0.0)
+
     def stop(self) -> None:
         """Ask the loop to end. Any thread, any number of times; answers given before are still sent."""
         self._stopping = True

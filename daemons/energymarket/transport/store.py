@@ -10,11 +10,14 @@ from __future__ import annotations
 
 import sqlite3
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from energymarket.runtime.kill_points import Point, reach
-from energymarket.transport import write_ahead_log
+from energymarket.transport import pieces, write_ahead_log
+from energymarket.transport.database import StoreError, Transaction, execute_all, text_of, version_of
 from energymarket.transport.ledger_rows import (
+    LARGE_HOMES,
     RECORD_SCHEMA,
     SCHEMA,
     OrderRow,
@@ -39,18 +42,18 @@ __all__ = [
     "StoreError",
     "TiedRow",
     "seal",
+    "version_of",
 ]
 
 SCHEMA_VERSION: Final = 1
+PIECES_VERSION: Final = 2  # a ledger of many homes: see `transport.pieces`
+VERSIONS: Final = (SCHEMA_VERSION, PIECES_VERSION)
+VERSIONS_TEXT: Final = " and ".join(map(str, VERSIONS))
 WAL_BYTES_MAX: Final = 16 << 20  # then the WAL is folded back between two slots
 RECEIPT_SLOTS_KEPT: Final = 96  # how long a single order's id is remembered: a day of quarter-hours
 BUSY_MS: Final = 2_000  # the market is alone with its ledger, but for those who copy it
 INSERT_SLOT: Final = "INSERT INTO slots VALUES (?,?,?,?,?,?,?,?,?,?,?)"
 COPIED_PAGES: Final = 1_024  # 4 MiB between two words about how far a copy is
-
-
-class StoreError(Exception):
-    """The disk or the database refused: what it said. Nothing of the transaction counts."""
 
 
 class ForeignLedgerError(Exception):
@@ -62,11 +65,13 @@ class LedgerStore:
 
     journal = "WAL"
     page_bytes = 4_096
+    pieces_from_homes = LARGE_HOMES
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._db: sqlite3.Connection | None = None
         self._cookie: int | None = None
+        self._in_pieces = False
 
     # life
 
@@ -76,7 +81,7 @@ class LedgerStore:
         try:
             self._db = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
             self._db.execute(f"PRAGMA busy_timeout={BUSY_MS}")
-            self._db.text_factory = _text
+            self._db.text_factory = text_of
             self._prepare(scenario_hash, genesis, homes)
         except sqlite3.DatabaseError as error:
             raise StoreError(f"{self.path}: {error}") from error
@@ -87,7 +92,7 @@ class LedgerStore:
             raise ForeignLedgerError(f"{self.path}: no ledger here")
         try:
             self._db = sqlite3.connect(f"file:{self.path}?mode=ro", uri=True, isolation_level=None)
-            self._db.text_factory = _text
+            self._db.text_factory = text_of
             self._check_version()
         except sqlite3.DatabaseError as error:
             raise StoreError(f"{self.path}: {error}") from error
@@ -110,10 +115,14 @@ class LedgerStore:
         version = db.execute("PRAGMA user_version").fetchone()[0]
         if version == 0 and not db.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone():
             db.execute("BEGIN IMMEDIATE")
-            _execute_all(db, SCHEMA)
+            execute_all(db, SCHEMA)
             facts = {"scenario_hash": scenario_hash, "genesis": genesis.hex(), "homes": str(homes)}
             db.executemany("INSERT INTO meta VALUES (?, ?)", facts.items())
-            db.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
+            if homes >= self.pieces_from_homes:
+                execute_all(db, pieces.SCHEMA)
+                db.execute(f"PRAGMA user_version={PIECES_VERSION}")
+            else:
+                db.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
             db.execute("COMMIT")
         self._check_version()
         found = self.meta("scenario_hash")
@@ -123,13 +132,14 @@ class LedgerStore:
             )
         if not self._has_records():  # made by a version that did not record
             db.execute("BEGIN IMMEDIATE")
-            _execute_all(db, RECORD_SCHEMA)
+            execute_all(db, RECORD_SCHEMA)
             db.execute("COMMIT")
 
     def _check_version(self) -> None:
         version = self._connection.execute("PRAGMA user_version").fetchone()[0]
-        if version != SCHEMA_VERSION:
-            raise ForeignLedgerError(f"{self.path}: ledger version {version}, expected {SCHEMA_VERSION}")
+        if version not in VERSIONS:
+            raise ForeignLedgerError(f"{self.path}: ledger version {version}, we read {VERSIONS_TEXT}")
+        self._in_pieces = version == PIECES_VERSION
 
     @property
     def _connection(self) -> sqlite3.Connection:
@@ -175,12 +185,19 @@ class LedgerStore:
     def slot(self, slot: int) -> SlotRow | None:
         """One slot, or None."""
         row = self._row("SELECT * FROM slots WHERE slot = ?", (slot,))
-        return None if row is None else slot_row(row)
+        return None if row is None else slot_row(self._whole(row))
 
     def slots(self, first: int, last: int) -> Iterator[SlotRow]:
         """Slots first .. last in order."""
         for row in self._rows("SELECT * FROM slots WHERE slot BETWEEN ? AND ? ORDER BY slot", (first, last)):
-            yield slot_row(row)
+            yield slot_row(self._whole(row))
+
+    def _whole(self, row: tuple[Any, ...]) -> tuple[Any, ...]:
+        """The row of a slot with its body, if that is in pieces."""
+        if not self._in_pieces or row[8] != b"":
+            return row
+        found = self._rows(pieces.EVERY, pieces.ids(row[0], pieces.SLOTS))
+        return (*row[:8], b"".join(piece for (piece,) in found), *row[9:])
 
     def heads(self, first: int, last: int) -> Iterator[SlotRow]:
         """Slots first .. last in order, of each only what stands before its texts: no body is read."""
@@ -202,6 +219,11 @@ class LedgerStore:
         """Single orders of a slot in order of receipt."""
         query = "SELECT * FROM orders WHERE slot = ? ORDER BY receipt"
         return [OrderRow(*row) for row in self._rows(query, (slot,))]
+
+    def last_ordered_slot(self) -> int:
+        """The latest slot with a single order that is remembered; -1 if there is none."""
+        found = self._number("SELECT max(slot) FROM orders")
+        return -1 if found is None else found
 
     def order(self, home: int, order_id: str) -> OrderRow | None:
         """The order of a home with this id, if it is still remembered."""
@@ -252,9 +274,15 @@ class LedgerStore:
         state: dict[str, str],
         checkpoint: tuple[bytes, bytes] | None = None,
         record: Record | None = None,
+        body: tuple[bytes | memoryview, ...] | None = None,
     ) -> None:
-        """A slot, what the market goes on from, perhaps a checkpoint, and the record: all or nothing."""
+        """A slot, what the market goes on from, perhaps a checkpoint, and the record: all or nothing.
+
+        `body` is that of the row, in parts, where the row itself has none.
+        """
         with self._transaction() as db:
+            if body is not None:
+                row = replace(row, body=self._placed(db, row.slot, pieces.SLOTS, body))
             db.execute(INSERT_SLOT, [getattr(row, name) for name in SlotRow.__dataclass_fields__])
             reach(Point.MARKET_WRITING, row.slot)
             db.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", state.items())
@@ -262,9 +290,19 @@ class LedgerStore:
             if checkpoint is not None:
                 put_checkpoint(db, row.slot, checkpoint)
             if record is not None:
-                tied = [(each.slot, each.body, each.digest) for each in (record.inputs, *record.starts)]
-                db.execute("INSERT INTO inputs VALUES (?,?,?)", tied[0])
-                db.executemany("INSERT OR REPLACE INTO starts VALUES (?,?,?)", tied[1:])
+                inputs = self._placed(db, row.slot, pieces.INPUTS, record.inputs.parts)
+                db.execute("INSERT INTO inputs VALUES (?,?,?)", (row.slot, inputs, record.inputs.digest))
+                tied = [(each.slot, each.body, each.digest) for each in record.starts]
+                db.executemany("INSERT OR REPLACE INTO starts VALUES (?,?,?)", tied)
+
+    def _placed(
+        self, db: sqlite3.Connection, slot: int, table: int, parts: tuple[bytes | memoryview, ...]
+    ) -> bytes:
+        """What stands in the row for a body: all of it, or nothing, and its pieces are put beside."""
+        if not self._in_pieces:
+            return b"".join(parts)
+        pieces.put(db, slot, table, parts)
+        return b""
 
     def append_orders(self, orders: Iterable[OrderRow], state: dict[str, str]) -> None:
         """Single orders, durable when this returns."""
@@ -293,11 +331,15 @@ class LedgerStore:
             for row in db.execute(detailed, (first, last)).fetchall():
                 # Taken out and put back: an UPDATE would leave the short row alone on its page.
                 db.execute("DELETE FROM slots WHERE slot = ?", row[:1])
+                if self._in_pieces:
+                    pieces.drop(db, row[0])
                 db.execute("INSERT INTO slots VALUES (?,?,?,?,?,?,?,?,NULL,?,?)", (*row[:8], *row[9:]))
             # A record goes with its slot's detail; what lies before the next start cannot be played any more.
             db.execute("DELETE FROM starts WHERE slot < ?", (last,))
             reachable = "SELECT coalesce((SELECT min(slot) FROM starts), ?)"
             db.execute(f"DELETE FROM inputs WHERE slot <= max(?, ({reachable}))", (last, last))  # noqa: S608
+            if self._in_pieces:
+                pieces.drop_inputs(db)
 
     def fold_wal(self, bytes_max: int = WAL_BYTES_MAX) -> None:
         """Copy the WAL back into the file once so much is in it; called between slots.
@@ -346,8 +388,8 @@ class LedgerStore:
         except sqlite3.DatabaseError as error:
             raise StoreError(f"{self.path} cannot be copied to {path}: {error}") from error
 
-    def _transaction(self) -> _Transaction:
-        return _Transaction(self._connection, self.path)
+    def _transaction(self) -> Transaction:
+        return Transaction(self._connection, self.path)
 
 
 def put_checkpoint(db: sqlite3.Connection, slot: int, checkpoint: tuple[bytes, bytes]) -> None:
@@ -355,46 +397,3 @@ def put_checkpoint(db: sqlite3.Connection, slot: int, checkpoint: tuple[bytes, b
     db.execute("INSERT OR REPLACE INTO checkpoints VALUES (?,?,?)", (slot, *checkpoint))
     keep = "SELECT slot FROM checkpoints ORDER BY slot DESC LIMIT 2"
     db.execute(f"DELETE FROM checkpoints WHERE slot NOT IN ({keep})")  # noqa: S608
-
-
-class _Transaction:
-    """BEGIN IMMEDIATE .. COMMIT, or ROLLBACK; the database's words become a StoreError."""
-
-    def __init__(self, db: sqlite3.Connection, path: Path) -> None:
-        self._db = db
-        self._path = path
-
-    def __enter__(self) -> sqlite3.Connection:
-        try:
-            self._db.execute("BEGIN IMMEDIATE")
-        except sqlite3.DatabaseError as error:
-            raise StoreError(f"{self._path}: {error}") from error
-        return self._db
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        try:
-            if error is None:
-                self._db.execute("COMMIT")
-                return
-        except sqlite3.DatabaseError as failure:
-            self._rollback()
-            raise StoreError(f"{self._path}: {failure}") from failure
-        self._rollback()
-        if isinstance(error, sqlite3.DatabaseError):
-            raise StoreError(f"{self._path}: {error}") from error
-
-    def _rollback(self) -> None:
-        # SQLite has rolled back by itself after some errors (full disk): then there is nothing to do.
-        if self._db.in_transaction:
-            self._db.execute("ROLLBACK")
-
-
-def _execute_all(db: sqlite3.Connection, statements: str) -> None:
-    for statement in statements.split(";\n"):
-        if statement.strip():
-            db.execute(statement)
-
-
-def _text(data: bytes) -> str:
-    """A text that is no text any more is read all the same: its seal tells."""
-    return data.decode(errors="replace")

@@ -1,9 +1,16 @@
 """A batch and its receipt as bytes: a header, then one column after the other, then the claims.
 
-    magic 4s, version u2, kind u2, first u4, count u4, claims u4, epoch u4, slot i8  (32 bytes)
+Columns are those of `core.records`, `count` values each, in the order that is given there. Each has a width
+of its own, 0, 1, 2, 4 or 8 bytes a value, at most that of its type; 0: nothing but zeros. The widths stand in
+the header. Each column is filled up with zeros to a multiple of 8 bytes.
 
-Columns are those of `core.records`, `count` values each, back to back. Reading copies nothing: the
-arrays are views of the buffer, which must not change while they live (a sealed memory file does not).
+The registers of a batch are whole (`since` is -1), or as growth: what has flowed since the reading of slot
+`since`, the last one that the ledger has of all these homes. `registers` then is what all four registers of
+all homes come to after the slot, added up modulo 2**64: who does not grow from the same reading is found out
+and refused (RegistersUnknown), and hands in whole registers. In a whole batch, and in a receipt, it is 0.
+
+Reading copies nothing: the arrays are views of the buffer, which must not change while they live (a sealed
+memory file does not).
 """
 
 from __future__ import annotations
@@ -15,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 import numpy as np
 
 from energymarket.core.limits import CLAIMS_PER_HOME_MAX, HOMES_MAX
+from energymarket.core.packed import WIDTHS, width_of
 from energymarket.core.records import BATCH_COLUMNS, CLAIM, RECEIPT_COLUMNS
 from energymarket.wire.fault import WireError, WireFault
 
@@ -28,32 +36,39 @@ if TYPE_CHECKING:
     Schema: TypeAlias = tuple[tuple[str, np.dtype[Any]], ...]
 
 MAGIC: Final = b"EMBT"
-VERSION: Final = 1
+VERSION: Final = 2
 KIND_BATCH: Final = 1
 KIND_RECEIPT: Final = 2
-HEADER: Final = struct.Struct("<4sHHIIIIq")
+HEADER: Final = struct.Struct("<4sHHIIIIqqQ16s")
 
 CLAIMS_MAX: Final = CLAIMS_PER_HOME_MAX * HOMES_MAX
+WHOLE: Final = -1
+"""As `since`: the registers are whole."""
+
+_FILLED_TO: Final = 8  # every column begins at a multiple of it
 
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """Whose homes, and of which slot and epoch."""
+    """Whose homes, of which slot and epoch, and what the registers are."""
 
     slot: int
     epoch: int
     first: int  # home id
     count: int  # homes
     claims: int = 0
+    since: int = WHOLE  # slot of the reading that the registers grow from; -1: they are whole
+    registers: int = 0  # of a batch that grows: what they come to, all together, modulo 2**64
 
 
-def batch_bytes(count: int, claims: int) -> int:
-    """How long a batch is."""
-    return HEADER.size + _columns_bytes(BATCH_COLUMNS, count) + claims * CLAIM.itemsize
+def _filled(size: int) -> int:
+    return -(-size // _FILLED_TO) * _FILLED_TO
 
 
 BATCH_BYTES_MAX: Final = (
-    HEADER.size + sum(t.itemsize for _, t in BATCH_COLUMNS) * HOMES_MAX + (CLAIMS_MAX * CLAIM.itemsize)
+    HEADER.size
+    + sum(t.itemsize * HOMES_MAX + _FILLED_TO for _, t in BATCH_COLUMNS)
+    + (CLAIMS_MAX * CLAIM.itemsize)
 )
 
 
@@ -64,9 +79,12 @@ def pack(
     slot: int,
     epoch: int,
     first: int,
+    since: int = WHOLE,
+    registers: int = 0,
 ) -> bytearray:
     """A batch as bytes. ValueError if a column is missing, too long or does not fit: that is our bug."""
-    return bytearray().join(parts(columns, claims, slot=slot, epoch=epoch, first=first))
+    words = {"slot": slot, "epoch": epoch, "first": first, "since": since, "registers": registers}
+    return bytearray().join(parts(columns, claims, **words))
 
 
 def parts(
@@ -76,10 +94,13 @@ def parts(
     slot: int,
     epoch: int,
     first: int,
+    since: int = WHOLE,
+    registers: int = 0,
 ) -> list[Buffer]:
-    """The same in parts that follow each other: views of the columns where they have the batch's width."""
+    """The same in parts that follow each other: views of the columns that are as narrow as they can be."""
     count = len(columns[BATCH_COLUMNS[0][0]])
-    made = _parts(KIND_BATCH, Head(slot, epoch, first, count, len(claims)), BATCH_COLUMNS, columns)
+    head = Head(slot, epoch, first, count, len(claims), since, registers)
+    made = _parts(KIND_BATCH, head, BATCH_COLUMNS, columns)
     if len(claims):
         made.append(_bytes_of(np.ascontiguousarray(claims, CLAIM)))
     return made
@@ -110,24 +131,32 @@ def unpack_receipt(buffer: Buffer) -> tuple[Head, Columns]:
     return head, columns
 
 
-def _columns_bytes(schema: Schema, count: int) -> int:
-    return count * sum(dtype.itemsize for _, dtype in schema)
-
-
 def _parts(kind: int, head: Head, schema: Schema, columns: Mapping[str, npt.NDArray[Any]]) -> list[Buffer]:
     _check_range(head)
-    made: list[Buffer] = [
-        HEADER.pack(MAGIC, VERSION, kind, head.first, head.count, head.claims, head.epoch, head.slot)
-    ]
-    for name, dtype in schema:
+    widths = bytearray(16)
+    made: list[Buffer] = []
+    for number, (name, dtype) in enumerate(schema):
         column = columns[name]
         if column.shape != (head.count,):
             raise ValueError(f"column {name} has shape {column.shape}, not {(head.count,)}")
-        fitted = np.ascontiguousarray(column.astype(dtype, casting="same_kind", copy=False))
-        if column.dtype.itemsize > dtype.itemsize and not np.array_equal(fitted, column):
-            raise ValueError(f"column {name} does not fit {dtype}")
-        made.append(_bytes_of(fitted))
-    return made
+        width = _width(column, dtype, name)
+        widths[number] = width
+        if width:
+            data = _bytes_of(np.ascontiguousarray(column, f"<{dtype.kind}{width}"))
+            made.append(data)
+            made.append(bytes(_filled(len(data)) - len(data)))
+    fields = (head.first, head.count, head.claims, head.epoch, head.slot, head.since, head.registers)
+    return [HEADER.pack(MAGIC, VERSION, kind, *fields, bytes(widths)), *made]
+
+
+def _width(column: npt.NDArray[Any], dtype: np.dtype[Any], name: str) -> int:
+    """How wide a column is written. ValueError if its type cannot hold it."""
+    if column.dtype.kind != dtype.kind:
+        raise ValueError(f"column {name} is of {column.dtype}, not of {dtype}")
+    width = width_of(column) if dtype.kind == "i" else column.itemsize
+    if width > dtype.itemsize:
+        raise ValueError(f"column {name} does not fit {dtype}")
+    return width
 
 
 def _bytes_of(column: npt.NDArray[Any]) -> memoryview:
@@ -135,36 +164,44 @@ def _bytes_of(column: npt.NDArray[Any]) -> memoryview:
 
 
 def _unpack(kind: int, schema: Schema, buffer: Buffer, claim_bytes: int) -> tuple[Head, Columns, int]:
-    head = _head(kind, buffer)
-    expected = HEADER.size + _columns_bytes(schema, head.count) + head.claims * claim_bytes
-    length = len(buffer)
+    head, widths = _head(kind, buffer)
+    for (name, dtype), width in zip(schema, widths, strict=False):
+        if width not in WIDTHS or width > dtype.itemsize:
+            raise WireError(WireFault.RANGE, f"{name}: {width} bytes a value")
+    at, length = HEADER.size, len(buffer)
+    expected = at + sum(_filled(width * head.count) for width in widths[: len(schema)])
+    expected += head.claims * claim_bytes
     if length != expected:
         fault = WireFault.TRUNCATED if length < expected else WireFault.TRAILING
         raise WireError(fault, f"{head.count} homes and {head.claims} claims: {expected} bytes, not {length}")
     columns: Columns = {}
-    at = HEADER.size
-    for name, dtype in schema:
-        columns[name] = np.frombuffer(buffer, dtype, head.count, at)
-        at += columns[name].nbytes
+    for (name, dtype), width in zip(schema, widths, strict=False):
+        if width:
+            columns[name] = np.frombuffer(buffer, f"<{dtype.kind}{width}", head.count, at)
+        else:
+            columns[name] = np.broadcast_to(np.zeros((), f"{dtype.kind}1"), head.count)
+        at += _filled(width * head.count)
     return head, columns, at
 
 
-def _head(kind: int, buffer: Buffer) -> Head:
+def _head(kind: int, buffer: Buffer) -> tuple[Head, bytes]:
     if len(buffer) < HEADER.size:
         raise WireError(WireFault.TRUNCATED, f"{len(buffer)} bytes are no header")
-    magic, version, found_kind, first, count, claims, epoch, slot = HEADER.unpack_from(buffer)
+    magic, version, found_kind, first, count, claims, epoch, slot, since, registers, widths = (
+        HEADER.unpack_from(buffer)
+    )
     if magic != MAGIC:
         raise WireError(WireFault.MAGIC, f"{magic!r} is no batch")
     if version != VERSION:
         raise WireError(WireFault.VERSION, f"layout {version}, we read {VERSION}")
     if found_kind != kind:
         raise WireError(WireFault.KIND, f"kind {found_kind} where {kind} belongs")
-    head = Head(slot, epoch, first, count, claims)
+    head = Head(slot, epoch, first, count, claims, since, registers)
     try:
         _check_range(head)
     except ValueError as error:
         raise WireError(WireFault.RANGE, str(error)) from error
-    return head
+    return head, widths
 
 
 def _check_range(head: Head) -> None:
@@ -176,3 +213,5 @@ def _check_range(head: Head) -> None:
         raise ValueError(f"{head.claims} claims; a batch has at most {CLAIMS_MAX}")
     if head.slot < 0:
         raise ValueError(f"slot {head.slot} is before 1970")
+    if head.since != WHOLE and not 0 <= head.since < head.slot:
+        raise ValueError(f"registers of slot {head.slot} grow since slot {head.since}")

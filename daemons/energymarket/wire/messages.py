@@ -1,4 +1,4 @@
-"""The two varlink interfaces of the market, as the text that introspection answers.
+"""The varlink interfaces of the market and its supervisor, as the text that introspection answers.
 
 Free of NumPy and msgspec: the control program shares exactly these definitions with the daemons.
 Energy in Wh, money in µ€, prices in µ€/kWh, intensity in thousandths.
@@ -10,9 +10,11 @@ from typing import Final
 
 TRADE: Final = "io.energymarket.Trade"
 CONTROL: Final = "io.energymarket.Control"
+SUPERVISOR: Final = "io.energymarket.Supervisor"
 
 TRADE_SOCKET: Final = "trade"
 CONTROL_SOCKET: Final = "control"
+SUPERVISOR_SOCKET: Final = "supervisor"
 
 TRADE_INTERFACE: Final = """\
 # Homes trade here. Identity is the lease that Join gives to this connection.
@@ -285,5 +287,50 @@ error NoSuchKind (kind: string, kinds: []string)
 error ReloadRefused (problems: []string)
 error PermissionDenied (needs: string)
 error StoreFailed (reason: string)
+error Stopping ()
+"""
+
+SUPERVISOR_INTERFACE: Final = """\
+# Who runs here: the units of `energyctl up`, where no systemd could be asked.
+interface io.energymarket.Supervisor
+
+# unit: its name under systemd. state: starting, ready, stopping, waiting (dead, and started again in
+# restart_in_ms), left (without an error, a moment ago), ended (with the run), stopped (by an operator),
+# failed (for good; why says how). pid: 0 without a process. age_ms: in this state. starts: those that the
+# limit counts, starts_max within starts_window_ms. silent_ms: since the last sign of life, of a unit with a
+# watchdog.
+type Unit (
+  unit: string,
+  name: string,
+  state: string,
+  pid: int,
+  restarts: int,
+  age_ms: int,
+  says: string,
+  why: string,
+  code: ?int,
+  restart_in_ms: ?int,
+  starts: int,
+  starts_max: int,
+  starts_window_ms: int,
+  silent_ms: ?int
+)
+
+method Units() -> (units: []Unit, phase: string)
+
+# Units are named as under systemd, with or without .service, or by their short name. Each method answers when
+# it is carried out: all of them serve, have stopped, or have failed. Without units all are meant: Stop then
+# ends the run and answers at once, Restart ends all daemons in order and starts them again with the same
+# scenario. Start also gives another chance to what has failed. Only for the run's own user, and root.
+method Start(units: ?[]string) -> (units: []Unit)
+method Stop(units: ?[]string) -> (units: []Unit)
+method Restart(units: ?[]string) -> (units: []Unit)
+
+# The units now, and again whenever one is in another state, has another process, or says something else.
+method Watch() -> (units: []Unit, phase: string)
+
+error QuotaExceeded (what: string, limit: int)
+error NoSuchUnit (unit: string, units: []string)
+error PermissionDenied (needs: string)
 error Stopping ()
 """

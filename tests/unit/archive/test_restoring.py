@@ -251,8 +251,8 @@ def test_a_newer_format_is_refused_also_with_force(backup: Made, monkeypatch: py
 
 def test_another_schema_of_the_ledger_is_refused_also_with_force(backup: Made) -> None:
     """This program would misread it."""
-    backup.forge(lambda manifest, _content: replace(manifest, ledger_schema=2))
-    refused(backup, Failure, "schema 2, this program reads 1", force=True)
+    backup.forge(lambda manifest, _content: replace(manifest, ledger_schema=3))
+    refused(backup, Failure, "schema 3, this program reads 1 and 2", force=True)
 
 
 @pytest.mark.parametrize("version", ["0.0.9", "0.2.0"])

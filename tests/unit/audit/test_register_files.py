@@ -13,7 +13,7 @@ from energymarket.audit import register_files
 from energymarket.audit.findings import Findings, Kind
 from energymarket.audit.physics import check_pair, check_state
 from energymarket.audit.register_files import read_all
-from energymarket.core.state import State
+from energymarket.core.state import Layout, State
 from energymarket.home import files
 from energymarket.transport.generation import GenerationFile
 from energymarket.wire.state_file import HEADER_BYTES, HEADER_STEP, NO_SLOT, PAGE_BYTES, Header, Shape
@@ -153,11 +153,11 @@ def test_registers_of_another_scenario_are_found(market: SmallMarket) -> None:
 def rewritten(market: SmallMarket, name: str, more: int) -> Findings:
     """Add to a register of home 2 in a fresh generation, checksum and all."""
     identity = bytes.fromhex(market.compiled.hash)
-    with GenerationFile(path_of(market), *SHARDS[0], State.size_bytes(2), identity) as file:
+    with GenerationFile(path_of(market), *SHARDS[0], Layout.NARROW.size_bytes(2), identity) as file:
         held = bytes(file.load(market.slot)[0])
         area = file.writable()
         area[:] = held
-        State(area, 2).column(name)[1] += more
+        State(area, 2, Layout.NARROW).column(name)[1] += more
         file.commit(market.slot + 1, edition=1)
         del area
     findings = Findings()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from energyctl.up.core import Role
+from energyctl.up.life import Role
 from energyctl.up.plan import Plan, commands, environment
 from energyctl.up.prepare import left_the_pool
 from energymarket import meterd, pvd

@@ -41,7 +41,7 @@ def values(text: str, key: str) -> list[str]:
 
 
 def service_keys(path: Path) -> set[str]:
-    service = path.read_text().partition("[Service]\n")[2]
+    service = path.read_text().partition("[Service]\n")[2].partition("\n[")[0]
     lines = (line for line in service.splitlines() if line and line[0] not in "#[")
     return {line.partition("=")[0] for line in lines}
 

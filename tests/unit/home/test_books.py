@@ -12,9 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from energymarket.core.fleet import Fleet
+from energymarket.core.state import State
 from energymarket.core.weather import Sample
 from energymarket.home.books import Books
-from energymarket.transport.generation import GenerationError
+from energymarket.transport.generation import GenerationError, GenerationFile
 from tests.unit.core.made_fleet import FIRST_SLOT, Recipe, weather
 
 HOMES = 3
@@ -27,6 +28,15 @@ MADE = Recipe(
         "series_production_wh": np.zeros((4, HOMES)),
         "series_consumption_wh": np.tile(USED_WH, (4, 1)),
     },
+).made()
+LARGE_WH = 8_000_000  # a home at four fifths of the power that one can have, in slots of an hour
+LARGE = Recipe(
+    homes={"series": [0, 1]},
+    tables={
+        "series_production_wh": np.zeros((4, 2)),
+        "series_consumption_wh": np.tile((LARGE_WH, 1), (4, 1)),
+    },
+    slot_s=3600,
 ).made()
 RECEIPT = {"given_wh": np.zeros(HOMES, np.int64), "received_wh": np.array(GIFT_WH, np.int64)}
 
@@ -190,6 +200,45 @@ def test_a_state_that_is_not_there_is_refused(path: Path) -> None:
     with pytest.raises(GenerationError, match=f"no state of slot {FIRST_SLOT + 9}"):
         books.resume(FIRST_SLOT + 9)
     books.close()
+
+
+def test_registers_that_outgrow_32_bits_go_on_in_64(path: Path) -> None:
+    """2^31 Wh pass in slot 269: no Wh is lost, in memory, in the file, and in the state that is kept."""
+    books = Books(path, Fleet(LARGE, 1, 2), IDENTITY)
+    books.fresh(FIRST_SLOT - 1)
+    narrow_bytes = path.stat().st_size
+    for slots in range(1, 301):
+        lived(books, FIRST_SLOT + slots - 1)
+        receipt = {"given_wh": np.array((0, 0)), "received_wh": np.array((LARGE_WH, 0))}
+        books.settle(FIRST_SLOT + slots - 1, receipt)
+        assert books.present.consumption_wh.tolist() == [slots * LARGE_WH, slots]
+        assert books.present.received_wh.tolist() == [slots * LARGE_WH, 0]
+    books.close()
+    again = Books(path, Fleet(LARGE, 1, 2), IDENTITY)
+    again.resume(FIRST_SLOT + 298)
+    assert again.present.consumption_wh.tolist() == [299 * LARGE_WH, 299]
+    again.close()
+    assert narrow_bytes == path.stat().st_size  # of two homes either takes a page
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_file_of_wide_registers_is_read_and_stays_wide(path: Path) -> None:
+    """As an earlier version, or a run, has left it: 12 TWh on the meter are 12 TWh."""
+    with GenerationFile(path, 1, HOMES, State.size_bytes(HOMES), IDENTITY) as file:
+        area = file.writable()
+        area[:] = bytes(len(area))
+        State(area, HOMES).consumption_wh[:] = 12 * 10**12
+        area.release()
+        file.commit(FIRST_SLOT)
+    books = opened(path)
+    books.resume(FIRST_SLOT)
+    lived(books, FIRST_SLOT + 1)
+    assert books.present.consumption_wh.tolist() == [12 * 10**12 + each for each in USED_WH]
+    books.close()
+    again = opened(path)
+    again.resume(FIRST_SLOT + 1)
+    assert again.present.consumption_wh.tolist() == [12 * 10**12 + each for each in USED_WH]
+    again.close()
 
 
 def test_before_the_first_slot_there_is_nothing(path: Path) -> None:

@@ -6,6 +6,9 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, cast
 
+import numpy as np
+
+from energymarket.core.records import SLOT_COLUMNS
 from energymarket.market import history
 from tests.unit.core.made_market import CALM, FIRST, MODEL
 from tests.unit.market.made_ledger import MadeLedger
@@ -43,3 +46,11 @@ def test_the_open_slot_is_explained_without_what_begins_later(tmp_path: Path) ->
     told = [(row["intensity_permille"], row["from_slot"], row["until_slot"]) for row in found["events"]]
     assert told == [(1500, FIRST, FIRST + 3)]
     made.die()
+
+
+def test_a_row_of_a_large_home_is_added_up_in_full() -> None:
+    """Energies that fit 16 bits come to more than 16 bits hold: 30,000 given, fed in and sold each."""
+    columns = {name: np.zeros(1, np.int16) for name in SLOT_COLUMNS} | {"home": np.array([7], np.int32)}
+    columns |= {name: np.array([30_000], np.int16) for name in ("exported_wh", "given_wh", "sold_wh")}
+    (row,) = history.home_rows(columns, 1, 9)
+    assert (row["net_wh"], row["imbalance_wh"]) == (30_000, -30_000)

@@ -59,6 +59,19 @@ def test_the_same_scenario_has_the_same_hash_whenever_it_is_compiled(tmp_path: P
     assert hashes[0] == hashes[1] != hashes[2]
 
 
+def test_comments_and_workers_are_no_part_of_the_name() -> None:
+    """Who asks for workers, or writes a comment, needs no compiler; another seed is another scenario."""
+
+    def name(text: str) -> str:
+        scenario, problems = toml.parse(text, "x.toml")
+        assert scenario is not None, toml.render_problems(problems)
+        return source_hash(scenario)
+
+    text = shipped("pencil-gift").text
+    assert name(text) == name(f"# why\n{text}\n[dispatch]\nworkers = 2\nport = 4000\n")
+    assert name(text) != name(text.replace("seed = ", "seed = 1"))
+
+
 def test_a_data_file_is_part_of_the_name(tmp_path: Path) -> None:
     """With a changed CSV beside it a scenario is compiled anew."""
     file = tmp_path / "load.csv"

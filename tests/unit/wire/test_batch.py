@@ -39,16 +39,49 @@ def fault_of(data: bytes) -> WireFault:
 
 @given(st.integers(1, 50), st.integers(0, 20), st.integers(0, 2**40), st.integers(0, 2**32 - 1))
 def test_a_batch_comes_back(count: int, number: int, slot: int, epoch: int) -> None:
-    """Header, columns and claims; 49 bytes a home, 16 a claim, 32 of header."""
+    """Header, columns and claims; small values take a byte each, filled up to eight, a claim 16."""
     made = batch.pack(columns(BATCH_COLUMNS, count), claims(number), slot=slot, epoch=epoch, first=11)
-    assert len(made) == 32 + 49 * count + 16 * number == batch.batch_bytes(count, number)
+    kept = [
+        name for name, column in columns(BATCH_COLUMNS, count).items() if column.any() or name == "policy"
+    ]
+    assert len(made) == 64 + len(kept) * (-(-count // 8) * 8) + 16 * number
     head, found, taken = batch.unpack(made)
     assert (head.slot, head.epoch, head.first, head.count, head.claims) == (slot, epoch, 11, count, number)
+    assert (head.since, head.registers) == (-1, 0)
     assert list(found) == [name for name, _ in BATCH_COLUMNS]
     for name, column in columns(BATCH_COLUMNS, count).items():
         assert np.array_equal(found[name], column)
-        assert found[name].dtype == column.dtype
+        assert found[name].dtype == np.dtype(f"{column.dtype.kind}1")
     assert np.array_equal(taken, claims(number))
+
+
+@pytest.mark.parametrize(
+    ("value", "width"),
+    [(0, 0), (127, 1), (128, 2), (-128, 1), (-129, 2), (2**15, 4), (2**31, 8), (-(2**63), 8)],
+)
+def test_a_column_takes_the_bytes_that_its_values_need(value: int, width: int) -> None:
+    """Each width by its first value and the last before it; the others stand where they belong."""
+    values = columns(BATCH_COLUMNS, 3)
+    values["import_wh"][:] = (0, value, 0)
+    made = batch.pack(values, claims(1), slot=9, epoch=0, first=1)
+    assert made[48 + 2] == width
+    _, found, taken = batch.unpack(made)
+    assert found["import_wh"].tolist() == [0, value, 0]
+    assert found["import_wh"].itemsize == max(width, 1)
+    assert found["export_wh"].tolist() == values["export_wh"].tolist()
+    assert taken["energy_wh"].tolist() == [10]
+
+
+def test_growth_says_since_when_and_what_it_comes_to() -> None:
+    """The slot of the reading before, and the sum of all registers, which may be any number of 64 bits."""
+    made = batch.pack(
+        columns(BATCH_COLUMNS, 2), claims(0), slot=9, epoch=0, first=1, since=7, registers=2**64 - 1
+    )
+    head, _, _ = batch.unpack(made)
+    assert (head.since, head.registers) == (7, 2**64 - 1)
+    for since in (9, 10, -2):  # a reading of this slot or of later, and of none at all
+        bad = made[:32] + struct.pack("<q", since) + made[40:]
+        assert fault_of(bytes(bad)) is WireFault.RANGE
 
 
 def test_nothing_is_copied() -> None:
@@ -62,26 +95,30 @@ def test_nothing_is_copied() -> None:
 
 
 def test_the_first_register_stands_behind_the_header() -> None:
-    """Little-endian, columns back to back: production of the first home at byte 32, of the second at 40."""
+    """Little-endian, a column behind the other: two productions of 2 bytes at byte 64, consumption at 72."""
     values = columns(BATCH_COLUMNS, 2)
     values["production_wh"][:] = (1_000, -2)
+    values["consumption_wh"][:] = (1, 100_000)
     made = batch.pack(values, claims(0), slot=9, epoch=8, first=7)
-    assert made[:32] == struct.pack("<4sHHIIIIq", b"EMBT", 1, 1, 7, 2, 0, 8, 9)
-    assert struct.unpack_from("<qq", made, 32) == (1_000, -2)
+    widths = bytes((2, 4, 1, 1, 1, 1, 1, 1, 1))
+    assert made[:64] == struct.pack("<4sHHIIIIqqQ16s", b"EMBT", 2, 1, 7, 2, 0, 8, 9, -1, 0, widths)
+    assert struct.unpack_from("<hhi", made, 64) == (1_000, -2, 0)
+    assert struct.unpack_from("<ii", made, 72) == (1, 100_000)
 
 
 def test_every_wrong_length_and_header_is_named() -> None:
     """Each guard refuses by its own name; a batch is no receipt."""
     made = bytes(batch.pack(columns(BATCH_COLUMNS, 3), claims(1), slot=1, epoch=0, first=1))
     assert fault_of(b"") is WireFault.TRUNCATED
-    assert fault_of(made[:31]) is WireFault.TRUNCATED
+    assert fault_of(made[:63]) is WireFault.TRUNCATED
     assert fault_of(made[:-1]) is WireFault.TRUNCATED
     assert fault_of(made + b"\0") is WireFault.TRAILING
     assert fault_of(b"X" + made[1:]) is WireFault.MAGIC
-    assert fault_of(made[:4] + b"\x02" + made[5:]) is WireFault.VERSION
+    assert fault_of(made[:4] + b"\x01" + made[5:]) is WireFault.VERSION
 
     def with_head(first: int, count: int, number: int = 0, slot: int = 1) -> bytes:
-        return struct.pack("<4sHHIIIIq", b"EMBT", 1, 1, first, count, number, 0, slot) + made[32:]
+        head = struct.pack("<4sHHIIIIqqQ", b"EMBT", 2, 1, first, count, number, 0, slot, -1, 0)
+        return head + made[48:]
 
     assert fault_of(with_head(0, 3)) is WireFault.RANGE
     assert fault_of(with_head(1, 0)) is WireFault.RANGE
@@ -89,6 +126,8 @@ def test_every_wrong_length_and_header_is_named() -> None:
     assert fault_of(with_head(HOMES_MAX, 2)) is WireFault.RANGE
     assert fault_of(with_head(1, 3, 2**32 - 1)) is WireFault.RANGE
     assert fault_of(with_head(1, 3, slot=-1)) is WireFault.RANGE
+    for at, width in ((0, 3), (0, 16), (4, 8), (8, 2)):  # no width; one that its column cannot have
+        assert fault_of(made[: 48 + at] + bytes((width,)) + made[49 + at :]) is WireFault.RANGE
     receipt = bytes(batch.pack_receipt(columns(RECEIPT_COLUMNS, 3), slot=1, epoch=0, first=1))
     assert fault_of(receipt) is WireFault.KIND
 
@@ -96,18 +135,18 @@ def test_every_wrong_length_and_header_is_named() -> None:
 @given(st.binary(max_size=300))
 def test_noise_is_refused_and_crashes_nothing(noise: bytes) -> None:
     """Any bytes are a batch or a WireError."""
-    header = struct.pack("<4sHH", b"EMBT", 1, 1)
+    header = struct.pack("<4sHH", b"EMBT", 2, 1)
     for data in (noise, header + noise):
         with pytest.raises(WireError):
             batch.unpack(data)
 
 
 def test_a_receipt_comes_back() -> None:
-    """32 bytes a home: six energies and the money, which may be below zero."""
+    """Six energies of a byte here, and the money, which may be below zero."""
     values = columns(RECEIPT_COLUMNS, 5)
     values["money_ueur"][:] = (-(2**62), -1, 0, 1, 2**62)
     made = batch.pack_receipt(values, slot=3, epoch=2, first=6)
-    assert len(made) == 32 + 5 * 32
+    assert len(made) == 64 + 6 * 8 + 5 * 8
     head, found = batch.unpack_receipt(made)
     assert (head.slot, head.epoch, head.first, head.count) == (3, 2, 6, 5)
     assert found["money_ueur"].tolist() == [-(2**62), -1, 0, 1, 2**62]

@@ -5,6 +5,7 @@ Money stays in products Wh x µ€/kWh, that is in thousandths of a µ€, so th
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -13,8 +14,6 @@ import numpy.typing as npt
 from energymarket.core.units import I64
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from energymarket.core.passage import Passage
 
 SUMMED: Final = (
@@ -46,6 +45,8 @@ EMITTED: Final = ("average_ug", "marginal_ug")
 _BLOCK_HOMES: Final = 2_048  # a column of 64 slots of so many homes stays in the cache while it is worked on
 _BLOCK_VALUES: Final = 1 << 15  # of fewer slots, so many values
 _ROOM: Final = 1 << 62
+NARROW_MAX: Final = 2**31 - 1
+_NOTHING: Final = np.zeros(0, np.int64)
 _NARROW_WH: Final = 1 << 27  # seven of them, added or taken away, fit int32
 _PEAKS: Final = {"imported_wh": "peak_import_wh", "exported_wh": "peak_export_wh"}
 _CONTRACT: Final = {
@@ -62,12 +63,47 @@ _CONTRACT: Final = {
 Column = npt.NDArray[np.signedinteger[Any]]
 
 
+class Columns(Mapping[str, I64]):
+    """Sums by name, as int64; kept in 32 bits until one of a column's could want more."""
+
+    def __init__(self, homes: int) -> None:
+        self._homes = homes
+        self.kept: dict[str, Column] = {name: np.zeros(homes, _kind(name)) for name in COUNTED}
+
+    def __getitem__(self, name: str) -> I64:
+        return self.kept[name].astype(np.int64, copy=False)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.kept)
+
+    def __len__(self) -> int:
+        return len(self.kept)
+
+    def put(self, name: str, column: I64) -> None:
+        """Take a column that was packed."""
+        kind = _kind(name) if size_of(column) <= NARROW_MAX else np.int64
+        self.kept[name] = column.astype(kind)
+
+    def widen(self, bounds: Mapping[str, int]) -> None:
+        """Make room for sums up to these bounds."""
+        for name, bound in bounds.items():
+            if name not in self.kept:
+                self.kept[name] = np.zeros(self._homes, _kind(name))
+            if bound > NARROW_MAX:
+                self.kept[name] = self.kept[name].astype(np.int64, copy=False)
+
+
+def _kind(name: str) -> type[np.signedinteger[Any]]:
+    """Sums of energies begin narrow; products with prices are large at once."""
+    return np.int64 if name in PRICED or name in EMITTED else np.int32
+
+
 class HomeSums:
-    """One int64 per home and name of COUNTED (and of EMITTED, once there are intensities)."""
+    """One whole number per home and name of COUNTED (and of EMITTED, once there are intensities)."""
 
     def __init__(self, homes: int) -> None:
         self.homes = homes
-        self.columns: dict[str, I64] = {name: np.zeros(homes, np.int64) for name in COUNTED}
+        self.columns = Columns(homes)
         self._bounds: dict[str, int] = {}  # no value of a column is larger; where not known, it is looked up
 
     def add(self, passage: Passage, intensities: Mapping[str, I64], totals: dict[str, I64]) -> None:
@@ -79,21 +115,19 @@ class HomeSums:
         """
         if passage.homes != self.homes:
             raise ValueError(f"a passage of {passage.homes} homes, not of {self.homes}")
-        sizes = {name: _size(passage.columns[name]) for name in SUMMED}
+        sizes = {name: size_of(passage.columns[name]) for name in SUMMED}
         self._make_sure(passage, intensities, sizes)
-        for name in intensities:
-            self.columns.setdefault(name, np.zeros(self.homes, np.int64))
         per_block = max(_BLOCK_HOMES, _BLOCK_VALUES // passage.slots)
         for start in range(0, self.homes, per_block):
             part = slice(start, start + per_block)
-            out = {name: column[part] for name, column in self.columns.items()}
+            out = {name: column[part] for name, column in self.columns.kept.items()}
             _Block(passage, part, out, sizes).add(intensities, totals)
 
     def _make_sure(self, passage: Passage, intensities: Mapping[str, I64], sizes: Mapping[str, int]) -> None:
         """No sum will leave int64. Bounds grow by the most that K slots can add."""
-        dearest = max(_size(passage.import_ueur_per_kwh), _size(passage.export_ueur_per_kwh))
+        dearest = max(size_of(passage.import_ueur_per_kwh), size_of(passage.export_ueur_per_kwh))
         most = sum(sizes[name] for name in _CONTRACT)
-        price = _size(passage.price_ueur_per_kwh)
+        price = size_of(passage.price_ueur_per_kwh)
         grows = {
             **sizes,
             "short_wh": most,
@@ -102,27 +136,30 @@ class HomeSums:
             "sales_mueur": sizes["sold_wh"] * price,
             "alone_mueur": (sizes["imported_wh"] + sizes["exported_wh"]) * dearest,
             "imbalance_mueur": most * dearest,
-            **{name: sizes["imported_wh"] * _size(each) for name, each in intensities.items()},
+            **{name: sizes["imported_wh"] * size_of(each) for name, each in intensities.items()},
         }
         bounds = {}
         for name, growth in grows.items():
             known = self._bounds.get(name)
-            bounds[name] = growth * passage.slots + (self._true_size(name) if known is None else known)
-            if bounds[name] >= _ROOM:
-                bounds[name] = growth * passage.slots + self._true_size(name)
+            bounds[name] = growth * passage.slots + (self._truesize_of(name) if known is None else known)
+            narrow = self.columns.kept.get(name, _NOTHING).itemsize < 8
+            if bounds[name] >= _ROOM or (narrow and bounds[name] > NARROW_MAX):
+                bounds[name] = growth * passage.slots + self._truesize_of(name)
             if bounds[name] >= _ROOM:
                 raise OverflowError(f"{name} of a home is beyond what 63 bits hold")
         self._bounds = bounds
+        peaks = {peak: sizes[name] for name, peak in _PEAKS.items()}
+        self.columns.widen(bounds | peaks)
 
-    def _true_size(self, name: str) -> int:
-        return _size(self.columns[name]) if name in self.columns else 0
+    def _truesize_of(self, name: str) -> int:
+        return size_of(self.columns.kept[name]) if name in self.columns.kept else 0
 
 
 class _Block:
     """Some homes of a passage. All work on a column is done while it is in the cache."""
 
     def __init__(
-        self, passage: Passage, part: slice, out: Mapping[str, I64], sizes: Mapping[str, int]
+        self, passage: Passage, part: slice, out: dict[str, Column], sizes: Mapping[str, int]
     ) -> None:
         self._passage = passage
         self._part = part
@@ -157,15 +194,15 @@ class _Block:
         passage, out = self._passage, self._out
         match name:
             case "bought_wh":
-                out["purchases_mueur"][:] += _dot(passage.price_ueur_per_kwh, column)
+                out["purchases_mueur"] += _dot(passage.price_ueur_per_kwh, column)
             case "sold_wh":
-                out["sales_mueur"][:] += _dot(passage.price_ueur_per_kwh, column)
+                out["sales_mueur"] += _dot(passage.price_ueur_per_kwh, column)
             case "imported_wh":
-                out["alone_mueur"][:] += _dot(passage.import_ueur_per_kwh, column)
+                out["alone_mueur"] += _dot(passage.import_ueur_per_kwh, column)
                 for kind, each in intensities.items():
-                    out[kind][:] += _dot(each, column)
+                    out[kind] += _dot(each, column)
             case "exported_wh":
-                out["alone_mueur"][:] -= _dot(passage.export_ueur_per_kwh, column)
+                out["alone_mueur"] -= _dot(passage.export_ueur_per_kwh, column)
             case _:
                 pass
 
@@ -206,6 +243,6 @@ def _dot(per_kwh: I64, energy_wh: Column) -> I64:
     return product
 
 
-def _size(column: Column) -> int:
+def size_of(column: Column) -> int:
     """The largest absolute value; 0 of nothing."""
     return max(int(column.max(initial=0)), -int(column.min(initial=0)))

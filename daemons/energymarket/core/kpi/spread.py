@@ -43,12 +43,13 @@ def jain(values: Sequence[float]) -> Jain:
     below zero. A home that earns more than it pays enters with 0, since it pays nothing, and is counted;
     zeros enter as they are. Where all are zero all are equal: 1. None without homes.
     """
-    paid = [max(0.0, value) for value in values]
-    below_zero = sum(value < 0 for value in values)
-    if not paid:
+    found = np.asarray(values, np.float64)
+    below_zero = int(np.count_nonzero(found < 0))
+    if not len(found):
         return Jain(None, below_zero)
-    squares = math.fsum(value * value for value in paid)
-    index = math.fsum(paid) ** 2 / (len(paid) * squares) if squares else 1.0
+    paid = np.maximum(found, 0.0)
+    squares = math.fsum((paid * paid).tolist())
+    index = math.fsum(paid.tolist()) ** 2 / (len(paid) * squares) if squares else 1.0
     return Jain(index, below_zero)
 
 

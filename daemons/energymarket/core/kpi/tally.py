@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from energymarket.core.kpi.community_sums import TOTALS, CommunitySums, SlotTotals
-from energymarket.core.kpi.home_sums import COUNTED, EMITTED, SUMMED, HomeSums
+from energymarket.core.kpi.home_sums import COUNTED, EMITTED, NARROW_MAX, SUMMED, Column, HomeSums, size_of
 from energymarket.core.kpi.price_moments import PriceMoments
 from energymarket.core.limits import HOMES_MAX
 
@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from energymarket.core.units import I64
 
 _MAGIC: Final = b"EMKP"
-_VERSION: Final = 1
+_VERSION: Final = 2
+_WIDTHS: Final = (4, 8)
 _HEAD: Final = struct.Struct("<4sII")  # magic, version, bytes of the JSON that follows
 
 
@@ -57,6 +58,12 @@ class Carbon:
 
 
 UNKNOWN: Final = Carbon()
+
+
+def _fitted(column: Column) -> Column:
+    """A column in 32 bits if it fits, else in 64; itself where it has that width."""
+    narrow = size_of(column) <= NARROW_MAX
+    return np.ascontiguousarray(column, "<i4" if narrow else "<i8")
 
 
 class Tally:
@@ -133,27 +140,29 @@ class Tally:
     # packed
 
     def pack(self) -> bytes:
-        """Everything, so that a run can be taken up again: a head, JSON, then the columns, int64 each."""
-        columns = self._columns()
+        """Everything, so that a run can be taken up again, as one."""
+        return b"".join(self.packed())
+
+    def packed(self) -> list[bytes | memoryview]:
+        """The same in parts: a head, JSON, then the columns, of 32 bits where they fit; views where they do.
+
+        The bytes are the same however the slots were cut.
+        """
+        columns = {name: _fitted(column) for name, column in self._columns().items()}
         head: dict[str, Any] = {
             "frame": asdict(self.frame),
             "detail": [self.detail_slots, self.detail_first_slot],
             "community": self.community.plain(),
             "price": self.price.plain(),
-            "columns": list(columns),
+            "columns": {name: column.itemsize for name, column in columns.items()},
         }
-        text = json.dumps(head, sort_keys=True, separators=(",", ":")).encode()
-        return b"".join(
-            (
-                _HEAD.pack(_MAGIC, _VERSION, len(text)),
-                text,
-                *(each.astype("<i8").tobytes() for each in columns.values()),
-            )
-        )
+        text = json.dumps(head, separators=(",", ":")).encode()
+        views = (column.view(np.uint8).data for column in columns.values())
+        return [_HEAD.pack(_MAGIC, _VERSION, len(text)), text, *views]
 
-    def _columns(self) -> dict[str, I64]:
+    def _columns(self) -> dict[str, Column]:
         compacted = self.compacted or {}
-        return self.detail.columns | {f"compacted {name}": each for name, each in compacted.items()}
+        return {**self.detail.columns.kept, **{f"compacted {name}": each for name, each in compacted.items()}}
 
     @classmethod
     def unpack(cls, data: bytes) -> Tally:
@@ -173,16 +182,18 @@ class Tally:
             raise ValueError(f"a tally that lacks something: {error!r}") from error
         return tally
 
-    def _fill(self, names: list[str], body: bytes) -> None:
+    def _fill(self, names: dict[str, int], body: bytes) -> None:
         homes = self.frame.homes
         possible = {*COUNTED, *EMITTED, *(f"compacted {name}" for name in SUMMED)}
         if not 0 <= homes <= HOMES_MAX or not set(COUNTED) <= set(names) <= possible:
             raise ValueError("a tally of impossible columns")
-        if len(body) != 8 * homes * len(names):
+        if not set(names.values()) <= set(_WIDTHS) or len(body) != homes * sum(names.values()):
             raise ValueError(f"a tally of {len(body)} bytes for {len(names)} columns of {homes} homes")
-        for at, name in enumerate(names):
-            column = np.frombuffer(body, "<i8", homes, 8 * homes * at).astype(np.int64)
+        at = 0
+        for name, width in names.items():
+            column = np.frombuffer(body, f"<i{width}", homes, at).astype(np.int64)
+            at += homes * width
             if name in self.detail.columns or name in EMITTED:
-                self.detail.columns[name] = column
+                self.detail.columns.put(name, column)
             else:
                 self.compacted = (self.compacted or {}) | {name.removeprefix("compacted "): column}

@@ -101,8 +101,8 @@ def _allocate(
     metered = np.zeros(len(before.import_wh), np.int64)
     for batch in batches:
         here = _place(batch)
-        metered[here] = batch.columns["export_wh"] - before.export_wh[here]
-        metered[here] -= batch.columns["import_wh"] - before.import_wh[here]
+        metered[here] = batch.flow("export_wh", before)
+        metered[here] -= batch.flow("import_wh", before)
     metered *= was_read
     left = metered.copy()
     np.subtract.at(left, orders["home"] - 1, orders["energy_wh"])

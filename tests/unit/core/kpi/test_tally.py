@@ -183,7 +183,8 @@ def test_intensities_of_other_slots_are_refused() -> None:
         lambda data: b"XXXX" + data[4:],
         lambda data: data.replace(b'"slot_s"', b'"slot_x"'),
         lambda data: data.replace(b'"homes":7', b'"homes":8'),
-        lambda data: data.replace(b'"produced_wh",', b'"produced_xx",'),
+        lambda data: data.replace(b'"produced_wh":', b'"produced_xx":'),
+        lambda data: data.replace(b'"produced_wh":4', b'"produced_wh":2'),
         lambda data: data[:12] + b"{" + data[13:20],
     ],
 )

@@ -1,0 +1,92 @@
+"""What a range of homes hands in after the exchange: what it has brought them, and the batch made of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from energymarket.wire import batch as batch_wire
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from energymarket.core.block import I32
+    from energymarket.core.fleet import Fleet, Net
+    from energymarket.core.state import State
+    from energymarket.home.bargain import Bargain
+    from energymarket.wire.batch import Buffer
+
+
+@dataclass(slots=True)
+class Handed:
+    """What is handed in after the exchange of a slot, until it has been answered."""
+
+    slot: int
+    epoch: int
+    net: Net  # the fleet's own: of this slot until the next one is lived
+    columns: dict[str, I32]
+    bargain: Bargain
+    readings: tuple[dict[str, Any], ...] = ()  # what is to be known of metered homes
+
+
+@dataclass(slots=True)
+class Reading:
+    """Readings of a range that the market has."""
+
+    slot: int
+    registers: int  # what all four registers of all homes come to
+
+
+@dataclass(slots=True)
+class Came:
+    """What the exchange has brought the homes of a range."""
+
+    homes: int
+    moved_wh: I32 = field(init=False)  # received by those who lack, back again for those who have over
+    excess_wh: I32 | None = field(init=False, default=None)  # greed's
+    phantom_wh: I32 | None = field(init=False, default=None)  # received of nobody, on purpose
+
+    def __post_init__(self) -> None:
+        self.moved_wh = np.zeros(self.homes, np.int32)
+
+    def of(self, here: slice, surplus_wh: I32) -> tuple[I32, I32, I32]:
+        """Received, excess and returned of some homes; nobody gets more back than it had over."""
+        moved = self.moved_wh[here]
+        returned_wh = np.minimum(moved, surplus_wh)
+        received_wh = moved * (surplus_wh == 0)
+        if self.phantom_wh is not None:
+            received_wh += self.phantom_wh[here]
+        excess_wh = np.zeros(1, np.int32) if self.excess_wh is None else self.excess_wh[here]
+        return received_wh, excess_wh, returned_wh
+
+
+def batch_of(
+    handed: Handed, state: State, fleet: Fleet, before: Reading | None
+) -> tuple[list[Buffer], Reading]:
+    """The batch in parts, and the reading that it leads to.
+
+    Registers are what has flowed since `before`, the reading of the last slot; without one they are whole.
+    """
+    flows, since, registers = handed.net.flows(), batch_wire.WHOLE, 0
+    if before is None:
+        flows = {name: state.column(name) for name in flows}
+    after = (0 if before is None else before.registers) + sum(_sum(flow) for flow in flows.values())
+    if before is not None:
+        since, registers = before.slot, after % 2**64
+    columns = {**flows, **handed.columns, "policy": np.ascontiguousarray(fleet.policy, "u1")}
+    parts = batch_wire.parts(
+        columns,
+        handed.bargain.all_claims(),
+        slot=handed.slot,
+        epoch=handed.epoch,
+        first=fleet.first,
+        since=since,
+        registers=registers,
+    )
+    return parts, Reading(handed.slot, after)
+
+
+def _sum(flow: npt.NDArray[np.signedinteger[Any]]) -> int:
+    return int(flow.sum(dtype=np.int64))
