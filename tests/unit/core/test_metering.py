@@ -53,7 +53,7 @@ def days(draw: st.DrawFn) -> list[Power]:
     return found
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=60)
 @given(days(), st.data())
 def test_whatever_order_they_come_in_and_how_often_the_sum_is_the_integral(
     samples: list[Power], data: st.DataObject
@@ -82,7 +82,7 @@ def test_whatever_order_they_come_in_and_how_often_the_sum_is_the_integral(
     assert before.pv_wh == int(wh(samples, load=False, until_ms=last * SLOT_MS))
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=60)
 @given(days(), st.data())
 def test_a_register_that_follows_the_book_ends_at_the_integral_and_never_falls(
     samples: list[Power], data: st.DataObject
