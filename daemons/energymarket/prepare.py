@@ -28,6 +28,7 @@ from energymarket.scenario import compiled as compiling
 from energymarket.scenario import likeness, toml
 from energymarket.scenario.cache import precompiled_directory
 from energymarket.scenario.compile import CompileError, compile_scenario
+from energymarket.scenario.opening import metered_homes
 from energymarket.transport.store import LedgerStore, StoreError
 
 if TYPE_CHECKING:
@@ -105,6 +106,7 @@ def _leave(out: Path, compiled: Compiled, workers: int) -> None:
     _mark(out / "pool", "homes live in the pool\n" if len(single) < compiled.homes_count else None)
     _mark(out / "singles", "".join(f"{at + 1}\n" for at in single.tolist()) or None)
     _mark(out / "live-weather", "the weather is fetched\n" if compiled.settings["weather"]["live"] else None)
+    _mark(out / "metered", "homes live by meters\n" if metered_homes(compiled) else None)
     _mark(out / "workers", "".join(f"{number}\n" for number in range(1, workers + 1)) or None)
     draft = out / f".{LINK}.{os.getpid()}"
     draft.symlink_to(compiled.directory.resolve())

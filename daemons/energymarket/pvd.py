@@ -6,6 +6,7 @@ import argparse
 import logging
 import sys
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -78,11 +79,22 @@ def serve(given: argparse.Namespace, settings: Settings, stop: service.StopFlag)
             files = DayFiles(given.directory, each)
             stack.callback(files.close)
             files.open()
-            recordings.append(Recording(each, files, sun, prefetch, recorder.due))
+            recordings.append(
+                Recording(each, files, sun, prefetch, recorder.due, forwards=settings.meters.pv.forward)
+            )
         recorder.record(recordings)
         log.info("PV service for: %s", ids)
         Turning(link, recorder, stop, Notifier()).run()
     return Exit.OK
+
+
+def _settings(given: argparse.Namespace) -> Settings:
+    """The configuration, with what the command line says beside it."""
+    settings = read(given.configuration_file)
+    if not given.forward:
+        return settings
+    pv = replace(settings.meters.pv, forward=True)
+    return replace(settings, meters=replace(settings.meters, pv=pv))
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -108,6 +120,11 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         help="end when nothing has come for so long",
     )
     parser.add_argument(
+        "--forward",
+        action="store_true",
+        help="pass what is written on to metered homes, through a queue per meter (default: as configured)",
+    )
+    parser.add_argument(
         "--pv",
         dest="mode",
         choices=[each.value for each in PvMode],
@@ -125,7 +142,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the PV services; the exit code."""
     given = parse(arguments)
-    return service.run(PROGRAM, lambda stop: serve(given, read(given.configuration_file), stop))
+    return service.run(PROGRAM, lambda stop: serve(given, _settings(given), stop))
 
 
 if __name__ == "__main__":

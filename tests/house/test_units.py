@@ -67,13 +67,14 @@ def test_the_state_is_roots_and_its_parts_are_the_users() -> None:
 
 LOOPBACK = {"energy-dispatcher.service", "energy-worker@.service"}
 METERS = {"energy-meters.service", "energy-pv.service"}
+BOOKS = "energy-readings.service"
 
 
 def test_only_the_fetcher_and_who_talks_to_this_machine_have_a_network() -> None:
     """Every other service is without; who serves on TCP, or asks a broker, does so on this machine alone."""
     without = {unit.name for unit in SERVICES if values(unit, "PrivateNetwork") != ["yes"]}
-    assert without == {"energy-weather-fetch.service", *LOOPBACK, *METERS}
-    for name in (*LOOPBACK, *METERS):
+    assert without == {"energy-weather-fetch.service", *LOOPBACK, *METERS, BOOKS}
+    for name in (*LOOPBACK, *METERS, BOOKS):
         assert values(UNITS / name, "IPAddressDeny") == ["any"]
         assert values(UNITS / name, "IPAddressAllow") == ["localhost"]
 

@@ -39,6 +39,7 @@ class Plan:
     speed: float | None
     slots: int | None
     lockstep: bool = False  # without a clock
+    metered: bool = False  # whether homes live by meters
     meters: int = 0  # that speak over the configuration's broker; not in lockstep, which has no clock
     workers: int = 0  # for heavy questions, behind a dispatcher; none in lockstep
     course: str = ""  # the name of this run: its slots are counted from where it begins
@@ -79,6 +80,15 @@ def _homes(plan: Plan) -> Iterator[Command]:
         yield _python(f"home-{home}", Role.HOMES, "homed", [*words, "--home", str(home)])
 
 
+def _readings(plan: Plan) -> Iterator[Command]:
+    if not plan.metered or plan.lockstep:
+        return
+    # Like the weather's fetcher: the homes need no network, and a broker that hangs hangs none of them.
+    words = ["-conf", str(plan.source), "--compiled", str(plan.compiled)]
+    words += ["--state", str(plan.state / "readings")]
+    yield _python("readings", Role.METERS, "readingd", words, required=False)
+
+
 def _dispatch(plan: Plan) -> Iterator[Command]:
     """Dispatcher and workers; the workers at idle priority, so that heavy questions hold nobody up."""
     words = ["--run", str(plan.run), "--config", str(plan.source)]
@@ -103,6 +113,7 @@ PARTS: Final[tuple[Callable[[Plan], Iterable[Command]], ...]] = (
     _market,
     _weather,
     _homes,
+    _readings,
     _dispatch,
     _meters,
 )

@@ -60,6 +60,7 @@ POLICIES: Final = {
     "energy-worker@.service": replace(DAEMON, watchdog_s=10.0, start_s=60.0),
     "energy-meters.service": METERS,
     "energy-pv.service": METERS,
+    "energy-readings.service": METERS,
 }
 """By the name of the unit file, templates as such."""
 

@@ -20,7 +20,7 @@ from energymarket.wire.messages import CONTROL_SOCKET
 
 MARK: Final = "energy-market-state"
 """A state directory of ours has a file of this name; its lock keeps two runs out of one state."""
-_PARTS: Final = ("market", "weather", "homes", "meters", "pv")
+_PARTS: Final = ("market", "weather", "homes", "meters", "pv", "readings")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +33,7 @@ class Compiled:
     homes_count: int
     single_homes: tuple[int, ...]
     live_weather: bool
+    metered: bool
 
 
 def compile_scenario(
@@ -74,6 +75,7 @@ def read_compiled(directory: Path) -> Compiled:
         # One byte per home at the file's end (NumPy's format, type u1): no NumPy needed to read it.
         flags = (directory / "homes.single.npy").read_bytes()[-homes_count:]
         live_weather = data["settings"]["weather"]["source"] == "live"
+        metered = bool(data["settings"].get("metered_homes"))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ProblemError(
             Exit.CONFIGURATION,
@@ -83,7 +85,9 @@ def read_compiled(directory: Path) -> Compiled:
             "energyctl scenario compile makes it again",
         ) from error
     singles = tuple(home for home, flag in enumerate(flags, start=1) if flag)
-    return Compiled(directory, str(data["name"]), str(data["title"]), homes_count, singles, live_weather)
+    return Compiled(
+        directory, str(data["name"]), str(data["title"]), homes_count, singles, live_weather, metered
+    )
 
 
 def left_the_pool(state: Path, homes_count: int) -> tuple[int, ...]:

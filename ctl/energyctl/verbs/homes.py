@@ -8,7 +8,7 @@ import typer
 
 from energyctl.asking import I64_MAX, ask
 from energyctl.exits import Exit, ProblemError
-from energyctl.quantities import kwh, money
+from energyctl.quantities import kwh, money, span
 from energyctl.render import Answer, Table, number
 from energyctl.session import session
 
@@ -47,7 +47,10 @@ def homes(
         rows = [row for row in rows if row["home"] == home]
         if not rows:
             raise unknown_home(home, reply["total"])
-        return Answer({"type": "home", **rows[0]}, (_one(rows[0]),))
+        reading = next((each for each in _readings(ctx) if each["home"] == home), None)
+        if reading is None:
+            return Answer({"type": "home", **rows[0]}, (_one(rows[0]),))
+        return Answer({"type": "home", **rows[0], "reading": reading}, (_one(rows[0]), *_metered(reading)))
     table = Table(_HEADINGS, [_row(row) for row in rows])
     text = f"{len(rows)} of {reply['total']} homes"
     more = f"; --first {rows[-1]['home'] + 1} goes on" if rows and rows[-1]["home"] < reply["total"] else ""
@@ -63,6 +66,24 @@ def unknown_home(home: int, total: int) -> ProblemError:
         f"this market has the homes 1 to {total}",
         "energyctl homes lists them",
     )
+
+
+def _readings(ctx: typer.Context) -> list[dict[str, Any]]:
+    """The last readings of metered homes."""
+    status = ask(session(ctx), "Status")["status"]
+    return [dict(each) for each in status.get("meters", ())]
+
+
+def _metered(reading: dict[str, Any]) -> tuple[str, ...]:
+    """The reading of its last slot, in lines."""
+    if reading["heard_s"] is None:
+        return (f"{reading['meter']} has not been heard yet",)
+    lines = [f"{reading['meter']} was heard {span(reading['behind_s'])} of market time ago"]
+    if reading["estimated_s"]:
+        lines.append(f"{reading['estimated_s']} s of the last reading are estimated")
+    if reading["corrected_wh"]:
+        lines.append(f"the last reading corrects {kwh(reading['corrected_wh'], sign=True)}: imbalance")
+    return tuple(lines)
 
 
 def _row(row: dict[str, Any]) -> tuple[str, ...]:

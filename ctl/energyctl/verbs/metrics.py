@@ -22,6 +22,9 @@ _COUNTERS: Final = (
     ("late_batches", "late_batches_total", "Batches that came after their gate."),
     ("refused_batches", "refused_batches_total", "Batches that were refused whole."),
     ("shed_offers", "shed_offers_total", "Offers of gifts that found the queue full."),
+    ("readings_estimated", "readings_estimated_total", "Readings of meters that were late in part."),
+    ("readings_missing", "readings_missing_total", "Readings of meters of which nothing was there in time."),
+    ("readings_corrected", "readings_corrected_total", "Readings of meters that corrected earlier ones."),
     ("void_claims", "void_claims_total", "Claims of gifts that did not count."),
     ("slots_done", "slots_committed_total", "Slots that this market has made durable."),
 )
@@ -130,6 +133,10 @@ def _inside(status: Mapping[str, Any]) -> Iterator[Family]:
         family = Family(name, "gauge", text)
         family.add(number)
         yield family
+    behind = Family("meter_behind_seconds", "gauge", "Market time since a home's meter was heard last.")
+    for each in status.get("meters") or ():
+        behind.add(each["behind_s"], home=each["home"], meter=each["meter"])
+    yield behind
     starts = Family("external_starts_total", "counter", "How often the child was started.")
     starts.add(market.get("external_starts"))
     yield starts

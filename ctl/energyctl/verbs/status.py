@@ -167,4 +167,15 @@ def _inside(found: dict[str, Any], snapshot: dict[str, Any]) -> list[Block]:
         parts.append(f"queue {queue.get('messages', 0)} offers, {queue.get('bytes', 0)} bytes")
     if market.get("pid"):
         parts.append(f"market {market['pid']}, external {market.get('external_pid') or 'not running'}")
-    return ["   ".join(parts)]
+    return ["   ".join(parts), *_meters(found)]
+
+
+def _meters(found: dict[str, Any]) -> list[Block]:
+    """Metered homes: how many, and how fresh what they live by is."""
+    rows = found.get("meters") or []
+    if not rows:
+        return []
+    heard = [row["behind_s"] for row in rows if row["behind_s"] is not None]
+    late = sum(bool(row["estimated_s"]) for row in rows)
+    oldest = f"   heard {span(max(heard))} ago or later" if heard else ""
+    return [f"  metered  {len(rows)} homes{oldest}   {late} with an estimated reading"]

@@ -156,6 +156,7 @@ def _order(
         homes_count=compiled.homes_count,
         single_homes=tuple(sorted({*compiled.single_homes, *left})),
         live_weather=compiled.live_weather,
+        metered=compiled.metered,
         source=Path(checked.path).absolute(),
         shards=shards,
         speed=speed,

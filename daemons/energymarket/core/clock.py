@@ -38,6 +38,11 @@ def begins(slot: int, slot_s: int, timezone: str = "UTC") -> datetime:
     return datetime.fromtimestamp(begins_utc_s(slot, slot_s), tz=UTC).astimezone(ZoneInfo(timezone))
 
 
+def moment(utc_s: int) -> str:
+    """An instant in UTC, RFC 3339."""
+    return datetime.fromtimestamp(utc_s, tz=UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
 def slots_of_day(day: datetime, slot_s: int, timezone: str) -> tuple[int, int]:
     """First slot and number of slots of a local day: 92, 96 or 100 of 15 min where clocks are changed."""
     zone = ZoneInfo(timezone)

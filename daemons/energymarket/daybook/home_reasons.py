@@ -106,10 +106,23 @@ def _notes(found: Opened, home: int) -> list[str]:
             told.append(
                 f"home {void['taker']} claimed {kwh(void['energy_wh'])} of it in vain: {void['reason']}"
             )
+    told += [_reading(each) for each in meta.get("readings", ()) if each["home"] == home]
     if found.head.gap:
         told.append("the slot was closed late (gap): no trades, energy settled with the grid from the meters")
     elif not _handed_in(found, home):
         told.append("no batch of it made the gate: its meter is read with a later slot, and settled there")
+    return told
+
+
+def _reading(said: dict[str, Any]) -> str:
+    """What a metered home said of its reading."""
+    told = f"it lives by {said['meter']}: what was metered in the slot before is what it brings"
+    if said["heard_s"] is None:
+        return f"{told}; the meter had not been heard yet, and the registers stand still"
+    if said["estimated_s"]:
+        told += f"; {said['estimated_s']} s of that slot were not there in time and are estimated"
+    if said["corrected_wh"]:
+        told += f"; {kwh(said['corrected_wh'])} correct what was read or estimated before: imbalance"
     return told
 
 

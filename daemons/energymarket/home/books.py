@@ -125,6 +125,24 @@ class Books:
         self.slot = slot
         return net
 
+    def meter(self, slot: int, production_wh: int, consumption_wh: int) -> None:
+        """A slot of a metered home: its registers are its meter's; the difference is import or export.
+
+        Registers never fall. `write` makes it durable. OSError for what the disk refuses.
+        """
+        produced_wh = max(0, production_wh - int(self.present.production_wh[0]))
+        consumed_wh = max(0, consumption_wh - int(self.present.consumption_wh[0]))
+        # What was missing for days comes at once: that is more than `_make_room` expects of a slot.
+        largest_wh = self.present.largest_wh() + produced_wh + consumed_wh + GROWTH_WH_MAX
+        if self.present.layout is Layout.NARROW and largest_wh > NARROW_WH_MAX:
+            self._widen()
+        state = self.present
+        state.production_wh += produced_wh
+        state.consumption_wh += consumed_wh
+        state.export_wh += max(0, produced_wh - consumed_wh)
+        state.import_wh += max(0, consumed_wh - produced_wh)
+        self.slot = slot
+
     def _make_room(self) -> None:
         """See to it that no register outgrows its 32 bits in the next slot: it gets 64 in time."""
         if self._state.layout is not Layout.NARROW:

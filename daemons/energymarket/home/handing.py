@@ -28,6 +28,7 @@ class Handed:
     net: Net  # the fleet's own: of this slot until the next one is lived
     columns: dict[str, I32]
     bargain: Bargain
+    readings: tuple[dict[str, Any], ...] = ()  # what is to be known of metered homes
 
 
 @dataclass(slots=True)

@@ -89,6 +89,7 @@ class Keeper:
         self._since = 0  # first slot of the ledger
         self._handed_slot: int | None = None  # the open slot, if an earlier life has handed in
         self._degraded = False
+        self._readings: tuple[dict[str, Any], ...] = ()
         self._bill_ueur = 0  # since this process started; the ledger has it from the beginning
 
     def run(self) -> None:
@@ -164,8 +165,7 @@ class Keeper:
         books = self._books
         if books.slot is None:
             books.begin(page.slot - 1, self._since)
-        books.live_until(page.slot - 1, self._weather_of)
-        net = books.step(page.slot, self._weather_of(page.slot), page.price)
+        net = self._live_through(page)
         books.start_writing()  # the disk works while the exchange runs
         bargain, columns = self._agree(net, page)
         self._done = page.slot
@@ -174,7 +174,12 @@ class Keeper:
         if self._scenes.is_late(page.slot):
             self._stop.wait_until(page.gate_ns + page.slot_ns // 20)
         books.write()
-        self._hand_in(Handed(page.slot, page.epoch, net, columns, bargain), page)
+        self._hand_in(Handed(page.slot, page.epoch, net, columns, bargain, self._readings), page)
+
+    def _live_through(self, page: ClockPage) -> Net:
+        """What passed without a market, and the open slot; what the homes lack or have over in it."""
+        self._books.live_until(page.slot - 1, self._weather_of)
+        return self._books.step(page.slot, self._weather_of(page.slot), page.price)
 
     def _weather_of(self, slot: int) -> Sample:
         self._notifier.beat()  # years of absence are lived through slot by slot
@@ -320,7 +325,13 @@ class Keeper:
         data, reading = handing.batch_of(handed, self._books.present, self._fleet, before)
         shed, wait_s = handed.bargain.shed, self._receipt_wait_s(page)
         return self._session.submit(
-            data, batch_id, handed.slot, handed.epoch, shed=shed, wait_s=wait_s
+            data,
+            batch_id,
+            handed.slot,
+            handed.epoch,
+            shed=shed,
+            wait_s=wait_s,
+            readings=handed.readings,
         ), reading
 
     def _receipt_wait_s(self, page: ClockPage) -> float:

@@ -184,12 +184,22 @@ class Session:
         return latest
 
     def submit(
-        self, data: list[Buffer], batch_id: str, slot: int, epoch: int, *, shed: int, wait_s: float
+        self,
+        data: list[Buffer],
+        batch_id: str,
+        slot: int,
+        epoch: int,
+        *,
+        shed: int,
+        wait_s: float,
+        readings: tuple[dict[str, Any], ...] = (),
     ) -> dict[str, Any] | Refused:
         """Hand in a batch, in parts; the answer is its receipt's columns, or why not. Raises Lost."""
         if self._trade is None:
             raise Lost
         asked: dict[str, Any] = {"id": batch_id, "slot": slot, "epoch": epoch, "shed": shed}
+        if readings:
+            asked["readings"] = list(readings)
         descriptors: tuple[int, ...] = ()
         if sum(len(part) for part in data) <= INLINE_BYTES_MAX:
             asked["data"] = base64.b64encode(b"".join(data)).decode()

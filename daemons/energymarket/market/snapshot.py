@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from energymarket.core import clock
+from energymarket.market.meters import Meters
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -44,6 +45,7 @@ class Counts:
     slot_late: int = 0
     slot_shed: int = 0
     shed_of: dict[tuple[int, int], int] = field(default_factory=dict)  # per batch of the slot
+    meters: Meters = field(default_factory=Meters)
 
     def open(self, lateness_us: int) -> None:
         """A slot opens."""
@@ -54,6 +56,7 @@ class Counts:
         self.slots_done += 1
         self.void_claims += closed.settlement.void_claims
         totals = totals_of(closed)
+        self.meters.commit()
         self.energy_wh = {name: self.energy_wh.get(name, 0) + totals[f"{name}_wh"] for name in ENERGIES}
 
     def start_anew(self) -> None:
@@ -63,6 +66,7 @@ class Counts:
         self.slot_late = 0
         self.slot_shed = 0
         self.shed_of = {}
+        self.meters.start_anew()
 
 
 def totals_of(closed: Closed) -> dict[str, int]:
@@ -95,6 +99,7 @@ def meta_of(
         "refusals": counts.refusals,
         "late_batches": counts.slot_late,
         "shed_offers": counts.slot_shed,
+        **counts.meters.notes(),
         "voids": [
             {
                 "giver": void.giver,

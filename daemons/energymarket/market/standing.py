@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from energymarket.core.clock import begins_utc_s, moment
 from energymarket.core.records import Phase
 from energymarket.runtime.clock import boottime_ns
 from energymarket.transport.write_ahead_log import bytes_on_disk
@@ -15,6 +16,9 @@ COUNTS_SHOWN: Final = (
     "slots_done", "orders", "late_batches", "shed_offers", "void_claims", "refused_batches", "energy_wh",
     "taken_back",
 )  # fmt: skip
+
+SILENT_SLOTS: Final = 2
+"""A meter that was not heard for longer is told of."""
 
 LOCKED_UP_NS: Final = 2_000_000_000
 
@@ -32,6 +36,10 @@ def standing_of(desk: ControlDesk) -> dict[str, Any]:
         notes.append("the weather is stale")
     if late_ns > LOCKED_UP_NS:
         notes.append(f"the slot is {late_ns / 1e9:.1f} s late")
+    period = desk.period
+    opened = owner.market.slot if owner.market.opening is None else owner.market.opening.slot
+    meters = owner.counts.meters.standing(begins_utc_s(opened, period.slot_s)) if opened >= 0 else []
+    notes += [_silence(each) for each in meters if _is_silent(each, period.slot_s)]
     messages, size = owner.offers.depth()
     return {
         "state": _state(owner.phase, degraded=bool(notes)),
@@ -46,9 +54,21 @@ def standing_of(desk: ControlDesk) -> dict[str, Any]:
         "queue": {"messages": messages, "bytes": size, "limit_bytes": owner.offers.limit_bytes()},
         "ledger": {"bytes": bytes_on_disk(owner.books.store.path)},
         "transactions": owner.trade.pool.describe(),
-        "counts": {name: getattr(owner.counts, name) for name in COUNTS_SHOWN},
+        "counts": {name: getattr(owner.counts, name) for name in COUNTS_SHOWN} | owner.counts.meters.counts(),
+        "meters": meters,
         "notes": notes,
     }
+
+
+def _is_silent(reading: dict[str, Any], slot_s: int) -> bool:
+    return reading["behind_s"] is None or reading["behind_s"] > SILENT_SLOTS * slot_s
+
+
+def _silence(reading: dict[str, Any]) -> str:
+    heard = "has never been heard"
+    if reading["heard_s"] is not None:
+        heard = f"was heard last at {moment(reading['heard_s'])}: its readings are estimates"
+    return f"home {reading['home']}: {reading['meter']} {heard}"
 
 
 def _last_slot(desk: ControlDesk, now_ns: int) -> dict[str, int] | None:

@@ -304,6 +304,9 @@ class TradeDesk:
         self.owner.counts.shed_offers += shed
         self.owner.counts.slot_shed += shed
         self.owner.counts.shed_of[batch.first, batch.count] = shed
+        if said := call.parameters.get("readings"):
+            homes = range(batch.first, batch.first + batch.count)
+            self.owner.counts.meters.hear(homes, said, self.owner.control.period.slot_s)
         before = self.pending.get((batch.first, batch.count))
         if before is not None:
             self._refuse(before, "Superseded", "the same homes have handed in again")

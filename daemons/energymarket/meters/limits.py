@@ -9,14 +9,15 @@ EXCHANGE: Final = "energy.meters"
 REFUSED: Final = "energy.meters.refused"
 """Exchange and queue of what was put aside: dead letters of all meters, by the broker itself."""
 QUEUE_PREFIX: Final = "meter."
+READINGS: Final = "energy.readings"
+"""Direct and durable: each sample with the sun added, once it is in its file, for homes that live by it."""
+READINGS_PREFIX: Final = "home."
 
 REFUSED_BYTES_MAX: Final = 64 << 20
 """Of dead letters: a meter that babbles does not fill the broker's disk; the oldest go first."""
 
 METERS_MAX: Final = 1_000
 """Of one service: a broker takes 2,047 channels on a connection, and each meter has one on the PV's side."""
-METER_ID: Final = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}"
-"""An id is part of file names and of a queue's name, so it has no slash and does not begin with a dot."""
 
 LOAD_W_MAX: Final = 9_000.0
 """A contract of 9 kVA, common for a house that cooks and heats water with electricity."""

@@ -53,6 +53,23 @@ class Message(msgspec.Struct, forbid_unknown_fields=True, frozen=True, gc=False)
     samples: Annotated[list[Sample], msgspec.Meta(min_length=1, max_length=SAMPLES_PER_MESSAGE_MAX)]
 
 
+class Reading(msgspec.Struct, array_like=True, forbid_unknown_fields=True, frozen=True, gc=False):
+    """A sample with the sun added, as the PV service passes it on."""
+
+    sequence: Annotated[int, msgspec.Meta(ge=1, le=SEQUENCE_MAX)]
+    time_s: Annotated[float, msgspec.Meta(ge=0, lt=TIME_S_MAX)]
+    power_w: Annotated[float, msgspec.Meta(ge=0, le=POWER_W_MAX)]
+    pv_kw: Annotated[float, msgspec.Meta(ge=0, le=POWER_W_MAX / 1000)]
+
+
+class Readings(msgspec.Struct, forbid_unknown_fields=True, frozen=True, gc=False):
+    """Readings of one meter."""
+
+    meter_id: str
+    series: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{32}$")]
+    samples: Annotated[list[Reading], msgspec.Meta(min_length=1, max_length=SAMPLES_PER_MESSAGE_MAX)]
+
+
 class _Shape(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """The same without its limits: what has this shape and is refused is absurd, not malformed."""
 
@@ -63,10 +80,11 @@ class _Shape(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
 
 _ENCODER: Final = msgspec.json.Encoder()
 _DECODER: Final = msgspec.json.Decoder(Message)
+_READINGS: Final = msgspec.json.Decoder(Readings)
 _SHAPE: Final = msgspec.json.Decoder(_Shape)
 
 
-def encode(message: Message) -> bytes:
+def encode(message: Message | Readings) -> bytes:
     """The bytes that are published."""
     return _ENCODER.encode(message)
 
@@ -90,3 +108,12 @@ def _refusal(body: bytes) -> Refusal:
     except (msgspec.DecodeError, UnicodeDecodeError):
         return Refusal.MALFORMED
     return Refusal.ABSURD
+
+
+def decode_readings(body: bytes, meter_id: str) -> Readings | Refusal:
+    """Readings from the queue of a home, or why they are put aside."""
+    try:
+        message = _READINGS.decode(body if len(body) <= MESSAGE_BYTES_MAX else b"")
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return Refusal.MALFORMED
+    return message if message.meter_id == meter_id else Refusal.ALIEN

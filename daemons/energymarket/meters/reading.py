@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from energymarket.exits import Failure
 from energymarket.meters.day_files import COLUMNS, HEADER, SUFFIX
-from energymarket.meters.limits import METER_ID
+from energymarket.scenario.meters_schema import METER_ID
 
 _NAME: Final = re.compile(rf"({METER_ID})-(\d{{4}})-(\d{{1,2}})-(\d{{1,2}})(?:\.\d+)?\.csv")
 _TAIL_BYTES: Final = 4_096

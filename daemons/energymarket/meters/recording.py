@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import logging
 import os
-from collections import Counter, deque
 from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from energymarket.meters import limits, topology
+from energymarket.meters.consuming import Consumer, Consuming, Waiting
 from energymarket.meters.day_files import DayFiles
+from energymarket.meters.forwarding import Forwarding
 from energymarket.meters.message import Message, Refusal, decode
 from energymarket.meters.rows import day_of, line_of
 from energymarket.meters.window import Verdict, Window
@@ -30,26 +31,12 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-TOLD_EVERY_S: Final = 60.0
-"""Of what was put aside from one meter."""
-
 
 class Sun(Protocol):
     """What a roof gives."""
 
     def power_kw(self, time_s: float, utc_offset_s: int) -> float:
         """PV power in kW at an instant, given what the meter's clock is ahead of UTC."""
-
-
-@dataclass(slots=True)
-class _Waiting:
-    """A message that was delivered and not settled."""
-
-    tag: int
-    body: bytes
-    message: Message | None = None  # once it was looked at
-    done: int = 0  # samples that are on the disk
-    too_late: bool = False
 
 
 @dataclass(slots=True)
@@ -60,109 +47,38 @@ class _Draft:
     lines: dict[str, list[str]] = field(default_factory=dict)
     duplicates: int = 0
     samples: int = 0
-    refused: list[tuple[_Waiting, Refusal]] = field(default_factory=list)
-    finished: list[_Waiting] = field(default_factory=list)
+    refused: list[tuple[Waiting[Message], Refusal]] = field(default_factory=list)
+    finished: list[Waiting[Message]] = field(default_factory=list)
     partly: int = 0  # samples of the next message that are in it
 
 
-class Recording:
-    """One meter: its channel, what was delivered over it, and its files."""
+class Recording(Consuming[Message]):
+    """One meter: its queue, and its files."""
 
     def __init__(
-        self, meter_id: str, files: DayFiles, sun: Sun, prefetch: int, due: Callable[[], None]
+        self,
+        meter_id: str,
+        files: DayFiles,
+        sun: Sun,
+        prefetch: int,
+        due: Callable[[], None],
+        *,
+        forwards: bool = False,
     ) -> None:
-        """`due` is called when there is something to commit."""
-        self.meter_id = meter_id
-        self.refused: Counter[Refusal] = Counter()
-        self.written = 0
-        self.duplicates = 0
-        self.problem = ""
+        """`due` is called when there is something to commit; what is written may be forwarded to homes."""
+        super().__init__(meter_id, topology.queue(meter_id), prefetch, due)
         self._files = files
         self._sun = sun
-        self._prefetch = prefetch
-        self._leaving = False
-        self._due = due
-        self._link: Link | None = None
-        self._channel: Channel | None = None
-        self._attempt = 0  # whose answers count: a channel that comes late is nobody's
-        self.is_consuming = False
-        self._waiting: deque[_Waiting] = deque()
-        self._silent_until_s = 0.0
+        self._forwarding = Forwarding(meter_id, sun.power_kw) if forwards else None
 
-    # ------------------------------------------------------------ the link
-
-    @property
-    def is_idle(self) -> bool:
-        """Whether nothing waits for a commit."""
-        return not self._waiting
-
-    def link_up(self, link: Link) -> None:
-        """Open the channel."""
-        self._link = link
-        self._open(link)
-
-    def _open(self, link: Link) -> None:
-        self._attempt += 1
-        attempt = self._attempt
-        link.channel(lambda channel: self._opened(channel, attempt))
-
-    def link_down(self) -> None:
-        """What waits will be delivered again."""
-        self._attempt += 1
-        self._channel = None
-        self.is_consuming = False
-        self._waiting.clear()
-
-    def leave(self) -> None:
-        """Take no more."""
-        self._leaving = True
-
-    def _opened(self, channel: Channel, attempt: int) -> None:
-        if attempt != self._attempt:
-            channel.close()
-            return
-        self._channel = channel
-        channel.add_on_close_callback(self._closed)
-        channel.add_on_cancel_callback(lambda _frame: channel.close())  # the queue was deleted
+    def _declare(self, channel: Channel) -> None:
         topology.declare(channel, (self.meter_id,), lambda: self._declared(channel))
 
     def _declared(self, channel: Channel) -> None:
-        channel.basic_qos(prefetch_count=self._prefetch, callback=lambda _frame: self._consume(channel))
-
-    def _consume(self, channel: Channel) -> None:
-        channel.basic_consume(
-            topology.queue(self.meter_id),
-            self._delivered,
-            exclusive=True,
-            callback=lambda _frame: self._consuming(),
-        )
-
-    def _consuming(self) -> None:
-        self.is_consuming = True
-        self.problem = ""
-
-    def _closed(self, channel: Channel, problem: BaseException) -> None:
-        """The broker closed the channel alone: another consumer has the queue, or it was deleted."""
-        if self._channel is not channel:
-            return
-        self.link_down()
-        link, attempt = self._link, self._attempt
-        if link is None or not link.is_up:
-            return
-        text = str(getattr(problem, "reply_text", "") or problem)
-        if text != self.problem:
-            self.problem = text
-            log.warning("%s: its queue is not ours: %s", self.meter_id, text)
-        link.loop.call_later(
-            limits.QUEUE_RETRY_S, lambda: self._open(link) if attempt == self._attempt else None
-        )
-
-    def _delivered(self, _channel: Channel, method: Any, _properties: Any, body: bytes) -> None:  # noqa: ANN401 pika's
-        if not self._leaving:
-            self._waiting.append(_Waiting(method.delivery_tag, body))
-            self._due()
-
-    # ------------------------------------------------------------ a commit
+        if self._forwarding is not None:
+            self._forwarding.open(channel, lambda: self._ready(channel))
+        else:
+            self._ready(channel)
 
     def committing(self) -> Generator[list[int], None, None]:
         """Write what waits, at most so much at once, and settle it; a step names descriptors to be synced.
@@ -197,7 +113,7 @@ class Recording:
                 draft.finished.append(waiting)
         return draft
 
-    def _take(self, draft: _Draft, waiting: _Waiting, message: Message) -> bool:
+    def _take(self, draft: _Draft, waiting: Waiting[Message], message: Message) -> bool:
         """The samples of a message into the draft; False if it would touch too many days at once."""
         window = draft.windows.pop(message.series, None) or Window()
         draft.windows[message.series] = window  # who spoke last is the last
@@ -230,26 +146,19 @@ class Recording:
             self._say_refused(refusal, waiting)
         if self._channel is None or not self._channel.is_open:
             return
+        messages: list[Message] = []
+        if self._forwarding is not None:
+            # Readings first; and of a message that goes to the dead letters, what could be written of it.
+            told = sorted([*draft.finished, *(each for each, _ in draft.refused)], key=lambda each: each.tag)
+            messages = [each.message for each in told if each.message is not None]
         for waiting, _ in draft.refused:
             self._channel.basic_nack(waiting.tag, requeue=False)
-        if draft.finished:
+        if draft.finished and self._forwarding is None:
             self._channel.basic_ack(draft.finished[-1].tag, multiple=True)
+        elif self._forwarding is not None and messages:
+            self._forwarding.forward(messages, draft.finished[-1].tag if draft.finished else 0)
         if self._waiting:
             self._due()
-
-    def _say_refused(self, refusal: Refusal, waiting: _Waiting) -> None:
-        now_s = clock.monotonic_s()
-        if now_s < self._silent_until_s:
-            return
-        self._silent_until_s = now_s + TOLD_EVERY_S
-        log.warning(
-            "%s: a message was put aside (%s; %d so far): %r",
-            self.meter_id,
-            refusal,
-            self.refused.total(),
-            waiting.body[:100],
-            extra=Occasion.SAMPLES_REFUSED.fields(meter=self.meter_id, reason=refusal),
-        )
 
 
 class Recorder:
@@ -260,13 +169,13 @@ class Recorder:
         self._loop = loop
         self._syncing = ThreadPoolExecutor(limits.SYNCS_AT_ONCE, "sync")
         self._idle_exit_s = idle_exit_s
-        self._recordings: Sequence[Recording] = ()
+        self._recordings: Sequence[Consumer] = ()
         self._timer: Any = None
         self._failed: Mapping[str, str] = {}
         self._away = False
         self._heard_s = clock.monotonic_s()
 
-    def record(self, recordings: Sequence[Recording]) -> None:
+    def record(self, recordings: Sequence[Consumer]) -> None:
         """These are the meters."""
         self._recordings = recordings
 

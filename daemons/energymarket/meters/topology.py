@@ -6,7 +6,14 @@ from collections.abc import Callable, Iterable
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from energymarket.meters.limits import EXCHANGE, QUEUE_PREFIX, REFUSED, REFUSED_BYTES_MAX
+from energymarket.meters.limits import (
+    EXCHANGE,
+    QUEUE_PREFIX,
+    READINGS,
+    READINGS_PREFIX,
+    REFUSED,
+    REFUSED_BYTES_MAX,
+)
 
 if TYPE_CHECKING:
     from pika.channel import Channel
@@ -37,6 +44,27 @@ def declare(channel: Channel, meters: Iterable[str], done: Callable[[], None]) -
     for meter in meters:
         channel.queue_bind(queue(meter), EXCHANGE, routing_key=meter)
     channel.exchange_declare(EXCHANGE, exchange_type="direct", durable=True, callback=lambda _frame: done())
+
+
+def readings_queue(meter: str) -> str:
+    """The queue of a meter's readings: what the PV service has written, for the home that trades by it."""
+    return f"{READINGS_PREFIX}{meter}"
+
+
+def declare_readings(channel: Channel, meter: str, done: Callable[[], None]) -> None:
+    """Declare the way of a meter's readings, durable, on both of its sides alike."""
+    channel.exchange_declare(REFUSED, exchange_type="fanout", durable=True)
+    channel.queue_declare(REFUSED, durable=True, arguments={"x-max-length-bytes": REFUSED_BYTES_MAX})
+    channel.queue_bind(REFUSED, REFUSED)
+    channel.exchange_declare(READINGS, exchange_type="direct", durable=True)
+    arguments = {"x-dead-letter-exchange": REFUSED}
+    channel.queue_declare(readings_queue(meter), durable=True, arguments=arguments)
+    channel.queue_bind(readings_queue(meter), READINGS, routing_key=meter, callback=lambda _frame: done())
+
+
+def publish_readings(channel: Channel, meter: str, body: bytes) -> None:
+    """Hand readings to the broker: durable, and returned if no queue takes them."""
+    channel.basic_publish(READINGS, meter, body, _durable(), mandatory=True)
 
 
 def publish(channel: Channel, meter: str, body: bytes) -> None:

@@ -13,6 +13,7 @@ from typing import Final
 from energymarket.meters import limits
 from energymarket.scenario import kinds
 from energymarket.scenario.kinds import RefusedError
+from energymarket.scenario.meters_schema import METER_ID
 from energymarket.transport.amqp import Pace
 
 PACE: Final = Pace(limits.BACKOFF_FIRST_S, limits.BACKOFF_MAX_S, limits.CONNECT_TIMEOUT_S, limits.HEARTBEAT_S)
@@ -69,7 +70,7 @@ def moment(text: str) -> datetime:
 
 def meter_id(text: str) -> str:
     """An id that can be part of a file's name."""
-    if not re.fullmatch(limits.METER_ID, text):
+    if not re.fullmatch(METER_ID, text):
         raise argparse.ArgumentTypeError(
             f"{text!r} is no meter's id: letters, digits, '_', '.' and '-', at most 64, no dot first"
         )

@@ -27,7 +27,6 @@ from energymarket.scenario.homes_schema import (
     LoadKind,
     PolicyName,
     PolicyShares,
-    ProcessName,
     Pv,
     Wind,
 )
@@ -102,7 +101,7 @@ class HomesCompiler:
         row = np.array([(home.id or 0) - 1])
         shares = {str(name): float(name is home.policy) for name in PolicyName}
         self._policies(PolicyShares(**shares), row)
-        self._put("single", row, home.process is ProcessName.SINGLE)
+        self._put("single", row, home.is_single)
         self._put("elasticity_class", row, int(home.elastic))
         production = self._given(home.production_wh, home.production_w)
         consumption = self._given(home.consumption_wh, home.consumption_w)

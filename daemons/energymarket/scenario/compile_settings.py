@@ -17,7 +17,7 @@ from energymarket.scenario.compile_roofs import LIGHT_PER_LOSSES
 from energymarket.scenario.compile_series import per_slot, read_column
 from energymarket.scenario.compile_sun import F64
 from energymarket.scenario.compile_weather import Sky
-from energymarket.scenario.homes_schema import Group, Home, ProcessName
+from energymarket.scenario.homes_schema import Group, Home
 from energymarket.scenario.resolve import demand_points
 from energymarket.scenario.schema import Scenario, WeatherSource
 
@@ -38,10 +38,17 @@ def settings_of(scenario: Scenario, sky: Sky, homes: HomesCompiler) -> dict[str,
         "service": _service(scenario),
         "names": [home.name for home in scenario.homes],  # homes 1 .. H, written by hand
         "groups": _groups(scenario),
-        "single_homes": [home.id for home in scenario.homes if home.process is ProcessName.SINGLE],
+        "single_homes": [home.id for home in scenario.homes if home.is_single],
         "scenes": {str(home.id): _scene(home) for home in scenario.homes if _scene(home)},
         "place": asdict(scenario.place),
+        **_metered(scenario),
     }
+
+
+def _metered(scenario: Scenario) -> dict[str, Any]:
+    """Which home lives by which meter; scenarios without one keep their hash."""
+    meters = {str(home.id): home.meter for home in scenario.homes if home.meter is not None}
+    return {"metered_homes": meters} if meters else {}
 
 
 def _service(scenario: Scenario) -> dict[str, Any]:

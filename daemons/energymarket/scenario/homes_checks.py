@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from energymarket.core.limits import HOMES_MAX, POWER_W_MAX
 from energymarket.scenario import resolve
 from energymarket.scenario.homes_schema import Battery, Group, HeatPump, Home, Load, LoadKind
+from energymarket.scenario.meters_schema import METER_ID
 
 if TYPE_CHECKING:
     from energymarket.scenario.problems import Path
@@ -31,6 +33,7 @@ def check_homes(document: Document, findings: Findings) -> None:
         return
     _check_ids(document.home, findings)
     _check_names(document, findings)
+    _check_meters(document.home, findings)
     count = (
         len(document.home) + sum(group.count for group in document.homes) + resolve.data_homes(document.data)
     )
@@ -95,7 +98,33 @@ def _check_home(home: Home, path: Path, slot_s: int, findings: Findings) -> None
         findings.conclude(
             (*path, "load"), "a load and a written consumption exclude each other", "leave one out"
         )
+    if home.meter is not None:
+        _check_metered(home, path, findings)
     _check_parts(home, path, findings)
+
+
+def _check_metered(home: Home, path: Path, findings: Findings) -> None:
+    """What the meter's house has is in what it says: a simulated plant beside it would not be."""
+    if not re.fullmatch(METER_ID, home.meter or ""):
+        hint = "letters, digits, '_', '.' and '-', at most 64, no dot first"
+        findings.conclude((*path, "meter"), f"{home.meter!r} is no meter's id", hint)
+    for name in ("battery", "wind", "heat_pump"):
+        if getattr(home, name) is not None:
+            findings.conclude(
+                (*path, name), f"a metered home has no {name} beside its meter", "leave it out, or the meter"
+            )
+    if home.elastic:
+        findings.conclude((*path, "elastic"), "a metered home does not answer to the price", "leave it out")
+
+
+def _check_meters(homes: tuple[Home, ...], findings: Findings) -> None:
+    seen: set[str] = set()
+    for index, home in enumerate(homes):
+        if home.meter is None:
+            continue
+        if home.meter in seen:
+            findings.conclude(("home", index, "meter"), f"two homes live by {home.meter}")
+        seen.add(home.meter)
 
 
 def _check_parts(owner: Group | Home, path: Path, findings: Findings) -> None:

@@ -270,6 +270,11 @@ class Home:
         policy_kind(), "give (1), sell (2) or give_then_sell (3)", PolicyName.GIVE_THEN_SELL
     )
     process: ProcessName = key(choice(ProcessName), "pool, or single: a process of its own", ProcessName.POOL)
+    meter: str | None = optional(
+        text(64),
+        "meter whose readings it lives by when the market is live; it is a process of its own",
+        '"Meter_0"',
+    )
     elastic: bool = key(flag(), "answers to the price", default=False)
     key_share: float = key(real(0, KEY_SHARE_MAX), "its part of the static key, relative to others", 1.0)
     production_wh: tuple[float, ...] | None = optional(
@@ -290,3 +295,8 @@ class Home:
     battery: Battery | None = optional_section(Battery, "storage")
     heat_pump: HeatPump | None = optional_section(HeatPump, "heat")
     scene: Scene = section(Scene, "teaching aids")
+
+    @property
+    def is_single(self) -> bool:
+        """Whether it is a process of its own."""
+        return self.process is ProcessName.SINGLE or self.meter is not None

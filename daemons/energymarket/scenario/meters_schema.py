@@ -6,9 +6,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
 from energymarket.scenario import kinds
 from energymarket.scenario.kinds import key, optional, section
+
+METER_ID: Final = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}"
+"""An id is part of file names and of a queue's name, so it has no slash and does not begin with a dot."""
 
 
 class PvMode(StrEnum):
@@ -49,6 +53,9 @@ class PvRoof:
     """[meters.pv]: the roof beside each meter."""
 
     mode: PvMode = key(kinds.choice(PvMode), "how its power is found", PvMode.REFERENCE)
+    forward: bool = key(
+        kinds.flag(), "pass each sample with the sun added on to the metered homes of the market", False
+    )
     peak_kw: float = key(kinds.real(0.001, 100, "kW"), "of the physical roof", 3.5)
     tilt_deg: float = key(kinds.real(0, 90, "degrees"), "from the horizontal", 35.0)
     azimuth_deg: float = key(kinds.real(0, 360, "degrees"), "from north over east", 180.0)

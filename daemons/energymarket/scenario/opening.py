@@ -32,6 +32,11 @@ def open_scenario(words: argparse.Namespace) -> Compiled:
         raise ConfigError(str(error)) from error
 
 
+def metered_homes(compiled: Compiled) -> dict[int, str]:
+    """The meters of the homes that live by one."""
+    return {int(home): str(meter) for home, meter in compiled.settings.get("metered_homes", {}).items()}
+
+
 class Words(Protocol):
     """A command line that may ask for lockstep."""
 

@@ -74,6 +74,10 @@ method Join(first: int, count: int, name: ?string) -> (
 method Buy(home: int, energy_wh: int, id: string) -> (receipt: Receipt)
 method Sell(home: int, energy_wh: int, id: string) -> (receipt: Receipt)
 
+# What a metered home says of the reading in its batch: how many seconds of it are estimated, by how much it
+# corrects what was said before, and when its meter was heard last (UTC seconds; null: never).
+type MeterReading (home: int, meter: string, estimated_s: int, corrected_wh: int, heard_s: ?int)
+
 # Hand in the batch of a slot: packed bytes, inline as base64 (data) or in the sealed memory file
 # whose place among the passed descriptors is named. The answer comes when the slot is committed.
 # shed counts offers that found the queue full until the end of the exchange.
@@ -83,7 +87,8 @@ method Submit(
   epoch: int,
   data: ?string,
   descriptor: ?int,
-  shed: ?int
+  shed: ?int,
+  readings: ?[]MeterReading
 ) -> (
   slot: int,
   receipt: ?string,

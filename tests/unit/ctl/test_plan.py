@@ -84,6 +84,19 @@ def test_live_weather_is_fetched_by_a_program_of_its_own() -> None:
     assert found["fetch"][found["fetch"].index("--state") + 1] == state
 
 
+def test_homes_that_live_by_meters_have_their_books_kept_but_not_without_a_clock() -> None:
+    """The books lie beside the homes' registers, where the homes look for them; lockstep needs none."""
+    given = plan(metered=True, homes_count=2, single_homes=(1, 2))
+    found = {command.name: command.argv for command in commands(given)}
+    books = found["readings"]
+    assert books[3] == "energymarket.readingd"
+    homes = Path(found["home-1"][found["home-1"].index("--state") + 1])
+    assert Path(books[books.index("--state") + 1]) == homes.parent / "readings"
+    assert books[books.index("-conf") + 1] == str(given.source)
+    stepped = commands(plan(metered=True, lockstep=True, homes_count=2, single_homes=(1, 2)))
+    assert "readings" not in {command.name for command in stepped}
+
+
 def test_a_home_that_has_left_the_pool_is_started_by_itself_again(tmp_path: Path) -> None:
     """Numbers of homes of the scenario count, whatever else lies there."""
     assert left_the_pool(tmp_path, 20) == ()

@@ -119,6 +119,9 @@ WRONG = [
     ("= 300", '= 300\n[home.load]\nkind = "constant"', "home[1].load", "exclude each other", ""),
     ("= 300", "= 300\n[home.load]\npower_w = 1", "home[1].load.kind", "is missing", ""),
     ("= 300", "= 300\n[home.battery]\nefficiency = 1.1", "home[1].battery.efficiency", "1.1 is above 1", ""),
+    ("= 300", '= 300\nmeter = "a/b"', "home[1].meter", "'a/b' is no meter's id", "letters"),
+    ("= 300", '= 300\nmeter = "M"\nelastic = true', "home[1].elastic", "does not answer", "leave it out"),
+    ("= 300", '= 300\nmeter = "M"\n[home.battery]', "home[1].battery", "has no battery beside", "leave it"),
     ("= 300", "= 300\n[home.battery]\nkwh = 0", "home[1].battery.kwh", "without capacity", ""),
     ("= 300", "= 300\n[home.battery]\nkwh = [9, 5]", "home[1].battery.kwh", "runs backwards", "smaller"),
     ("= 300", "= 300\n[home.pv]\ntilt_deg = 91", "home[1].pv.tilt_deg", "91 is above 90", ""),
@@ -249,3 +252,11 @@ def test_sections_that_are_required_are_asked_for() -> None:
     """Without [time], [weather], a price and homes, each is named once."""
     paths = [problem.path for problem in _problems('schema = 1\ntitle = "x"\n')]
     assert paths == ["time", "weather", "price.half_life_h", "homes"]
+
+
+def test_two_homes_do_not_live_by_one_meter() -> None:
+    """One of both would sell what the other has consumed."""
+    text = SMALL.replace('name = "a"\n', 'name = "a"\nmeter = "M"\n').replace("policy = 2", 'meter = "M"')
+    (problem,) = _problems(text)
+    assert problem.path == "home[1].meter"
+    assert "two homes live by M" in problem.message

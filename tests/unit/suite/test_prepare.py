@@ -41,6 +41,7 @@ def test_it_leaves_what_the_units_ask_for(config: Path, tmp_path: Path) -> None:
     assert not (out / "pool").exists()
     assert not (out / "live-weather").exists()
     assert not (out / "workers").exists()
+    assert not (out / "metered").exists()
 
 
 def test_workers_are_asked_for_and_begin_no_ledger_anew(config: Path, tmp_path: Path) -> None:
