@@ -197,7 +197,7 @@ def open_files(made: Place) -> dict[str, int]:
 
 def test_a_thousand_requests_gain_no_descriptor(four: Place) -> None:
     """Served, refused, mistyped, given up: afterwards each process has as many open files as before."""
-    eventually(four.all_idle, "the workers are free")
+    eventually(lambda: four.all_idle() and four.ask("Status")["clients"] == 0, "nobody is there")
     before, count = open_files(four), four.ask("Status")["served"]
 
     def many(_: int) -> None:
@@ -212,7 +212,11 @@ def test_a_thousand_requests_gain_no_descriptor(four: Place) -> None:
     with ThreadPoolExecutor(8) as crowd:
         list(crowd.map(many, range(8)))
     eventually(lambda: four.all_idle() and four.ask("Status")["clients"] == 0, "all have left")
-    eventually(lambda: open_files(four) == before, f"{open_files(four)} are {before}")
+    # Fewer is well: who has just asked about the dispatcher may have been counted before it had hung up.
+    eventually(
+        lambda: all(now <= before[name] for name, now in open_files(four).items()),
+        f"{open_files(four)} were {before}",
+    )
     assert four.ask("Status")["served"] == count + 1000
 
 
