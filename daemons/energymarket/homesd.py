@@ -178,6 +178,7 @@ class Pool:
         if all(shard.ready for shard in self._shards) and not self._ready:
             self._ready = True
             self._notifier.ready(text)
+            log.info("%d homes in %d shards trade", homes, len(self._shards))
         elif latest:
             self._notifier.status(text)
 
