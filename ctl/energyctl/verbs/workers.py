@@ -75,7 +75,15 @@ def _in_words(
     match error:
         case client.Refused():
             return denied(here)
-        case client.Unreachable(why=client.Why.MISSING | client.Why.DEAD):
+        case client.Unreachable(why=client.Why.DEAD):
+            return ProblemError(
+                Exit.NOT_RUNNING,
+                "no_dispatcher",
+                "the dispatcher has died",
+                f"nobody listens on {here.run_dir / DIRECTORY / SOCKET}",
+                "it is started again within seconds: try again; energyctl status says more",
+            )
+        case client.Unreachable(why=client.Why.MISSING):
             return ProblemError(
                 Exit.NOT_RUNNING,
                 "no_dispatcher",
