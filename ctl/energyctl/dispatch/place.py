@@ -94,7 +94,8 @@ def not_running(why: str) -> ProblemError:
         "no_dispatcher",
         "the dispatcher is not running",
         why,
-        "set workers in [dispatch] of the configuration and restart; energyctl kpi answers without one",
+        "energyctl status shows whether it has ended or failed; where there is none, set workers in"
+        " [dispatch] of the configuration and restart; energyctl kpi answers without one",
     )
 
 

@@ -81,7 +81,7 @@ def _in_words(
                 "no_dispatcher",
                 "the dispatcher has died",
                 f"nobody listens on {here.run_dir / DIRECTORY / SOCKET}",
-                "it is started again within seconds: try again; energyctl status says more",
+                "while the suite runs it is started again within seconds; energyctl status says more",
             )
         case client.Unreachable(why=client.Why.MISSING):
             return ProblemError(
@@ -89,7 +89,8 @@ def _in_words(
                 "no_dispatcher",
                 "no dispatcher is running",
                 f"nobody listens on {here.run_dir / DIRECTORY / SOCKET}",
-                "set workers in [dispatch] of the configuration, then start the suite again",
+                "energyctl status shows whether it has ended or failed; where there is none, set workers in"
+                " [dispatch] of the configuration, then start the suite again",
             )
         case _:
             return ProblemError(
