@@ -365,7 +365,7 @@ def test_a_client_that_reads_in_drops_keeps_a_worker_no_longer_than_the_deadline
 
             def drop() -> bool:
                 assert drops.sock.recv(4_096)
-                return made.workers()[1]["state"] == "idle"
+                return bool(made.workers()[1]["state"] == "idle")
 
             eventually(drop, "the deadline counts for the reading too")
 
