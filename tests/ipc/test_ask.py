@@ -17,6 +17,7 @@ import pytest
 
 from energyctl.dispatch.asking import Asking
 from energyctl.exits import Exit, ProblemError
+from energymarket.wire.dispatch_text import DIRECTORY, SOCKET
 
 ROOT = Path(__file__).parents[2]
 Script = Callable[[socket.socket, list[bytes]], None]
@@ -174,6 +175,34 @@ def test_a_dispatcher_that_restarts_meanwhile_is_found_again() -> None:
         with first:
             assert asking(first.port).ask("report", {})["n"] == 7
         returning.join(10)
+
+
+def test_a_dispatcher_that_has_died_is_waited_for(run_dir: Path) -> None:
+    """The socket that a killed one left is no reason to give up: the next one is asked."""
+    directory = run_dir / DIRECTORY
+    directory.mkdir(parents=True)
+    path = directory / SOCKET
+    with socket.socket(socket.AF_UNIX) as killed:
+        killed.bind(str(path))
+
+    def come_back(port: int) -> None:
+        threading.Event().wait(0.5)
+        path.unlink()
+        with socket.socket(socket.AF_UNIX) as again:
+            again.bind(str(path))
+            again.listen()
+            with again.accept()[0] as asks:
+                asks.recv(4096)
+                asks.sendall(
+                    json.dumps({"parameters": {"address": "127.0.0.1", "port": port}}).encode() + b"\0"
+                )
+
+    with answering({"type": "report", "slots": 3, "words": ["one"]}) as port:
+        returning = threading.Thread(target=come_back, args=(port,), daemon=True)
+        returning.start()
+        found = ctl(run_dir, "report")
+        returning.join(10)
+    assert (found.returncode, found.stdout, found.stderr) == (0, "one\n", "")
 
 
 def test_what_is_wrong_is_told_apart() -> None:

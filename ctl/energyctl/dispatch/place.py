@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import select
+from pathlib import Path
 from typing import Any, Final
 
 from energyctl import client
 from energyctl.exits import Exit, ProblemError
 from energyctl.session import SYSTEM_RUN, Session
+from energymarket.runtime.clock import monotonic_s
 from energymarket.wire.dispatch_text import DIRECTORY, NAME, SOCKET
 
 PORT: Final = 2222
 HOST: Final = "127.0.0.1"
 LOOK_S_MAX: Final = 2.0
+BACK_S_MAX: Final = 3.0
+"""One that has died is back within a second or two; its socket is there meanwhile, and nobody listens."""
+_LOOK_AGAIN_S: Final = 0.1
 
 Address = tuple[str, int]
 
@@ -22,8 +28,7 @@ def address_of(here: Session, given: str | None) -> Address:
         return _parsed(given)
     path = here.run_dir / DIRECTORY / SOCKET
     try:
-        with client.Connection(path, LOOK_S_MAX) as connection:
-            status = connection.call(f"{NAME}.Status")
+        status = _status(path)
     except client.Refused:
         return _configured()  # it is there, and its directory is not ours to enter
     except client.Unreachable as error:
@@ -35,6 +40,19 @@ def address_of(here: Session, given: str | None) -> Address:
     except client.VarlinkError as error:
         raise not_running(f"{path} is no dispatcher's") from error
     return _reachable(status)
+
+
+def _status(path: Path) -> dict[str, Any]:
+    """What the dispatcher says of itself; one that has died is waited for. The failures of client."""
+    until_s = monotonic_s() + BACK_S_MAX
+    while True:
+        try:
+            with client.Connection(path, LOOK_S_MAX) as connection:
+                return connection.call(f"{NAME}.Status")
+        except client.Unreachable as error:
+            if error.why is not client.Why.DEAD or monotonic_s() >= until_s:
+                raise
+        select.select([], [], [], _LOOK_AGAIN_S)
 
 
 def _reachable(status: dict[str, Any]) -> Address:
@@ -76,7 +94,8 @@ def not_running(why: str) -> ProblemError:
         "no_dispatcher",
         "the dispatcher is not running",
         why,
-        "set workers in [dispatch] of the configuration and restart; energyctl kpi answers without one",
+        "energyctl status shows whether it has ended or failed; where there is none, set workers in"
+        " [dispatch] of the configuration and restart; energyctl kpi answers without one",
     )
 
 

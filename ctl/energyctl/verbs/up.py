@@ -163,6 +163,7 @@ def _order(
         slots=slots,
         lockstep=lockstep,
         meters=checked.meters.count if checked.meters is not None else 0,
+        workers=checked.dispatch.workers,
         course=f"{boottime_ns()}-{os.getpid()}",
     )
     title = f"{compiled.name}: {compiled.homes_count} homes, {compiled.title}"

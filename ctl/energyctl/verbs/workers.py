@@ -75,13 +75,22 @@ def _in_words(
     match error:
         case client.Refused():
             return denied(here)
-        case client.Unreachable(why=client.Why.MISSING | client.Why.DEAD):
+        case client.Unreachable(why=client.Why.DEAD):
+            return ProblemError(
+                Exit.NOT_RUNNING,
+                "no_dispatcher",
+                "the dispatcher has died",
+                f"nobody listens on {here.run_dir / DIRECTORY / SOCKET}",
+                "while the suite runs it is started again within seconds; energyctl status says more",
+            )
+        case client.Unreachable(why=client.Why.MISSING):
             return ProblemError(
                 Exit.NOT_RUNNING,
                 "no_dispatcher",
                 "no dispatcher is running",
                 f"nobody listens on {here.run_dir / DIRECTORY / SOCKET}",
-                "set workers in [dispatch] of the configuration, then start the suite again",
+                "energyctl status shows whether it has ended or failed; where there is none, set workers in"
+                " [dispatch] of the configuration, then start the suite again",
             )
         case _:
             return ProblemError(

@@ -289,13 +289,15 @@ class Exchange:
             raise _Over(Outcome.SERVED)  # an error, and the client's own
 
     def _deliver(self, guest: Guest) -> None:
-        """Send all; _Over if the client goes, or does not read."""
+        """Send all; _Over if the client goes, does not read, or reads so slowly that its time is over."""
         stalled_ns = clock.boottime_ns() + STALLED_S * NS_PER_S
         while guest.out:
             before = len(guest.out)
             if not guest.push():
                 raise _Over(Outcome.ABANDONED)
             now_ns = clock.boottime_ns()
+            if guest.out and now_ns >= self._deadline_ns:
+                raise _Over(Outcome.ABANDONED)
             if len(guest.out) < before:
                 stalled_ns = now_ns + STALLED_S * NS_PER_S
             elif now_ns >= stalled_ns or self.place.stop.is_set():

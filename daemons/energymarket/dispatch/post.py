@@ -86,7 +86,8 @@ class Post:
             return
         for token in self._reading.read():
             self._hear(token)
-        if hung_up:
+        # One that stops before it has ever rung removes our pipes, and nothing hangs up.
+        if hung_up or not self._reading.current():
             self._abandoned()
 
     def take(self) -> Task | None:

@@ -47,6 +47,18 @@ def test_a_dispatcher_that_removed_the_pipes_is_followed_by_one_that_finds_the_w
             assert (news.word.phase, news.word.number, news.word.port) == (Phase.LISTENING, 5, 4_000)
 
 
+def test_a_dispatcher_that_stops_before_it_has_rung_leaves_no_worker_behind(tmp_path: Path) -> None:
+    """It removed pipes that it never opened to write: nothing hung up, and the next one is heard."""
+    with Post(tmp_path, 1, 11) as worker:
+        with Crew(tmp_path, 1) as first:
+            first.remove()
+        with Crew(tmp_path, 1) as second:
+            worker.tend()
+            assert second.ring(1, Kind.PING)
+            worker.tend()
+            assert heard(second) == [11]
+
+
 def test_a_worker_that_took_a_new_dispatcher_for_dead_cuts_off_nobody(tmp_path: Path) -> None:
     """It leaves, and removes the pipes that the new dispatcher just opened: the next ping finds others."""
     leaving = Post(tmp_path, 1, 11).open()
