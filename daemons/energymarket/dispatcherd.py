@@ -111,7 +111,7 @@ def _server(path: Path, front: Front) -> Server:
     except OSError as error:
         server.close()
         hint = "the directory has to be this user's, and nothing else may be in the socket's place"
-        raise Failure(f"{path}: {error.strerror}", hint, exit_of(error)) from error
+        raise Failure(f"{path}: {error.strerror or error}", hint, exit_of(error)) from error
     return server
 
 

@@ -15,7 +15,7 @@ from energyctl.verbs.completion import Source
 _NOTHING: Final = "nothing"
 _WALK: Final = r"""
 # Asks energyctl for words that depend on what runs: bounded, and none if the market is down.
-_energyctl_ask() {
+_energyctl_ask_market() {
     mapfile -t COMPREPLY < <(timeout 1 "${program/#\~\//$HOME/}" "${run[@]}" completion bash \
         --words "$1" --prefix "$cur" 2>/dev/null)
 }
@@ -149,5 +149,5 @@ def _offers() -> Iterator[str]:
     yield "    'paths '*)\n        _energyctl_words \"${1#paths }\"\n        _energyctl_paths -f\n        ;;"
     yield f"    {FILES}) _energyctl_paths -f ;;"
     yield f"    {DIRECTORIES}) _energyctl_paths -d ;;"
-    yield f'    {" | ".join(map(str, Source))}) _energyctl_ask "$1" ;;'
+    yield f'    {" | ".join(map(str, Source))}) _energyctl_ask_market "$1" ;;'
     yield "    esac\n}"

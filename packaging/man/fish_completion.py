@@ -61,7 +61,7 @@ function __energyctl_value
 end
 
 # Asks energyctl for words that depend on what runs: bounded, and none if the market is down.
-function __energyctl_ask
+function __energyctl_ask_market
     set -l line (__energyctl_line)
     set -l run
     test -n "$line[3]"; and set run --run $line[3]
@@ -138,7 +138,7 @@ def _offer(value: Value) -> str:
     if value.source == DIRECTORIES:
         return "-a '(__fish_complete_directories (__energyctl_value))'"
     if is_asked_for(value):
-        return f"-a '(__energyctl_ask {value.source})'"
+        return f"-a '(__energyctl_ask_market {value.source})'"
     known = _quoted(" ".join(known_words(value)))
     return f"-F -a {known}" if value.source == SCENARIOS else f"-a {known}" if known_words(value) else ""
 

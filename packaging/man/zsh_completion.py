@@ -13,7 +13,7 @@ from shells import HEAD, is_asked_for, known_words, last_word, options_of, quote
 _ASK: Final = r"""
 # Asks energyctl for words that depend on what runs: bounded, and none if the market is down.
 # `_arguments` puts the options of compadd before the source.
-_energyctl_ask() {
+_energyctl_ask_market() {
     local -a found
     found=(${(f)"$(_call_program words timeout 1 ${(q)_energyctl_program} ${(q)_energyctl_run} \
         completion zsh --words $argv[-1] --prefix ${(q)PREFIX} 2>/dev/null)"})
@@ -108,7 +108,7 @@ def _action(value: Value) -> str:
     if value.source in {FILES, DIRECTORIES}:
         return "_files" if value.source == FILES else "_files -/"
     if is_asked_for(value):
-        return f"_energyctl_ask {value.source}"
+        return f"_energyctl_ask_market {value.source}"
     known = known_words(value)
     return f"({' '.join(known)})" if known else " "
 

@@ -426,7 +426,7 @@ def test_what_cannot_begin_says_why_in_one_line_and_ends_with_its_code(tmp_path:
             nowhere.run.write_text("no directory")
             cases.append((nowhere, words, Exit.IO_ERROR, str(nowhere.directory)))
             for name in ("dwtube1", "wdtube1"):
-                blocked = Place(tmp_path / f"{name}-{words[0]}")
+                blocked = Place(tmp_path / f"{name[0]}-{words[0][0]}")  # short: a socket's path has 107 bytes
                 blocked.directory.mkdir(parents=True)
                 (blocked.directory / name).write_text("a plain file")
                 cases.append((blocked, words, Exit.CONFIGURATION, f"{name}: is there and is no pipe"))
@@ -436,7 +436,7 @@ def test_what_cannot_begin_says_why_in_one_line_and_ends_with_its_code(tmp_path:
     for (_, words, code, said), done in zip(cases, found, strict=True):
         assert (done.returncode, len(done.stderr.splitlines())) == (code, 1), (words, done.stderr)
         assert said in done.stderr
-    assert {path.read_text() for path in tmp_path.glob("*tube1-*/run/dispatch/*tube1") if path.is_file()} == {
+    assert {path.read_text() for path in tmp_path.glob("?-?/run/dispatch/*tube1") if path.is_file()} == {
         "a plain file"
     }
 

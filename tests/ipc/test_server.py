@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import socket
@@ -32,6 +33,7 @@ PRICE = encode_call(f"{T}.Price")
 @pytest.fixture
 def market(run_dir: Path) -> Iterator[StandIn]:
     """A stand-in that serves; afterwards as many descriptors are open as before."""
+    gc.collect()  # what an earlier test dropped is not closed in the middle of this one
     before = open_descriptors()
     with StandIn(run_dir / "trade", replace(TRADE_LIMITS, out_bytes_max=64 * 1024)) as stand_in:
         yield stand_in

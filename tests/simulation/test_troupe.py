@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from energymarket.core import ledger
 from energymarket.core.fleet import Fleet, State, initial_state
+from energymarket.core.state import STATE_COLUMNS
 from energymarket.engine import api
 from energymarket.engine.afar import Afar
 from energymarket.engine.embedded import Embedded
@@ -186,11 +187,7 @@ def test_whoever_is_lost_and_when_it_is_the_same_ledger_and_the_same_homes(
         told = source.account()["ray"]["replacements"]
     finally:
         source.close()
-    wrong = [
-        name
-        for name in State.__slots__
-        if name != "count" and (state.column(name) != unbroken.column(name)).any()
-    ]
+    wrong = [name for name, _ in STATE_COLUMNS if (state.column(name) != unbroken.column(name)).any()]
     assert not wrong
     assert len(told) <= cluster.deaths  # who died when all was said was not missed
     reasons = {reason for each in told for reason in each["reason"].split("; then ")}

@@ -163,7 +163,7 @@ def no_system_units(machine: Machine) -> Iterator[None]:
     """The machine without the system's units, as it is for those without root."""
     there = "cd /usr/lib/systemd/system && mkdir -p /usr/lib/hidden"
     machine.must("sh", "-c", f"{there} && mv energy* /usr/lib/hidden && systemctl daemon-reload")
-    machine.must("rmdir", "/run/energy-market")
+    machine.must("rmdir", "/run/energy-market/dispatch", "/run/energy-market")
     try:
         yield
     finally:

@@ -312,12 +312,12 @@ _energyctl_offer() {
         ;;
     files) _energyctl_paths -f ;;
     directories) _energyctl_paths -d ;;
-    homes | singles | kinds | active-kinds | units) _energyctl_ask "$1" ;;
+    homes | singles | kinds | active-kinds | units) _energyctl_ask_market "$1" ;;
     esac
 }
 
 # Asks energyctl for words that depend on what runs: bounded, and none if the market is down.
-_energyctl_ask() {
+_energyctl_ask_market() {
     mapfile -t COMPREPLY < <(timeout 1 "${program/#\~\//$HOME/}" "${run[@]}" completion bash \
         --words "$1" --prefix "$cur" 2>/dev/null)
 }

@@ -253,7 +253,7 @@ function __energyctl_value
 end
 
 # Asks energyctl for words that depend on what runs: bounded, and none if the market is down.
-function __energyctl_ask
+function __energyctl_ask_market
     set -l line (__energyctl_line)
     set -l run
     test -n "$line[3]"; and set run --run $line[3]
@@ -358,9 +358,9 @@ complete -c energyctl -n '__energyctl_at \'top\'' -l user -d 'The units of your 
 complete -c energyctl -n '__energyctl_at \'wait\'' -l timeout -x -d 'Give up after so many seconds'
 
 
-complete -c energyctl -n '__energyctl_at \'homes\'' -l first -x -a '(__energyctl_ask homes)' -d 'Begin with this home'
+complete -c energyctl -n '__energyctl_at \'homes\'' -l first -x -a '(__energyctl_ask_market homes)' -d 'Begin with this home'
 complete -c energyctl -n '__energyctl_at \'homes\'' -l count -x -d 'At most so many homes'
-complete -c energyctl -n '__energyctl_argument \'homes\' 0' -a '(__energyctl_ask homes)'
+complete -c energyctl -n '__energyctl_argument \'homes\' 0' -a '(__energyctl_ask_market homes)'
 
 
 complete -c energyctl -n '__energyctl_argument \'event\' 0' -a list -d 'Show the active events, and the kinds that this scenario has'
@@ -370,9 +370,9 @@ complete -c energyctl -n '__energyctl_argument \'event\' 0' -a clear -d 'Clear t
 
 complete -c energyctl -n '__energyctl_at \'event raise\'' -l intensity -x -d 'Times the event as the scenario has it'
 complete -c energyctl -n '__energyctl_at \'event raise\'' -l for -x -d 'How long: slots, or market time'
-complete -c energyctl -n '__energyctl_argument \'event raise\' 0' -a '(__energyctl_ask kinds)'
+complete -c energyctl -n '__energyctl_argument \'event raise\' 0' -a '(__energyctl_ask_market kinds)'
 
-complete -c energyctl -n '__energyctl_argument \'event clear\' 0' -a '(__energyctl_ask active-kinds)'
+complete -c energyctl -n '__energyctl_argument \'event clear\' 0' -a '(__energyctl_ask_market active-kinds)'
 
 complete -c energyctl -n '__energyctl_argument \'ledger\' 0' -a show -d 'Show one slot of the ledger, row by row'
 complete -c energyctl -n '__energyctl_argument \'ledger\' 0' -a verify -d 'Recompute the hash chain and the sums'
@@ -381,7 +381,7 @@ complete -c energyctl -n '__energyctl_argument \'ledger\' 0' -a export -d 'Write
 complete -c energyctl -n '__energyctl_argument \'ledger\' 0' -a backup -d 'Back up ledger, registers, scenario and configuration of one moment into one file, while all runs'
 complete -c energyctl -n '__energyctl_argument \'ledger\' 0' -a restore -d 'Put a backup in the place of the state, once all of it is verified'
 
-complete -c energyctl -n '__energyctl_at \'ledger show\'' -l first -x -a '(__energyctl_ask homes)' -d 'Begin with this home'
+complete -c energyctl -n '__energyctl_at \'ledger show\'' -l first -x -a '(__energyctl_ask_market homes)' -d 'Begin with this home'
 complete -c energyctl -n '__energyctl_at \'ledger show\'' -l count -x -d 'At most so many homes'
 
 complete -c energyctl -n '__energyctl_at \'ledger verify\'' -l state -x -a '(__fish_complete_directories (__energyctl_value))' -d 'A state directory, for a market that does not run'
@@ -420,7 +420,7 @@ complete -c energyctl -n '__energyctl_at \'meters plot\'' -l day -x -d 'The day 
 complete -c energyctl -n '__energyctl_at \'meters plot\'' -l out -r -F -d 'The picture, .png or .svg (default: ID-DAY.png)'
 complete -c energyctl -n '__energyctl_at \'meters plot\'' -l timezone -x -d 'Of the meter\'s clock (default: the machine\'s)'
 complete -c energyctl -n '__energyctl_at \'meters plot\'' -l directory -x -a '(__fish_complete_directories (__energyctl_value))' -d 'Where PV services write (default: here, or the installed suite\'s)'
-complete -c energyctl -n '__energyctl_argument \'meters plot\' 0' -a '(__energyctl_ask homes)'
+complete -c energyctl -n '__energyctl_argument \'meters plot\' 0' -a '(__energyctl_ask_market homes)'
 
 complete -c energyctl -n '__energyctl_at \'report\'' -l state -x -a '(__fish_complete_directories (__energyctl_value))' -d 'A state directory, or what a simulation has written'
 complete -c energyctl -n '__energyctl_at \'report\'' -l html -d 'Pictures of the whole run on one page, report.html'
@@ -435,7 +435,7 @@ complete -c energyctl -n '__energyctl_argument \'ask\' 0' -a forecast -d 'Foreca
 complete -c energyctl -n '__energyctl_at \'ask report\'' -l last -x -d 'The last slots: market time, or a number'
 complete -c energyctl -n '__energyctl_at \'ask report\'' -l from -x -d 'From this day, time or slot on'
 complete -c energyctl -n '__energyctl_at \'ask report\'' -l to -x -d 'Until then'
-complete -c energyctl -n '__energyctl_at \'ask report\'' -l home -x -a '(__energyctl_ask homes)' -d 'Of this home only'
+complete -c energyctl -n '__energyctl_at \'ask report\'' -l home -x -a '(__energyctl_ask_market homes)' -d 'Of this home only'
 complete -c energyctl -n '__energyctl_at \'ask report\'' -l timeout -x -d 'Wait at most so long for the answer'
 complete -c energyctl -n '__energyctl_at \'ask report\'' -l dispatcher -x -d 'The dispatcher, where it is not found'
 
@@ -463,13 +463,13 @@ complete -c energyctl -n '__energyctl_argument \'home\' 0' -a start -d 'Start a 
 complete -c energyctl -n '__energyctl_argument \'home\' 0' -a stop -d 'Stop a home that is a process of its own'
 
 complete -c energyctl -n '__energyctl_at \'home start\'' -l user -d 'The units of your own service manager, not the system\'s'
-complete -c energyctl -n '__energyctl_argument \'home start\' 0' -a '(__energyctl_ask singles)'
+complete -c energyctl -n '__energyctl_argument \'home start\' 0' -a '(__energyctl_ask_market singles)'
 
 complete -c energyctl -n '__energyctl_at \'home stop\'' -l user -d 'The units of your own service manager, not the system\'s'
-complete -c energyctl -n '__energyctl_argument \'home stop\' 0' -a '(__energyctl_ask singles)'
+complete -c energyctl -n '__energyctl_argument \'home stop\' 0' -a '(__energyctl_ask_market singles)'
 
-complete -c energyctl -n '__energyctl_at \'logs\'' -s u -l unit -x -a '(__energyctl_ask units)' -d 'Only this unit, for example energy-market'
-complete -c energyctl -n '__energyctl_at \'logs\'' -l home -x -a '(__energyctl_ask homes)' -d 'Only what concerns this home'
+complete -c energyctl -n '__energyctl_at \'logs\'' -s u -l unit -x -a '(__energyctl_ask_market units)' -d 'Only this unit, for example energy-market'
+complete -c energyctl -n '__energyctl_at \'logs\'' -l home -x -a '(__energyctl_ask_market homes)' -d 'Only what concerns this home'
 complete -c energyctl -n '__energyctl_at \'logs\'' -s n -l lines -x -d 'The last so many lines'
 complete -c energyctl -n '__energyctl_at \'logs\'' -s f -l follow -d 'Go on as lines come, until Ctrl-C'
 complete -c energyctl -n '__energyctl_at \'logs\'' -s x -l explain -d 'With the catalog\'s explanations: what it means, and what to do'
@@ -503,14 +503,14 @@ complete -c energyctl -n '__energyctl_at \'explain trade\'' -l compiled -x -a '(
 complete -c energyctl -n '__energyctl_at \'explain home\'' -l state -x -a '(__fish_complete_directories (__energyctl_value))' -d 'A state directory, for a market that does not run'
 complete -c energyctl -n '__energyctl_at \'explain home\'' -l ledger -r -F -d 'A ledger.db, or a backup (.tar)'
 complete -c energyctl -n '__energyctl_at \'explain home\'' -l compiled -x -a '(__fish_complete_directories (__energyctl_value))' -d 'The compiled scenario: local times, names, policies'
-complete -c energyctl -n '__energyctl_argument \'explain home\' 0' -a '(__energyctl_ask homes)'
+complete -c energyctl -n '__energyctl_argument \'explain home\' 0' -a '(__energyctl_ask_market homes)'
 
 complete -c energyctl -n '__energyctl_at \'replay\'' -l state -x -a '(__fish_complete_directories (__energyctl_value))' -d 'A state directory, or a copy of one'
 complete -c energyctl -n '__energyctl_at \'replay\'' -l ledger -r -F -d 'A ledger.db, or a backup (.tar)'
 complete -c energyctl -n '__energyctl_at \'replay\'' -l compiled -x -a '(__fish_complete_directories (__energyctl_value))' -d 'The compiled scenario of that ledger'
 complete -c energyctl -n '__energyctl_at \'replay\'' -l ledger-only -d 'Only the ledger: do not live through the homes\' physics'
 
-complete -c energyctl -n '__energyctl_at \'kpi\'' -l home -x -a '(__energyctl_ask homes)' -d 'Of this home only'
+complete -c energyctl -n '__energyctl_at \'kpi\'' -l home -x -a '(__energyctl_ask_market homes)' -d 'Of this home only'
 complete -c energyctl -n '__energyctl_at \'kpi\'' -l state -x -a '(__fish_complete_directories (__energyctl_value))' -d 'A state directory, for a market that does not run'
 complete -c energyctl -n '__energyctl_at \'kpi\'' -l compiled -x -a '(__fish_complete_directories (__energyctl_value))' -d 'The compiled scenario, where it is not found'
 
