@@ -80,18 +80,22 @@ class DayFiles:
             ) from problem
         if self._kept.meter_id != self._meter_id:
             raise ConfigError(f"{self._path} is the sidecar of {self._kept.meter_id!r}")
-        files = [self._cut_back(each) for each in self._kept.files]
+        files = [each for each in map(self._cut_back, self._kept.files) if each is not None]
         if files != self._kept.files:  # a file became shorter than the sidecar on the disk says
             for descriptors in self._keeping(_with(self._kept, files=files)):
                 for each in descriptors:
                     os.fdatasync(each)
 
-    def _cut_back(self, file: DayFile) -> DayFile:
+    def _cut_back(self, file: DayFile) -> DayFile | None:
         path = self._directory / file.name
         try:
-            length = path.stat().st_size
+            with path.open("rb") as there:
+                head, length = there.read(len(HEADER)), os.fstat(there.fileno()).st_size
         except FileNotFoundError:
-            length = 0
+            head, length = b"", 0
+        if not HEADER.startswith(head):
+            log.error("%s has another header now: it is left alone", path)
+            return None
         if length == 0 < file.length:
             log.error("%s is gone: what was in it is not written again", path)
             return DayFile(file.day, file.name, 0)

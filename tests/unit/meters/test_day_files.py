@@ -135,6 +135,22 @@ def test_a_file_with_another_header_is_left_alone(tmp_path: Path) -> None:
     assert text(tmp_path, f"Meter_0-{DAY}.2.csv") == whole(1, 2)
 
 
+@pytest.mark.parametrize("rows", [1, 400], ids=["shorter", "longer"])
+def test_a_file_that_was_replaced_while_nobody_wrote_is_left_alone(tmp_path: Path, rows: int) -> None:
+    """Not cut to the length that ours had, nor gone on with: what comes next is beside it."""
+    strange = tmp_path / f"Meter_0-{DAY}.csv"
+    files = opened(tmp_path)
+    files.commit({DAY: lines(1)}, window_to(1))
+    files.close()
+    theirs = "time,power\n" + "1,2\n" * rows + "torn"
+    strange.write_text(theirs)
+    files = opened(tmp_path)
+    files.commit({DAY: lines(2)}, window_to(2))
+    files.close()
+    assert strange.read_text() == theirs
+    assert text(tmp_path, f"Meter_0-{DAY}.2.csv") == whole(2)
+
+
 def test_a_torn_line_of_a_file_without_a_sidecar_is_repaired(tmp_path: Path) -> None:
     """The sidecar was taken away: whole lines stay, the torn one goes, the next begins a line."""
     (tmp_path / f"Meter_0-{DAY}.csv").write_text(whole(1, 2) + "Meter_0,3,1")
