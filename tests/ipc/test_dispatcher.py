@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from energymarket.dispatch.limits import LINE_BYTES_MAX, RESULT_BYTES_MAX
+from energymarket.dispatch.limits import LINE_BYTES_MAX, QUEUE_WAIT_S, RESULT_BYTES_MAX
 from energymarket.exits import Exit
 from energymarket.runtime import clock
 from tests.ipc.dispatch_place import WATCHDOG_S, Line, Place, eventually, exchange, place
@@ -190,6 +190,26 @@ def test_a_hundred_at_once_are_served_or_told_busy_and_share_no_ticket(four: Pla
     assert len(told) >= 44  # four at work and forty in the queue, at least
     for number, (ticket, answer) in enumerate(found):
         assert ticket == "busy" or answer == {"result": {"n": number}}
+
+
+def test_who_hangs_up_in_the_queue_leaves_its_place_to_others(tmp_path: Path) -> None:
+    """All places are free at once, not after the time to wait; who only ended its side has an answer."""
+    words = ("--ticket-s", "60", "--queue", "8")
+    with place(tmp_path / "one", 1, *words) as made, Line(made.port) as first, Line(made.port) as late:
+        port, ticket = where(first.ask("echo"))  # nobody comes for it yet
+        crowd = [Line(made.port) for _ in range(8)]
+        for each in crowd:
+            each.send(b"echo\n")
+        eventually(lambda: made.ask("Status")["waiting"] == 8, "the queue is full")
+        crowd[0].sock.shutdown(socket.SHUT_WR)
+        assert crowd[0].line().startswith("-1 busy: no worker is free now")
+        for each in crowd:
+            each.close()
+        eventually(lambda: made.ask("Status")["waiting"] == 0, "they are gone", wait_s=QUEUE_WAIT_S / 3)
+        late.send(b"echo\n")
+        assert exchange(port, ticket) == [{"result": {}}]
+        assert exchange(*where(late.line())) == [{"result": {}}]
+        assert made.ask("Status")["served"] == 2
 
 
 def open_files(made: Place) -> dict[str, int]:

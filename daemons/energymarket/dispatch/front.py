@@ -83,6 +83,12 @@ class Front:
         self._perform(
             self._book.asked(client.id, client.peer, ask.kind, ask.question, now_ns, ticketed=ticketed)
         )
+        if client.ended and client.waits:
+            self.on_ended(client.id)
+
+    def on_ended(self, client: int) -> None:
+        """A client that waits says nothing more."""
+        self._perform(self._book.ended(client))
 
     def on_left(self, client: int) -> None:
         """A client that waited is gone."""
