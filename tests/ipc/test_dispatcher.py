@@ -209,7 +209,7 @@ def test_who_hangs_up_in_the_queue_leaves_its_place_to_others(tmp_path: Path) ->
         late.send(b"echo\n")
         assert exchange(port, ticket) == [{"result": {}}]
         assert exchange(*where(late.line())) == [{"result": {}}]
-        assert made.ask("Status")["served"] == 2
+        eventually(lambda: made.ask("Status")["served"] == 2, "both are counted")
 
 
 def open_files(made: Place) -> dict[str, int]:
@@ -458,6 +458,8 @@ def test_what_cannot_begin_says_why_in_one_line_and_ends_with_its_code(tmp_path:
         with ThreadPoolExecutor(4) as crowd:
             found = list(crowd.map(lambda case: case[0].once(*case[1]), cases))
         served(made)
+        tubes = sorted(path.name for path in made.directory.glob("*tube*"))
+        assert tubes == ["dwtube1", "wdtube1"]  # neither taken from the one who has them, nor others made
     for (_, words, code, said), done in zip(cases, found, strict=True):
         assert (done.returncode, len(done.stderr.splitlines())) == (code, 1), (words, done.stderr)
         assert said in done.stderr
