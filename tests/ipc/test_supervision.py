@@ -111,7 +111,12 @@ def test_dispatcher_and_workers_are_carried_like_the_others(tmp_path: Path) -> N
         os.kill(pid, number)
         wait_for_another(suite, f"energy-{unit}.service", pid)
         assert proc.stat_field(pid, 3) is None
-    wait_until(lambda: suite.ctl("workers").returncode == 0)
+    shown = suite.ctl("--json", "workers")  # the new dispatcher is given a moment to find them
+    assert shown.returncode == 0, shown.stderr
+    told = json.loads(shown.stdout)
+    assert told["dispatcher"]["pid"] == suite.child("dispatcher")
+    # Counted by who starts them: this dispatcher has seen one life of each.
+    assert {row["number"]: row["restarts"] for row in told["workers"]} == {1: 1, 2: 0}
     asked = suite.ctl("ask", "report", "--last", "1")
     assert asked.returncode == 0, asked.stderr
     stopped = suite.ctl("stop")
