@@ -23,6 +23,7 @@ DEAD_S_MAX: Final = 3.0
 FINDING_S: Final = 2.5
 """A dispatcher as young as this has perhaps not found all workers yet: it asks once a second."""
 _HEADINGS: Final = ("worker", "state", ">pid", ">exchanges", ">restarts", "serves")
+_DISPATCHER: Final = "energy-dispatcher.service"
 _WANTING: Final = frozenset({"absent", "lost"})
 _PASSING: Final = frozenset({client.Why.DEAD, client.Why.LOST})
 
@@ -125,11 +126,14 @@ def _in_words(
                 "while the suite runs it is started again within seconds; energyctl status says more",
             )
         case client.Unreachable(why=client.Why.MISSING):
+            unit = next((unit for unit in kept_units(here) if unit.name == _DISPATCHER), None)
             return ProblemError(
                 Exit.NOT_RUNNING,
                 "no_dispatcher",
                 "no dispatcher is running",
-                f"nobody listens on {here.run_dir / DIRECTORY / SOCKET}",
+                f"it was given up: {unit.why}"
+                if unit is not None and unit.failed
+                else f"nobody listens on {here.run_dir / DIRECTORY / SOCKET}",
                 "energyctl status shows whether it has ended or failed; where there is none, set workers in"
                 " [dispatch] of the configuration, then start the suite again",
             )
