@@ -134,6 +134,14 @@ def carrier_of(here: Session, *, user: bool = False) -> Carrier:
     return Manager(user=means_users(user=user) or keeper_of(here.run_dir) is Keeper.USER)
 
 
+def is_kept(here: Session) -> bool:
+    """Whether somebody starts again what dies in this run directory."""
+    from energyctl.up import proc
+
+    kept = proc.read(here.run_dir)
+    return keeper_of(here.run_dir) is not None or (kept is not None and kept.up.alive())
+
+
 def kept_units(here: Session) -> Sequence[Unit]:
     """The units of whoever carries the market of this run directory; none where nobody does."""
     from energyctl.up import proc
