@@ -63,7 +63,8 @@ def sun_of(given: argparse.Namespace, settings: Settings) -> Sun:
 def serve(given: argparse.Namespace, settings: Settings, stop: service.StopFlag) -> int:
     """Run until stopped, or until nothing has come for as long as was asked."""
     ids = ids_of(given, settings)
-    given.directory.mkdir(parents=True, exist_ok=True)
+    with words.using(given.directory, "--directory"):
+        given.directory.mkdir(parents=True, exist_ok=True)
     descriptors.allow(len(ids) * (limits.FILES_MAX + 1) + 64)
     sun = sun_of(given, settings)
     low, high = limits.PREFETCH_PER_METER
@@ -78,7 +79,8 @@ def serve(given: argparse.Namespace, settings: Settings, stop: service.StopFlag)
         for each in ids:
             files = DayFiles(given.directory, each)
             stack.callback(files.close)
-            files.open()
+            with words.using(given.directory, "--directory"):
+                files.open()
             recordings.append(
                 Recording(each, files, sun, prefetch, recorder.due, forwards=settings.meters.pv.forward)
             )
