@@ -1,6 +1,6 @@
 """A million homes live, at one slot per second: CPU, memory per home, growth, lateness; and the idle suite.
 
-    PYTHONPATH=daemons:ctl:. python tests/bench/bench_million.py [--homes 10000 100000 1000000] [--pairs 5]
+    python tests/bench/bench_million.py [--homes 10000 100000 1000000] [--pairs 5]
         [--slots 40] [--hour 11] [--idle 10000] [--long 0]
 
 Targets 2, 5, 11 and 12 of the performance page. Every pair runs the suite (`energyctl up --fresh`, the
@@ -28,6 +28,8 @@ import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from energymarket.scenario import toml
 from tests.bench.bench_live import SLOT_S, Sight, _slots_of, look

@@ -83,7 +83,7 @@ class GenerationFile:
         try:
             self._map = mmap.mmap(self._fd, self._shape.file_bytes)
             self._check()
-        except BaseException:
+        except BaseException:  # whatever it is, it goes on; the lock does not
             self._unlock()
             raise
 
@@ -189,7 +189,7 @@ class GenerationFile:
             mapped = mmap.mmap(descriptor, shape.file_bytes)
             fresh.replace(self.path)
             sync_directory(self.path.parent)
-        except BaseException:
+        except BaseException:  # whatever it is, it goes on; the draft does not
             os.close(descriptor)
             fresh.unlink(missing_ok=True)
             raise
@@ -328,7 +328,7 @@ def _open_locked(path: Path) -> int:
         except FileNotFoundError:
             os.close(descriptor)  # removed between opening and locking
             continue
-        except BaseException:
+        except BaseException:  # whatever it is, it goes on; the descriptor does not
             os.close(descriptor)
             raise
         if (here.st_dev, here.st_ino) == (there.st_dev, there.st_ino):
@@ -346,7 +346,7 @@ def _open_or_create(path: Path, shape: Shape) -> int:
             continue
         try:
             _check_size(os.fstat(descriptor).st_size, path, shape)
-        except BaseException:
+        except BaseException:  # whatever it is, it goes on; the descriptor does not
             os.close(descriptor)
             raise
         return descriptor
