@@ -73,16 +73,19 @@ def serve(given: argparse.Namespace, settings: Settings, stop: service.StopFlag)
         stack.callback(loop.close)
         recorder = Recorder(loop, given.idle_exit_s)
         stack.callback(recorder.close)
-        link = Link(loop, address(settings.broker), words.PACE, PROGRAM, recorder, words.jitter)
+        broker = address(settings.broker)
+        link = Link(loop, broker, words.PACE, PROGRAM, recorder, words.jitter)
+        refusing = recorder.shared.refusing
+        aside = Link(loop, broker, words.PACE, f"{PROGRAM}, put aside", refusing, words.jitter)
         recordings = []
         for each in ids:
             files = DayFiles(given.directory, each)
             stack.callback(files.close)
             files.open()
             recordings.append(
-                Recording(each, files, sun, prefetch, recorder.due, forwards=settings.meters.pv.forward)
+                Recording(each, files, sun, prefetch, recorder.shared, forwards=settings.meters.pv.forward)
             )
-        recorder.record(recordings)
+        recorder.record(recordings, aside)
         log.info("PV service for: %s", ids)
         Turning(link, recorder, stop, Notifier()).run()
     return Exit.OK
