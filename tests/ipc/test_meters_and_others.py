@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ broker = meters.broker
 site = meters.site
 
 NOON_S: Final = 1_782_900_000  # 2026-07-01T10:00Z
+NIGHT_S: Final = 1_782_943_200  # 2026-07-01T22:00Z: midnight in Berlin, where the services of a test are
 REFUSED: Final = "energy.meters.refused"
 
 
@@ -43,6 +45,37 @@ def test_whoever_declares_first_the_other_may_too(site: Site) -> None:
     assert ended(meter, signal.SIGTERM) == 0
     assert ended(pv, signal.SIGTERM) == 0
     assert "is there with another" not in site.said("pvd") + site.said("meterd")
+
+
+def test_a_meter_of_somebody_else_s_says_plain_objects(site: Site) -> None:
+    """One sample each, counted from 0, without series and clock: in the file of its zone's day, once."""
+
+    def said(sequence: int, power_w: float) -> bytes:
+        plain = {
+            "meter_id": "Meter_0",
+            "sequence": sequence,
+            "time_s": NIGHT_S + sequence,
+            "power_w": power_w,
+        }
+        return json.dumps(plain).encode()
+
+    declared(site)
+    site.publish(said(0, 1.5), said(1, 2.5), said(0, 1.5), said(2, 1e12))
+    assert ended(site.pv("-ids", "Meter_0", "--idle-exit", "0.5")) == 0
+    site.publish(said(1, 2.5), said(0, 1.5), said(3, 3.5))
+    assert ended(site.pv("-ids", "Meter_0", "--idle-exit", "0.5", "--timezone", "America/New_York")) == 0
+    found = {
+        path.name: [row.split(",")[1:3] for row in path.read_text().splitlines()[1:]]
+        for path in site.files.glob("*.csv")
+    }
+    assert found == {
+        "Meter_0-2026-7-2.csv": [[str(NIGHT_S), "1.5"], [str(NIGHT_S + 1), "2.5"]],
+        "Meter_0-2026-7-1.csv": [[str(NIGHT_S + 3), "3.5"]],
+    }
+    sun_kw = {row["time_s"]: float(row["pv_power_value_kw"]) for row in site.rows()}
+    assert sun_kw[str(NIGHT_S)] == 0
+    assert abs(sun_kw[str(NIGHT_S + 3)] - 1.91) < 0.05  # 18:00 in New York, by the table
+    assert site.depth(REFUSED) == 1
 
 
 def test_a_queue_with_arguments_of_an_earlier_release_is_used_as_it_is(site: Site) -> None:

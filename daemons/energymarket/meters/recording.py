@@ -64,13 +64,15 @@ class Recording(Consuming[Message]):
         sun: Sun,
         prefetch: int,
         shared: Shared,
+        offset_s: Callable[[float], int],
         *,
         forwards: bool = False,
     ) -> None:
-        """What is written may be forwarded to homes."""
+        """`offset_s` is of a meter that does not say what its clock is; what is written may be forwarded."""
         super().__init__(meter_id, topology.queue(meter_id), prefetch, shared)
         self._files = files
         self._sun = sun
+        self._offset_s = offset_s
         self._forwarding = Forwarding(meter_id, sun.power_kw, shared.declaring) if forwards else None
 
     def _declare(self, channel: Channel) -> None:
@@ -102,7 +104,7 @@ class Recording(Consuming[Message]):
             if draft.samples >= limits.COMMIT_SAMPLES_MAX:
                 break
             if waiting.message is None:
-                judged = decode(waiting.body, self.meter_id)
+                judged = decode(waiting.body, self.meter_id, self._offset_s)
                 if isinstance(judged, Refusal):
                     draft.refused.append((waiting, judged))
                     continue
