@@ -44,7 +44,10 @@ def serve(given: argparse.Namespace, stop: service.StopFlag) -> int:
         stack.callback(loop.close)
         recorder = Recorder(loop, None)
         stack.callback(recorder.close)
-        link = Link(loop, address(settings.broker), words.PACE, PROGRAM, recorder, words.jitter)
+        broker = address(settings.broker)
+        link = Link(loop, broker, words.PACE, PROGRAM, recorder, words.jitter)
+        refusing = recorder.shared.refusing
+        aside = Link(loop, broker, words.PACE, f"{PROGRAM}, put aside", refusing, words.jitter)
         collections = []
         for meter in meters:
             file = BookFile(place(given.state, meter), meter)
@@ -56,8 +59,8 @@ def serve(given: argparse.Namespace, stop: service.StopFlag) -> int:
                     f"move {place(given.state, meter)} away: the meter's registers then begin anew",
                 )
             now_ms = _now_ms if given.world_time else None
-            collections.append(Collecting(meter, file, book, recorder.due, now_ms))
-        recorder.record(collections)
+            collections.append(Collecting(meter, file, book, recorder.shared, now_ms))
+        recorder.record(collections, aside)
         log.info("books of: %s", meters)
         Turning(link, recorder, stop, Notifier()).run()
     return Exit.OK
