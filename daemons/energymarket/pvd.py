@@ -15,7 +15,8 @@ from energymarket.meters import limits, reference_day, topology, words
 from energymarket.meters.day_files import DayFiles
 from energymarket.meters.recording import Recorder, Recording
 from energymarket.meters.rooftop_sun import RooftopSun
-from energymarket.meters.settings import address, read
+from energymarket.meters.settings import address, read, zone_of
+from energymarket.meters.timetable import offsets_of
 from energymarket.meters.turning import Turning
 from energymarket.runtime import descriptors, service
 from energymarket.runtime.notify import Notifier
@@ -67,6 +68,7 @@ def serve(given: argparse.Namespace, settings: Settings, stop: service.StopFlag)
         given.directory.mkdir(parents=True, exist_ok=True)
     descriptors.allow(len(ids) * (limits.FILES_MAX + 1) + 64)
     sun = sun_of(given, settings)
+    ahead_s = offsets_of(zone_of(given.timezone or settings.timezone))
     low, high = limits.PREFETCH_PER_METER
     prefetch = min(high, max(low, limits.PREFETCH_MESSAGES // len(ids)))
     with ExitStack() as stack:
@@ -74,7 +76,10 @@ def serve(given: argparse.Namespace, settings: Settings, stop: service.StopFlag)
         stack.callback(loop.close)
         recorder = Recorder(loop, given.idle_exit_s)
         stack.callback(recorder.close)
-        link = Link(loop, address(settings.broker), words.PACE, PROGRAM, recorder, words.jitter)
+        broker = address(settings.broker)
+        link = Link(loop, broker, words.PACE, PROGRAM, recorder, words.jitter)
+        refusing = recorder.shared.refusing
+        aside = Link(loop, broker, words.PACE, f"{PROGRAM}, put aside", refusing, words.jitter)
         recordings = []
         for each in ids:
             files = DayFiles(given.directory, each)
@@ -82,9 +87,17 @@ def serve(given: argparse.Namespace, settings: Settings, stop: service.StopFlag)
             with words.using(given.directory, "--directory"):
                 files.open()
             recordings.append(
-                Recording(each, files, sun, prefetch, recorder.due, forwards=settings.meters.pv.forward)
+                Recording(
+                    each,
+                    files,
+                    sun,
+                    prefetch,
+                    recorder.shared,
+                    lambda time_s: ahead_s(int(time_s * 1000)),
+                    forwards=settings.meters.pv.forward,
+                )
             )
-        recorder.record(recordings)
+        recorder.record(recordings, aside)
         log.info("PV service for: %s", ids)
         Turning(link, recorder, stop, Notifier()).run()
     return Exit.OK
@@ -125,6 +138,11 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--forward",
         action="store_true",
         help="pass what is written on to metered homes, through a queue per meter (default: as configured)",
+    )
+    parser.add_argument(
+        "--timezone",
+        metavar="NAME",
+        help="clock of meters that do not say theirs (default: as configured, else the machine's)",
     )
     parser.add_argument(
         "--pv",

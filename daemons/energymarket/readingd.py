@@ -46,7 +46,10 @@ def serve(given: argparse.Namespace, stop: service.StopFlag) -> int:
         stack.callback(loop.close)
         recorder = Recorder(loop, None)
         stack.callback(recorder.close)
-        link = Link(loop, address(settings.broker), words.PACE, PROGRAM, recorder, words.jitter)
+        broker = address(settings.broker)
+        link = Link(loop, broker, words.PACE, PROGRAM, recorder, words.jitter)
+        refusing = recorder.shared.refusing
+        aside = Link(loop, broker, words.PACE, f"{PROGRAM}, put aside", refusing, words.jitter)
         collections = []
         for meter in meters:
             file = BookFile(place(given.state, meter), meter)
@@ -57,8 +60,8 @@ def serve(given: argparse.Namespace, stop: service.StopFlag) -> int:
                     f"the book of {meter} has slots of {book.slot_s} s, not of {compiled.period.slot_s} s",
                     f"move {place(given.state, meter)} away: the meter's registers then begin anew",
                 )
-            collections.append(Collecting(meter, file, book, recorder.due, now_ms))
-        recorder.record(collections)
+            collections.append(Collecting(meter, file, book, recorder.shared, now_ms))
+        recorder.record(collections, aside)
         log.info("books of: %s", meters)
         Turning(link, recorder, stop, Notifier()).run()
     return Exit.OK
