@@ -80,7 +80,8 @@ def serve(given: argparse.Namespace, settings: Settings, stop: service.StopFlag)
     with ExitStack() as stack:
         spool = Spool(given.state, given.spool_bytes)
         stack.callback(spool.close)
-        spool.open()
+        with words.using(given.state, "--state"):
+            spool.open()
         timetable, now_ms = _timetable(
             given, given.interval_s or settings.meters.interval_s, zone, spool.last_time_ms
         )

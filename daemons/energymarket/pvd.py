@@ -75,7 +75,8 @@ def sun_of(given: argparse.Namespace, settings: Settings) -> Sun:
 def serve(given: argparse.Namespace, settings: Settings, stop: service.StopFlag) -> int:
     """Run until stopped, or until nothing has come for as long as was asked."""
     ids = ids_of(given, settings)
-    given.directory.mkdir(parents=True, exist_ok=True)
+    with words.using(given.directory, "--directory"):
+        given.directory.mkdir(parents=True, exist_ok=True)
     descriptors.allow(len(ids) * (limits.FILES_MAX + 1) + 64)
     sun = sun_of(given, settings)
     ahead_s = offsets_of(zone_of(given.timezone or settings.timezone))
@@ -95,7 +96,8 @@ def serve(given: argparse.Namespace, settings: Settings, stop: service.StopFlag)
         for each in ids:
             files = DayFiles(given.directory, each)
             stack.callback(files.close)
-            files.open()
+            with words.using(given.directory, "--directory"):
+                files.open()
             recordings.append(
                 Recording(
                     each,

@@ -6,10 +6,13 @@ import argparse
 import os
 import re
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
+from energymarket.exits import Failure, exit_of
 from energymarket.meters import limits
 from energymarket.scenario import kinds
 from energymarket.scenario.kinds import RefusedError
@@ -81,6 +84,19 @@ def meter_id(text: str) -> str:
             f"{text!r} is no meter's id: letters, digits, '_', '.' and '-', at most 64, no dot first"
         )
     return text
+
+
+@contextmanager
+def using(directory: Path, option: str) -> Iterator[None]:
+    """Failure, in a line for people, where the system refuses what is done in a directory of ours."""
+    try:
+        yield
+    except OSError as problem:
+        where = problem.filename if isinstance(problem.filename, str) else directory
+        why = (
+            "it is no directory" if isinstance(problem, FileExistsError) else problem.strerror or str(problem)
+        )
+        raise Failure(f"{where}: {why}", f"{option} DIR names another place", exit_of(problem)) from problem
 
 
 def state_directory() -> Path:

@@ -117,3 +117,4 @@ def test_a_line_has_the_meter_s_time_and_the_sum() -> None:
     line = line_of("Meter_0", Sample(1, 1_772_926_200, 0, 431.1), 2.345678)
     assert line == "Meter_0,1772926200,431.1,2.345678,2776.778\n"
     assert line_of("Meter_0", Sample(1, 1_772_926_200.25, 0, 0.0), 0.0).split(",")[1] == "1772926200.250"
+    assert line_of("Meter_0", Sample(1, 1_772_926_200, 0, -0.0), 0.0).endswith(",0.0,0.0,0.0\n")
