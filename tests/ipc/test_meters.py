@@ -324,7 +324,8 @@ def test_a_meter_has_one_consumer(site: Site) -> None:
     until(lambda: len(list(site.files.glob("*.csv"))) > 0, "the first writes")
     other = site.directory / "other"
     second = site.run("pvd", "--directory", str(other), "-ids", "Meter_0")
-    until(lambda: "its queue is not ours" in site.said("pvd"), "the second is refused")
+    told = "its queue is not ours: another service consumes it, and is waited for"
+    until(lambda: told in site.said("pvd"), "the second is refused")
     assert not list(other.glob("*.csv"))
     same = site.pv("-ids", "Meter_0")
     assert ended(same) == 73  # the files are the first's
