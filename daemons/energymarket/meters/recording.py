@@ -219,9 +219,11 @@ class Recorder:
 
     def turn(self) -> bool:
         """A turn of the loop; whether that was all."""
-        if self._idle_exit_s is None or not all(e.is_consuming and e.is_idle for e in self._recordings):
+        if self._idle_exit_s is None:
             return False
-        if self.shared.refusing.pending:
+        busy = not all(each.is_consuming and each.is_idle for each in self._recordings)
+        if busy or self.shared.refusing.pending:
+            self._heard_s = clock.monotonic_s()  # nothing can come before all queues are consumed
             return False
         return clock.monotonic_s() - self._heard_s >= self._idle_exit_s
 
