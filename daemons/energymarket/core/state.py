@@ -217,14 +217,15 @@ class Work:
                 np.copyto(getattr(self.after, name), getattr(self.before, name))
 
 
-def apply_receipt(state: State, receipt: Mapping[str, Column]) -> None:
+def apply_receipt(state: State, receipt: Mapping[str, Column]) -> bool:
     """Add to the registers of gifts what a receipt (RECEIPT_COLUMNS) says was given and received.
 
     It changes `state` in place: apply it once, to the generation of the slot that the receipt is for.
-    ValueError if the state is sparse and somebody has given who has no room for it there.
+    False, and nothing is changed: the state is sparse, and has no room for what somebody has given.
     """
     given_wh = state.of_owners("given_wh", receipt["given_wh"])
     if given_wh is None:
-        raise ValueError("a home has given that produces nothing")
+        return False
     state.given_wh += given_wh
     state.received_wh += receipt["received_wh"]
+    return True

@@ -117,9 +117,9 @@ class Books:
         """Add a receipt to the registers of gifts, once; the ledger has the slot now."""
         if slot <= self._settled:
             return
-        if self.present.of_owners("given_wh", receipt["given_wh"]) is None:
+        if not fleets.apply_receipt(self.present, receipt):
             self._widen()  # a home that says what is not so may give what it never had
-        fleets.apply_receipt(self.present, receipt)
+            fleets.apply_receipt(self.present, receipt)
         self._settled = slot
         if self._file.holds(slot):
             self._file.keep(slot)

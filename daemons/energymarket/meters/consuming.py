@@ -45,6 +45,8 @@ class Shared:
 
     due: Callable[[], None]
     """Called when there is something to commit."""
+    soon: Callable[[], None]
+    """The same, from another thread."""
     declaring: Declaring
     refusing: Refusing
 

@@ -41,6 +41,15 @@ class Sun(Protocol):
     def power_kw(self, time_s: float, utc_offset_s: int) -> float:
         """PV power in kW at an instant, given what the meter's clock is ahead of UTC."""
 
+    def is_known(self, time_s: float) -> bool:
+        """Whether `power_kw` answers at once."""
+
+    def prepare(self, time_s: float, done: Callable[[], None]) -> None:
+        """See to it that it will; `done` is called then, from whatever thread."""
+
+    def close(self) -> None:
+        """End what is under way."""
+
 
 @dataclass(slots=True)
 class _Draft:
@@ -53,6 +62,7 @@ class _Draft:
     refused: list[tuple[Waiting[Message], Refusal]] = field(default_factory=list)
     finished: list[Waiting[Message]] = field(default_factory=list)
     partly: int = 0  # samples of the next message that are in it
+    awaits_sun: bool = False  # the next one's is being computed
 
 
 class Recording(Consuming[Message]):
@@ -73,6 +83,7 @@ class Recording(Consuming[Message]):
         super().__init__(meter_id, topology.queue(meter_id), prefetch, shared)
         self._files = files
         self._sun = sun
+        self._soon = shared.soon
         self._offset_s = offset_s
         self._forwarding = Forwarding(meter_id, sun.power_kw, shared.declaring) if forwards else None
 
@@ -119,11 +130,15 @@ class Recording(Consuming[Message]):
         return draft
 
     def _take(self, draft: _Draft, waiting: Waiting[Message], message: Message) -> bool:
-        """The samples of a message into the draft; False if it would touch too many days at once."""
+        """The samples of a message into the draft; False if not now: too many days, or no sun yet."""
         window = draft.windows.pop(message.series, None) or Window()
         draft.windows[message.series] = window  # who spoke last is the last
         for at in range(waiting.done, len(message.samples)):
             sample = message.samples[at]
+            if not self._sun.is_known(sample.time_s):
+                self._sun.prepare(sample.time_s, self._soon)
+                draft.partly, draft.awaits_sun = at, True
+                return False
             day = day_of(sample)
             if day not in draft.lines and len(draft.lines) >= limits.FILES_MAX:
                 draft.partly = at
@@ -156,7 +171,7 @@ class Recording(Consuming[Message]):
             told = sorted([*draft.finished, *(each for each, _ in draft.refused)], key=lambda each: each.tag)
             messages = [each.message for each in told if each.message is not None]
             self._forwarding.forward(messages, lambda: self._settle(draft.finished, draft.refused))
-        if self._waiting:
+        if self._waiting and not draft.awaits_sun:
             self._due()
 
 
@@ -166,7 +181,9 @@ class Recorder:
     def __init__(self, loop: Any, idle_exit_s: float | None) -> None:  # noqa: ANN401 pika's
         """It is all over when nothing has come for `idle_exit_s`, if that is said."""
         declaring = Declaring()
-        self.shared = Shared(self.due, declaring, Refusing(declaring))
+        self.shared = Shared(
+            self.due, lambda: loop.add_callback_threadsafe(self.due), declaring, Refusing(declaring)
+        )
         self._loop = loop
         self._syncing = ThreadPoolExecutor(limits.SYNCS_AT_ONCE, "sync")
         self._idle_exit_s = idle_exit_s

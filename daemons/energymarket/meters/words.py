@@ -8,7 +8,7 @@ import re
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
@@ -19,6 +19,9 @@ from energymarket.scenario.kinds import RefusedError
 from energymarket.scenario.meters_schema import METER_ID
 from energymarket.transport.amqp import Pace
 
+FIRST_YEAR: Final = datetime.fromtimestamp(limits.TIME_S_MIN, UTC).year
+LAST_YEAR: Final = datetime.fromtimestamp(limits.TIME_S_MAX - 1, UTC).year
+YEARS: Final = f"{FIRST_YEAR}-01-01 to {LAST_YEAR}-12-31 of UTC: no PV service takes another time"
 PACE: Final = Pace(limits.BACKOFF_FIRST_S, limits.BACKOFF_MAX_S, limits.CONNECT_TIMEOUT_S, limits.HEARTBEAT_S)
 
 
@@ -64,11 +67,14 @@ def span_s(text: str) -> int:
 def moment(text: str) -> datetime:
     """A date, or a date and a time, of the meters' clock; or with an offset."""
     try:
-        return datetime.fromisoformat(text)
+        found = datetime.fromisoformat(text)
     except ValueError:
         raise argparse.ArgumentTypeError(
             f"{text!r} is no date such as 2026-07-01 or 2026-07-01T05:30"
         ) from None
+    if not FIRST_YEAR <= found.year <= LAST_YEAR:
+        raise argparse.ArgumentTypeError(f"{text!r} is not within {YEARS}")
+    return found
 
 
 def meter_id(text: str) -> str:

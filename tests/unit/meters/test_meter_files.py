@@ -47,6 +47,32 @@ def directory(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.parametrize(
+    ("line", "shown"),
+    [
+        (b"Meter_0,1782900000,\xff,0.0,1.0", r"Meter_0,1782900000,\\xff"),
+        (b"Meter_0,1782900000,1.0", "Meter_0,1782900000,1.0"),
+        (b"Meter_0,1782900000,1.0,nan,1.0", "nan"),
+        (b"Meter_0,1e300,1.0,0.0,1.0", "1e300"),
+        (b"", "''"),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("verb", [["plot", "Meter_1"], ["export", "out.parquet", "Meter_1"]], ids=str)
+def test_a_line_that_is_none_is_named(
+    directory: Path, capfd: pytest.CaptureFixture[str], verb: list[str], line: bytes, shown: str
+) -> None:
+    """Not UTF-8, too few columns, no number, no time: the file, the line, what stands there; no bug."""
+    path = directory / "Meter_1-2026-7-1.csv"
+    path.write_bytes(path.read_bytes() + line + b"\n")
+    assert meter_files.main([*verb, "--directory", str(directory)]) == Exit.FAILED
+    error = capfd.readouterr().err
+    assert f"{path}, line 4" in error
+    assert shown in error
+    assert "bug" not in error
+    assert meter_files.main(["list", "--directory", str(directory)]) == Exit.OK
+
+
 def said(capfd: pytest.CaptureFixture[str], *words: str) -> str:
     assert meter_files.main(words) == Exit.OK
     return capfd.readouterr().out
