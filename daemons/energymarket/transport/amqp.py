@@ -236,6 +236,8 @@ def _words(problem: BaseException) -> str:
             break
         inner = nested
     text = " ".join(str(getattr(inner, "reply_text", "") or inner).split())
+    if "Timeout while setting up" in text:
+        return "it does not answer"
     refused = _REFUSED.get(type(inner).__name__)
     if refused is not None:
         return f"{refused}: {text}"
