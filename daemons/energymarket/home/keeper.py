@@ -323,7 +323,7 @@ class Keeper:
     def _submit(
         self, handed: Handed, batch_id: str, page: ClockPage, before: Reading | None
     ) -> tuple[dict[str, Any] | Refused, Reading]:
-        data, reading = handing.batch_of(handed, self._books.present, self._fleet, before)
+        data, reading = handing.batch_of(handed, self._books, self._fleet, before)
         shed, wait_s = handed.bargain.shed, self._receipt_wait_s(page)
         return self._session.submit(
             data,
