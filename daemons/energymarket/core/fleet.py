@@ -126,7 +126,7 @@ class Fleet:
         self.policy = homes["policy"]
         self.single = homes["single"]
         self.battery_initial_wh = homes["battery_initial_wh"]
-        self.owned = Owned.of(homes)
+        self._homes = homes
         self._table_row = compiled.table_row
         self._demand = Demand(compiled.tables, compiled.settings, slot_s, compiled.seed)
         self._supply = Supply(compiled.tables, compiled.settings, slot_s)
@@ -148,6 +148,11 @@ class Fleet:
     def blocks(self) -> tuple[Block, ...]:
         """The homes in blocks that fit the cache."""
         return self._blocks
+
+    @property
+    def owned(self) -> Owned:
+        """Who of the homes has what, made when it is asked for."""
+        return Owned.of(self._homes)
 
     @property
     def scratch(self) -> Scratch:

@@ -8,19 +8,19 @@ pages are in the kernel's cache; in a private copy beside it they would be there
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Self
 
 import numpy as np
 
 from energymarket.core.fleet import initial_block
 from energymarket.core.sparse import block_bytes, payload_bytes, spans, state_in
-from energymarket.core.state import STATE_COLUMNS, Layout, State, Work, apply_receipt
+from energymarket.core.state import STATE_COLUMNS, Layout, State, Work
 from energymarket.transport.block_file import BlockFile
 from energymarket.transport.generation import GenerationError, GenerationFault, shape_of
 from energymarket.wire.state_file import VERSION, VERSION_SPARSE, Checksum
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from energymarket.core.block import Column
@@ -40,20 +40,34 @@ class Place:
 
 
 class Gifts:
-    """Receipts that are not in the registers of gifts yet."""
+    """Receipts that are not in the registers of gifts yet: of each block, as its registers are."""
 
-    def __init__(self, receipt: Mapping[str, Column]) -> None:
-        # A copy: what came as a memory file is not held on to.
-        self._given_wh, self._received_wh = (np.array(receipt[name]) for name in ("given_wh", "received_wh"))
+    def __init__(self, of_blocks: Sequence[tuple[Column, Column]]) -> None:
+        self._of_blocks = of_blocks  # given and received
 
-    def add(self, receipt: Mapping[str, Column]) -> None:
-        """One more of them."""
-        self._given_wh = self._given_wh.astype(np.int64) + receipt["given_wh"]
-        self._received_wh = self._received_wh.astype(np.int64) + receipt["received_wh"]
+    @classmethod
+    def of(cls, receipt: Mapping[str, Column], places: Sequence[Place]) -> Self | None:
+        """Those of a receipt; None if somebody has given who has no register for it."""
+        of_blocks = []
+        for place in places:
+            here = slice(place.start, place.stop)
+            given_wh = place.work.after.of_owners("given_wh", receipt["given_wh"][here])
+            if given_wh is None:
+                return None
+            # Copies: what came as a memory file is not held on to.
+            of_blocks.append((np.array(given_wh), np.array(receipt["received_wh"][here])))
+        return cls(of_blocks)
 
-    def of(self, start: int, stop: int) -> dict[str, Column]:
-        """What the homes start .. stop - 1 have given and received."""
-        return {"given_wh": self._given_wh[start:stop], "received_wh": self._received_wh[start:stop]}
+    def and_also(self, other: Gifts) -> Gifts:
+        """Those of both."""
+        both = zip(self._of_blocks, other._of_blocks, strict=True)
+        return Gifts([(given + others[0], received + others[1]) for (given, received), others in both])
+
+    def book(self, block: int, state: State) -> None:
+        """Add what a block's homes have given and received."""
+        given_wh, received_wh = self._of_blocks[block]
+        state.given_wh += given_wh
+        state.received_wh += received_wh
 
 
 class BlockStates:
@@ -73,13 +87,13 @@ class BlockStates:
         self._places = self._lay()
 
     def _lay(self) -> list[Place]:
+        everything = self._fleet.owned if self._is_sparse else None
         widths = dict(zip((name for name, _ in STATE_COLUMNS), self.layout.widths, strict=True))
         places, at, count = [], 0, self._fleet.count
         buffer = memoryview(b"")
         for start, stop in spans(count):
-            homes, owned = stop - start, None
-            if self._is_sparse:
-                owned = self._fleet.owned.part(start, stop)
+            homes = stop - start
+            owned = None if everything is None else everything.part(start, stop)
             size = self.layout.size_bytes(homes) if owned is None else block_bytes(owned)
             if size > len(buffer):
                 buffer = np.zeros(size, np.uint8).data
@@ -110,9 +124,9 @@ class BlockStates:
 
     def works(self, gifts: Gifts | None) -> Iterator[Work]:
         """A pass: each block to be changed in place, its gifts booked. It is to be gone to the end of."""
-        for place in self._changed(self._present):
-            if gifts is not None and not apply_receipt(place.work.after, gifts.of(place.start, place.stop)):
-                raise RuntimeError("gifts are looked at before they are booked")
+        for number, place in enumerate(self._changed(self._present)):
+            if gifts is not None:
+                gifts.book(number, place.work.after)
             yield place.work
 
     def _changed(self, source: int | None) -> Iterator[Place]:
@@ -172,9 +186,9 @@ class BlockStates:
     def column(self, name: str, gifts: Gifts | None = None) -> Column:
         """A column of the present state, a value per home, with gifts that are not in it yet."""
         found = []
-        for place in self._looked_at():
+        for number, place in enumerate(self._looked_at()):
             if gifts is not None:
-                apply_receipt(place.work.before, gifts.of(place.start, place.stop))
+                gifts.book(number, place.work.before)
             found.append(place.work.before.column(name).copy())
         return np.concatenate(found)
 
@@ -182,13 +196,9 @@ class BlockStates:
         """The largest register of all."""
         return max(place.work.before.largest_wh() for place in self._looked_at())
 
-    def has_room_for(self, receipt: Mapping[str, Column]) -> bool:
-        """Whether those who have given have a register for it."""
-        given_wh = receipt["given_wh"]
-        return all(
-            place.work.before.of_owners("given_wh", given_wh[place.start : place.stop]) is not None
-            for place in self._places
-        )
+    def gifts_of(self, receipt: Mapping[str, Column]) -> Gifts | None:
+        """What a receipt says was given and received, to be booked with the next pass; see `Gifts.of`."""
+        return Gifts.of(receipt, self._places)
 
     def widen(self) -> None:
         """Go on with registers of 64 bits and room for everything. OSError for what the disk refuses."""

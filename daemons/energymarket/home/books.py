@@ -106,12 +106,11 @@ class Books:
         if slot <= self._settled:
             return
         self._lived()
-        if not self._states.has_room_for(receipt):
+        gifts = self._states.gifts_of(receipt)
+        if gifts is None:
             self._widen()  # a home that says what is not so may give what it never had
-        if self._gifts is None:
-            self._gifts = Gifts(receipt)
-        else:
-            self._gifts.add(receipt)
+            gifts = self._states.gifts_of(receipt)
+        self._gifts = gifts if self._gifts is None or gifts is None else self._gifts.and_also(gifts)
         self._settled = slot
         if self._file.holds(slot):
             self._file.keep(slot)

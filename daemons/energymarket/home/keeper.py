@@ -166,6 +166,7 @@ class Keeper:
         books = self._books
         if books.slot is None:
             books.begin(page.slot - 1, self._since)
+            self._compiled.forget_pages()  # of what homes begin with
         net = self._live_through(page)
         books.start_writing()  # the disk works while the exchange runs
         bargain, columns = self._agree(net, page)
