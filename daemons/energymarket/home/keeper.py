@@ -166,6 +166,7 @@ class Keeper:
         books = self._books
         if books.slot is None:
             books.begin(page.slot - 1, self._since)
+            self._compiled.forget_pages()  # of what homes begin with
         net = self._live_through(page)
         books.start_writing()  # the disk works while the exchange runs
         bargain, columns = self._agree(net, page)
@@ -323,7 +324,7 @@ class Keeper:
     def _submit(
         self, handed: Handed, batch_id: str, page: ClockPage, before: Reading | None
     ) -> tuple[dict[str, Any] | Refused, Reading]:
-        data, reading = handing.batch_of(handed, self._books.present, self._fleet, before)
+        data, reading = handing.batch_of(handed, self._books, self._fleet, before)
         shed, wait_s = handed.bargain.shed, self._receipt_wait_s(page)
         return self._session.submit(
             data,
