@@ -166,18 +166,25 @@ class Books:
 
     def start_writing(self) -> None:
         """Hand the present state to the disk; `write` waits until it is there."""
-        slot = self._lived()
-        edition = int(self._settled == slot)
-        if self._written != (slot, edition):
-            self._await_disk()
-            self._file.put(self._memory, slot, edition)
+        if self._put():
             self._flush = self._flusher.submit(self._file.flush)
-            self._written = (slot, edition)
 
     def write(self) -> None:
         """Make the present state durable: before its batch is handed in, and at the end."""
-        self.start_writing()
+        if self._put():
+            self._file.flush()
         self._await_disk()
+
+    def _put(self) -> bool:
+        """Copy the present state into the file; whether it was not there yet."""
+        slot = self._lived()
+        edition = int(self._settled == slot)
+        if self._written == (slot, edition):
+            return False
+        self._await_disk()
+        self._file.put(self._memory, slot, edition)
+        self._written = (slot, edition)
+        return True
 
     def _await_disk(self) -> None:
         flush, self._flush = self._flush, None
