@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from energymarket.exits import Exit
+from energymarket.exits import Exit, Failure
 from energymarket.meters import limits, topology, words
 from energymarket.meters.household import Household
 from energymarket.meters.publishing import Publishing
@@ -46,7 +46,7 @@ def _timetable(
     else:
         begin = given.start if given.start.tzinfo is not None else given.start.replace(tzinfo=zone)
         begin_ms = round(begin.timestamp() * 1000)
-    end_ms = None if given.span_s is None else begin_ms + given.span_s * 1000
+    end_ms = _end_ms(given, begin_ms, live=live)
     first_ms = begin_ms
     if not live and last_ms is not None and begin_ms <= last_ms and (end_ms is None or last_ms < end_ms):
         first_ms = begin_ms + ((last_ms - begin_ms) // interval_ms + 1) * interval_ms
@@ -60,6 +60,17 @@ def _timetable(
     return timetable, lambda: first_ms + (clock.monotonic_s() - begun_s) * 1000.0 * given.speed
 
 
+def _end_ms(given: argparse.Namespace, begin_ms: int, *, live: bool) -> int | None:
+    """When a simulated time ends; Failure if it goes beyond what a message may say."""
+    first_ms, last_ms = limits.TIME_S_MIN * 1000, limits.TIME_S_MAX * 1000
+    end_ms = None if given.span_s is None else begin_ms + given.span_s * 1000
+    if live:
+        return end_ms
+    if not first_ms <= begin_ms < last_ms or (end_ms is not None and end_ms > last_ms):
+        raise Failure(f"--start and --for are not within {words.YEARS}", code=Exit.USAGE)
+    return last_ms if end_ms is None else end_ms
+
+
 def serve(given: argparse.Namespace, settings: Settings, stop: service.StopFlag) -> int:
     """Run until stopped, or until a simulated time is over and all of it is with the broker."""
     count = max(1, settings.meters.count if given.count is None else given.count)
@@ -69,7 +80,8 @@ def serve(given: argparse.Namespace, settings: Settings, stop: service.StopFlag)
     with ExitStack() as stack:
         spool = Spool(given.state, given.spool_bytes)
         stack.callback(spool.close)
-        spool.open()
+        with words.using(given.state, "--state"):
+            spool.open()
         timetable, now_ms = _timetable(
             given, given.interval_s or settings.meters.interval_s, zone, spool.last_time_ms
         )

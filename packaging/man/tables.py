@@ -140,7 +140,8 @@ def _actions(parser: argparse.ArgumentParser) -> Iterator[mdoc.Item]:
             raise LookupError(f"{parser.prog}: {action.dest} has no word of help")
         said = [*mdoc.sentence(action.help)]
         said += [f"One of {', '.join(map(str, action.choices))}."] if action.choices else []
-        known = default not in {None, False, argparse.SUPPRESS} and str(default) not in (action.help or "")
+        unsaid = str(default) not in action.help and "(default" not in action.help
+        known = default not in {None, False, argparse.SUPPRESS} and unsaid
         said += [f"Default: {default}."] if known else []
         yield _words(action), said
 

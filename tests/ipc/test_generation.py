@@ -15,7 +15,7 @@ from energymarket.transport.generation import (
     GenerationError,
     GenerationFault,
     GenerationFile,
-    payload_bytes_of,
+    shape_of,
 )
 from energymarket.wire.state_file import PAGE_BYTES
 from tests.ipc.processes import process
@@ -266,7 +266,8 @@ def test_a_file_that_is_killed_while_it_gets_another_layout_has_one_of_both(
         path.write_bytes(before)
         at += 1
         killed = killed_while_reshaping(path, step, at)
-        found = payload_bytes_of(path) or 0
+        shape = shape_of(path)
+        found = 0 if shape is None else shape.payload_bytes
         shapes.add(found)
         with opened(path, payload_bytes=found) as file:
             for slot in (10, 11):

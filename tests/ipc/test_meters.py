@@ -221,6 +221,9 @@ def test_the_two_commands_by_hand(site: Site) -> None:
         ("pvd", ["-ids"], 2, "-ids/--meter-ids"),
         ("pvd", [], 78, "no meter is named"),
         ("meterd", ["-conf", "/nowhere.ini"], 78, "/nowhere.ini"),
+        ("meterd", ["--start", "1999-12-31"], 2, "2000-01-01 to 2099-12-31"),
+        ("meterd", ["--start", "2000-01-01T00:00+02:00"], 2, "2000-01-01 to 2099-12-31"),
+        ("meterd", ["--start", "2099-12-31T00:00Z", "--for", "2d"], 2, "2000-01-01 to 2099-12-31"),
         ("meterd", ["-h"], 0, "--configuration-file"),
         ("pvd", ["--help"], 0, "--configuration-file"),
     ],
@@ -470,7 +473,7 @@ def test_a_simulated_day_of_ten_meters_takes_seconds(site: Site) -> None:
     """A day at 2 s of ten meters, 432,000 samples, in under a minute, although it is killed on its way."""
     words = ("-nb", "10", "--start", "2026-06-21", "--for", "1d", "--speed", "0")
     begun_s = monotonic_s()
-    pv = site.pv("-ids", *(f"Meter_{n}" for n in range(10)), "--idle-exit", "1")
+    pv = site.pv("-ids", *(f"Meter_{n}" for n in range(10)), "--idle-exit", "5")
     meters = site.meters(*words)
     until(lambda: site.files.exists() and count(site) > 20_000, "it is on its way")
     meters.kill()

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from energyctl.exits import Exit, ProblemError
-from energyctl.render import Answer
+from energyctl.render import Alert, Answer
 from energyctl.up import core, record
 from energyctl.up.lines import Silence
 from energyctl.up.process import Child
@@ -36,8 +36,8 @@ class Herald(Silence):
         self.tell(ready=True)
 
     def last_words(self, text: str, lines: list[str]) -> None:
-        """Why it will not get ready."""
-        self.tell(message=text, lines=lines)
+        """Why it will not get ready, or who is given up."""
+        self.tell(message=text, lines=lines, given_up=True)
 
     def note(self, text: str) -> None:
         """What the supervisor says."""
@@ -127,7 +127,13 @@ def _await(order: Order, reader: int, first_pid: int) -> Answer:
         "homes": plan.homes_count,
     }
     text = f"running as process {pid}: {order.title}"
-    return Answer(data, (text, "energyctl status shows it, energyctl stop ends it"))
+    without = [
+        ": ".join([message["message"], *message["lines"][-1:]]) for message in heard if "given_up" in message
+    ]
+    if without:
+        data["without"] = without
+    alerts = [Alert(f"{each}; the others serve on") for each in without]
+    return Answer(data, (text, *alerts, "energyctl status shows it, energyctl stop ends it"))
 
 
 def _not_started(order: Order, heard: list[dict[str, Any]]) -> ProblemError:

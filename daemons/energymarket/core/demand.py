@@ -11,11 +11,22 @@ from typing import Any, Final, cast
 import numpy as np
 
 from energymarket.core import chance
-from energymarket.core.block import F32, I32, I64, U32, Column, Scratch, Spare, owners_or_none, split_wh
+from energymarket.core.block import (
+    F32,
+    I32,
+    I64,
+    U32,
+    Column,
+    Scratch,
+    Spare,
+    keepers_or_none,
+    owners_or_none,
+    split_wh,
+)
+from energymarket.core.owned import SERIES_NONE
 from energymarket.core.state import Work
 from energymarket.core.weather import Samples
 
-SERIES_NONE: Final = 65_535
 NOISE_PERMILLE_MAX: Final = 1_000  # beyond it a load could become negative
 
 _SECONDS_PER_HOUR: Final = 3_600
@@ -222,7 +233,7 @@ class DemandBlock:
             self._amplitude: F32 | np.float32 = amplitude[0] if one else amplitude
             self._first = first
         self._take_weather(homes)
-        self._elastic = owners_or_none(homes["elasticity_class"] > 0)
+        self._elastic = keepers_or_none(homes["elasticity_class"] > 0)
         if self._elastic is not None:
             self._class = self._elastic.column(homes["elasticity_class"].astype(np.uint8))
             self._shift_slots = demand.shift_slots

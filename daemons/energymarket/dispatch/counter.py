@@ -79,7 +79,8 @@ class Counter:
     """All clients of a dispatcher. `open` it, `serve` whenever it is readable or `due`, `answer` in between.
 
     `on_line` gets a client's next line once the one before is answered: it has to `reply` at once, or to
-    set `waits` and `answer` later. `on_left` gets the id of a client that is gone while it waits.
+    set `waits` and `answer` later. While it waits, `on_ended` gets the id of a client that says nothing more
+    (it may have hung up), and `on_left` that of one that is gone.
     """
 
     def __init__(
@@ -87,10 +88,12 @@ class Counter:
         listener: socket.socket,
         on_line: Callable[[Client, bytes | Broken], None],
         on_left: Callable[[int], None],
+        on_ended: Callable[[int], None],
     ) -> None:
         self._listener = listener
         self._on_line = on_line
         self._on_left = on_left
+        self._on_ended = on_ended
         self._clients: dict[int, Client] = {}
         self._by_fd: dict[int, Client] = {}
         self._idle: Deadlines[int] = Deadlines(IDLE_S)
@@ -222,6 +225,8 @@ class Counter:
         client.lines += client.reader.feed(data) if data else client.reader.finish()
         client.ended = not data
         self._ready.append(client)
+        if client.ended and client.waits:
+            self._on_ended(client.id)
 
     def _push(self, client: Client) -> None:
         if not _send(client) or len(client.out) > OUT_BYTES_MAX:

@@ -15,8 +15,9 @@ import numpy as np
 
 from energymarket.core import fleet as fleets
 from energymarket.core.limits import ENERGY_WH_MAX
-from energymarket.core.state import NARROW_WH_MAX, Layout, State
-from energymarket.transport.generation import GenerationFile, payload_bytes_of
+from energymarket.core.state import NARROW_WH_MAX, Layout, State, sparse_bytes, state_in
+from energymarket.transport.generation import GenerationError, GenerationFault, GenerationFile, shape_of
+from energymarket.wire.state_file import VERSION, VERSION_SPARSE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from energymarket.core.fleet import Fleet, Net
+    from energymarket.core.owned import Owned
     from energymarket.core.weather import Sample
 
 CATCH_UP_SLOTS_MAX = 400_000
@@ -40,11 +42,16 @@ class Books:
     """The state of one range of homes."""
 
     def __init__(self, path: Path, fleet: Fleet, identity: bytes) -> None:
+        self._path = path
         self._fleet = fleet
-        layout = _layout_of(path, fleet.count)
-        self._file = GenerationFile(path, fleet.first, fleet.count, layout.size_bytes(fleet.count), identity)
+        layout, owned = _layout_of(path, fleet)
+        size = layout.size_bytes(fleet.count) if owned is None else sparse_bytes(owned)
+        version = VERSION if owned is None else VERSION_SPARSE
+        self._file = GenerationFile(path, fleet.first, fleet.count, size, identity, version)
         self._memory = np.zeros(self._file.area_bytes, np.uint8).data
-        self._state = State(self._memory, fleet.count, layout)  # at the end of `slot`
+        if owned is not None:
+            self._memory[: owned.packed_bytes] = owned.packed()
+        self._state = State(self._memory, fleet.count, layout, owned)  # at the end of `slot`
         self._room_slots = 0  # for so many slots no register outgrows its width, whatever the homes do
         self.slot: int | None = None  # None: nothing has happened yet
         self._settled = -1  # last slot whose receipt has been added to the registers of gifts
@@ -86,7 +93,11 @@ class Books:
     def go_back(self, slot: int) -> None:
         """Load the state of a slot; whatever was lived since is forgotten. Raises GenerationError."""
         data, edition = self._file.load(slot)
-        self._state.copy_from(State(data, self._fleet.count, self._state.layout))
+        try:
+            found = state_in(data, self._fleet.count, is_sparse=self._state.owned is not None)
+            self._state.copy_from(found)
+        except ValueError as error:  # its checksum is right: another scenario's, under this one's name
+            raise GenerationError(GenerationFault.FOREIGN, f"{self._path}: {error}; move it away") from error
         self._file.forget_pages()
         self._room_slots = 0
         self.slot = slot
@@ -106,7 +117,9 @@ class Books:
         """Add a receipt to the registers of gifts, once; the ledger has the slot now."""
         if slot <= self._settled:
             return
-        fleets.apply_receipt(self.present, receipt)
+        if not fleets.apply_receipt(self.present, receipt):
+            self._widen()  # a home that says what is not so may give what it never had
+            fleets.apply_receipt(self.present, receipt)
         self._settled = slot
         if self._file.holds(slot):
             self._file.keep(slot)
@@ -158,7 +171,10 @@ class Books:
         """Go on with wide registers, in memory and in the file. OSError for what the disk refuses."""
         count = self._fleet.count
         self._await_disk()
-        self._file.reshape(Layout.WIDE.size_bytes(count), lambda payload: _widened(payload, count))
+        is_sparse = self._state.owned is not None
+        self._file.reshape(
+            Layout.WIDE.size_bytes(count), lambda payload: _widened(payload, count, is_sparse=is_sparse)
+        )
         memory = np.zeros(self._file.area_bytes, np.uint8).data
         state = State(memory, count)
         state.copy_from(self._state)
@@ -203,15 +219,18 @@ class Books:
         return self._state
 
 
-def _layout_of(path: Path, count: int) -> Layout:
-    """That of a file that is there; a new one begins narrow."""
-    payload_bytes = payload_bytes_of(path)
-    found = None if payload_bytes is None else Layout.of(count, payload_bytes)
-    return found or Layout.NARROW
+def _layout_of(path: Path, fleet: Fleet) -> tuple[Layout, Owned | None]:
+    """That of a file that is there; a new one begins narrow, and sparse where that saves something."""
+    shape = shape_of(path)
+    if shape is None or (shape.first, shape.count) != (fleet.first, fleet.count):
+        return Layout.NARROW, fleet.owned if fleet.count > 1 else None
+    if shape.is_sparse:
+        return Layout.NARROW, fleet.owned
+    return Layout.of(fleet.count, shape.payload_bytes) or Layout.NARROW, None
 
 
-def _widened(payload: memoryview, count: int) -> bytes:
+def _widened(payload: memoryview, count: int, *, is_sparse: bool) -> bytes:
     """The wide state of a narrow one."""
     wide = bytearray(Layout.WIDE.size_bytes(count))
-    State(wide, count).copy_from(State(payload, count, Layout.NARROW))
+    State(wide, count).copy_from(state_in(payload, count, is_sparse=is_sparse))
     return bytes(wide)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from energymarket.core.block import I32
     from energymarket.core.fleet import Fleet, Net
     from energymarket.core.state import State
-    from energymarket.home.bargain import Bargain
+    from energymarket.home.gains import Bargain
     from energymarket.wire.batch import Buffer
 
 

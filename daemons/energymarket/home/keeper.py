@@ -14,7 +14,8 @@ from energymarket.core.records import Phase, Policy
 from energymarket.core.refusals import Refusal
 from energymarket.exits import ConfigError
 from energymarket.home import handing
-from energymarket.home.bargain import Bargain, Exchange
+from energymarket.home.bargain import Exchange
+from energymarket.home.gains import Bargain
 from energymarket.home.handing import Came, Handed, Reading
 from energymarket.home.scene import Scenes
 from energymarket.home.session import Lost, Refused

@@ -15,7 +15,7 @@ import numpy as np
 from energymarket.core import exchange
 from energymarket.core.records import Phase
 from energymarket.core.turns import Range
-from energymarket.home.bargain import Bargain
+from energymarket.home.gains import Bargain
 from energymarket.home.handing import Handed
 from energymarket.home.keeper import Keeper, check_pace
 from energymarket.home.turning import Bargaining

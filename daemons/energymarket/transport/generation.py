@@ -23,6 +23,7 @@ from energymarket.wire.state_file import (
     HEADER_STEP,
     IDENTITY_BYTES,
     NO_SLOT,
+    VERSION,
     Checksum,
     Header,
     Shape,
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
 
 PAYLOAD_BYTES_MAX: Final = 1 << 32
 """4 GiB: four million homes (the most that a market has) with a kilobyte each."""
-
 
 PUT_BYTES: Final = 1 << 20
 """So much is added up and written at once: it is in the cache still when it is written."""
@@ -71,19 +71,25 @@ class GenerationFile:
     """The file, open, locked and mapped. OSError for what the disk refuses (full: at creation, not later)."""
 
     def __init__(
-        self, path: Path, first: int, count: int, payload_bytes: int, identity: bytes = bytes(IDENTITY_BYTES)
+        self,
+        path: Path,
+        first: int,
+        count: int,
+        payload_bytes: int,
+        identity: bytes = bytes(IDENTITY_BYTES),
+        version: int = VERSION,
     ) -> None:
         if not 0 < payload_bytes <= PAYLOAD_BYTES_MAX or len(identity) != IDENTITY_BYTES:
             raise ValueError(f"payload of {payload_bytes} bytes, identity of {len(identity)}")
         self.path = path
-        self._shape = Shape(first, count, payload_bytes, identity)
+        self._shape = Shape(first, count, payload_bytes, identity, version)
         self._kept: int | None = None  # generation that must not be overwritten
         self._writing: int | None = None  # generation that is being written
         self._fd = _open_or_create(path, self._shape)
         try:
             self._map = mmap.mmap(self._fd, self._shape.file_bytes)
             self._check()
-        except BaseException:
+        except BaseException:  # whatever it is, it goes on; the lock does not
             self._unlock()
             raise
 
@@ -93,7 +99,7 @@ class GenerationFile:
         return tuple(sorted(held, reverse=True))
 
     def holds(self, slot: int) -> bool:
-        """Whether the file says that it holds the state of a slot."""
+        """Whether `slots` has a slot."""
         return slot in self.slots()
 
     def load(self, slot: int) -> tuple[memoryview, int]:
@@ -168,12 +174,12 @@ class GenerationFile:
         self._map.madvise(mmap.MADV_DONTNEED)
 
     def reshape(self, payload_bytes: int, convert: Callable[[memoryview], bytes]) -> None:
-        """Give the states another layout: each payload as `convert` answers it, all of it or nothing.
+        """Give the states another layout, of version 1: each payload as `convert` answers it, all or nothing.
 
         A new file is made durable beside the old one and takes its name. OSError for what the disk refuses:
         the file is as it was then. Nothing that `load` or `writable` has shown is of this file any more.
         """
-        shape = replace(self._shape, payload_bytes=payload_bytes)
+        shape = replace(self._shape, payload_bytes=payload_bytes, version=VERSION)
         fresh = self.path.with_name(f"{self.path.name}.{os.getpid()}.new")
         descriptor = os.open(fresh, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o640)
         try:
@@ -189,7 +195,7 @@ class GenerationFile:
             mapped = mmap.mmap(descriptor, shape.file_bytes)
             fresh.replace(self.path)
             sync_directory(self.path.parent)
-        except BaseException:
+        except BaseException:  # whatever it is, it goes on; the draft does not
             os.close(descriptor)
             fresh.unlink(missing_ok=True)
             raise
@@ -202,9 +208,9 @@ class GenerationFile:
     ) -> bytes:
         """Write a state in another layout; its header. One that is damaged is so in its new place, too."""
         area = self._area(header.generation)
-        payload = convert(area[: self._shape.payload_bytes].toreadonly())
-        data = memoryview(payload + bytes(shape.area_bytes - len(payload)))
         wrong = checksum(area) ^ header.checksum
+        payload = b"" if wrong else convert(area[: self._shape.payload_bytes].toreadonly())
+        data = memoryview(payload + bytes(shape.area_bytes - len(payload)))
         _write_all(descriptor, data, shape.area_at(header.generation))
         fresh = Header(shape, header.generation, header.slot, checksum(data) ^ wrong, header.edition)
         return fresh.pack()
@@ -282,17 +288,16 @@ def _write_all(descriptor: int, data: memoryview, at: int) -> None:
         data, at = data[written:], at + written
 
 
-def payload_bytes_of(path: Path) -> int | None:
-    """What a state takes in the file of this name, as its headers say; None if none does, or no file is."""
+def shape_of(path: Path) -> Shape | None:
+    """What the headers say of the file of this name; None if none does, or no file is."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
         return None
     try:
-        sizes = [header.shape.payload_bytes for header in headers_of(descriptor) if header is not None]
+        return next((header.shape for header in headers_of(descriptor) if header is not None), None)
     finally:
         os.close(descriptor)
-    return sizes[0] if sizes else None
 
 
 @contextlib.contextmanager
@@ -328,7 +333,7 @@ def _open_locked(path: Path) -> int:
         except FileNotFoundError:
             os.close(descriptor)  # removed between opening and locking
             continue
-        except BaseException:
+        except BaseException:  # whatever it is, it goes on; the descriptor does not
             os.close(descriptor)
             raise
         if (here.st_dev, here.st_ino) == (there.st_dev, there.st_ino):
@@ -346,7 +351,7 @@ def _open_or_create(path: Path, shape: Shape) -> int:
             continue
         try:
             _check_size(os.fstat(descriptor).st_size, path, shape)
-        except BaseException:
+        except BaseException:  # whatever it is, it goes on; the descriptor does not
             os.close(descriptor)
             raise
         return descriptor

@@ -51,7 +51,6 @@ VERSIONS: Final = (SCHEMA_VERSION, PIECES_VERSION)
 VERSIONS_TEXT: Final = " and ".join(map(str, VERSIONS))
 WAL_BYTES_MAX: Final = 16 << 20  # then the WAL is folded back between two slots
 RECEIPT_SLOTS_KEPT: Final = 96  # how long a single order's id is remembered: a day of quarter-hours
-BUSY_MS: Final = 2_000  # the market is alone with its ledger, but for those who copy it
 INSERT_SLOT: Final = "INSERT INTO slots VALUES (?,?,?,?,?,?,?,?,?,?,?)"
 COPIED_PAGES: Final = 1_024  # 4 MiB between two words about how far a copy is
 
@@ -72,6 +71,7 @@ class LedgerStore:
         self._db: sqlite3.Connection | None = None
         self._cookie: int | None = None
         self._in_pieces = False
+        self.slot_bytes = 0  # of the last slot: body and record
 
     # life
 
@@ -80,7 +80,7 @@ class LedgerStore:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         try:
             self._db = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
-            self._db.execute(f"PRAGMA busy_timeout={BUSY_MS}")
+            self._db.execute(f"PRAGMA busy_timeout={write_ahead_log.BUSY_MS}")
             self._db.text_factory = text_of
             self._prepare(scenario_hash, genesis, homes)
         except sqlite3.DatabaseError as error:
@@ -280,6 +280,8 @@ class LedgerStore:
 
         `body` is that of the row, in parts, where the row itself has none.
         """
+        recorded = () if record is None else record.inputs.parts
+        self.slot_bytes = sum(len(part) for part in (*(body or ()), *recorded))
         with self._transaction() as db:
             if body is not None:
                 row = replace(row, body=self._placed(db, row.slot, pieces.SLOTS, body))
@@ -346,15 +348,10 @@ class LedgerStore:
 
         Somebody who reads is not waited for: the WAL grows until the fold after they have gone.
         """
-        how = write_ahead_log.fold_due(self.path.with_name(self.path.name + "-wal"), bytes_max)
-        if how is not None:
-            try:
-                self._connection.execute("PRAGMA busy_timeout=0")
-                self._connection.execute(f"PRAGMA wal_checkpoint({how})")
-            except sqlite3.DatabaseError as error:
-                raise StoreError(f"{self.path}: {error}") from error
-            finally:
-                self._connection.execute(f"PRAGMA busy_timeout={BUSY_MS}")
+        try:
+            write_ahead_log.fold(self._connection, self.path, bytes_max, self.slot_bytes)
+        except sqlite3.DatabaseError as error:
+            raise StoreError(f"{self.path}: {error}") from error
 
     # copying
 

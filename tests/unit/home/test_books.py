@@ -12,10 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from energymarket.core.fleet import Fleet
-from energymarket.core.state import State
+from energymarket.core.state import Layout, State
 from energymarket.core.weather import Sample
 from energymarket.home.books import Books
-from energymarket.transport.generation import GenerationError, GenerationFile
+from energymarket.transport.generation import GenerationError, GenerationFault, GenerationFile, shape_of
+from energymarket.wire.state_file import VERSION, VERSION_SPARSE
 from tests.unit.core.made_fleet import FIRST_SLOT, Recipe, weather
 
 HOMES = 3
@@ -239,6 +240,59 @@ def test_a_file_of_wide_registers_is_read_and_stays_wide(path: Path) -> None:
     again.resume(FIRST_SLOT + 1)
     assert again.present.consumption_wh.tolist() == [12 * 10**12 + each for each in USED_WH]
     again.close()
+
+
+def test_a_file_of_an_earlier_version_is_gone_on_with(path: Path) -> None:
+    """Narrow, with a value per home in each column: it is read, lived on, and stays as it is."""
+    bare = Recipe(homes={"load_scale": [0.0] * HOMES}).made()  # nobody has anything
+    with GenerationFile(path, 1, HOMES, Layout.NARROW.size_bytes(HOMES), IDENTITY) as file:
+        area = file.writable()
+        area[:] = bytes(len(area))
+        State(area, HOMES, Layout.NARROW).given_wh[:] = (1, 2, 3)
+        area.release()
+        file.commit(FIRST_SLOT)
+    for slot in (FIRST_SLOT, FIRST_SLOT + 1):
+        books = Books(path, Fleet(bare, 1, HOMES), IDENTITY)
+        books.resume(slot)
+        lived(books, slot + 1)
+        books.close()
+    found = shape_of(path)
+    assert found is not None
+    assert (found.version, found.payload_bytes) == (VERSION, 64 * HOMES)
+
+
+def test_a_gift_of_a_home_that_has_nothing_is_kept(path: Path) -> None:
+    """A home that lies about its surplus gives all the same: its register gets room, in the file as well."""
+    bare = Recipe(homes={"load_scale": [0.0] * HOMES}).made()
+    books = Books(path, Fleet(bare, 1, HOMES), IDENTITY)
+    books.fresh(FIRST_SLOT - 1)
+    lived(books, FIRST_SLOT)
+    found = shape_of(path)
+    assert found is not None
+    assert found.version == VERSION_SPARSE
+    gift = {"given_wh": np.array((0, 4, 0)), "received_wh": np.array((4, 0, 0))}
+    books.settle(FIRST_SLOT, gift)
+    books.write()
+    books.close()
+    again = Books(path, Fleet(bare, 1, HOMES), IDENTITY)
+    again.resume(FIRST_SLOT)
+    assert again.present.column("given_wh").tolist() == [0, 4, 0]
+    assert again.present.column("received_wh").tolist() == [4, 0, 0]
+    again.close()
+
+
+def test_a_state_of_homes_that_have_other_things_is_refused(path: Path) -> None:
+    """Home 2 had the turbine and now home 1 has: as many bytes, but not the same homes; it is told whose."""
+    one, other = ({"wind_kw": kw} for kw in ([0, 1, 0], [1, 0, 0]))
+    books = Books(path, Fleet(Recipe(homes=one).made(), 1, HOMES), IDENTITY)
+    books.fresh(FIRST_SLOT - 1)
+    books.write()
+    books.close()
+    books = Books(path, Fleet(Recipe(homes=other).made(), 1, HOMES), IDENTITY)
+    with pytest.raises(GenerationError, match="move it away") as refused:
+        books.resume(FIRST_SLOT - 1)
+    assert refused.value.fault is GenerationFault.FOREIGN
+    books.close()
 
 
 def test_before_the_first_slot_there_is_nothing(path: Path) -> None:

@@ -12,8 +12,8 @@ import pytest
 from energymarket.core.block import Widening
 from energymarket.core.fleet import Fleet
 from energymarket.core.records import RECEIPT_COLUMNS
-from energymarket.home.bargain import Bargain
 from energymarket.home.books import Books
+from energymarket.home.gains import Bargain
 from energymarket.home.handing import Came, Handed
 from energymarket.home.keeper import Keeper
 from energymarket.home.session import Refused
