@@ -176,22 +176,28 @@ class Books:
 
     def start_writing(self) -> None:
         """Hand the present state to the disk; `write` waits until it is there."""
+        if self._put():
+            self._flush = self._flusher.submit(self._file.flush)
+
+    def write(self) -> None:
+        """Make the present state durable: before its batch is handed in, and at the end."""
+        if self._put():
+            self._file.flush()
+        self._await_disk()
+
+    def _put(self) -> bool:
+        """Have the present state in the file, not yet on the disk; whether it was not there yet."""
         slot = self._lived()
         if self._gifts is not None:
             for _ in self._works():
                 pass
         elif self._written == (slot, int(self._settled == slot)):
-            return
+            return False
         self._await_disk()
         edition = int(self._settled == slot)
         self._states.commit(slot, edition)
-        self._flush = self._flusher.submit(self._file.flush)
         self._written = (slot, edition)
-
-    def write(self) -> None:
-        """Make the present state durable: before its batch is handed in, and at the end."""
-        self.start_writing()
-        self._await_disk()
+        return True
 
     def _await_disk(self) -> None:
         flush, self._flush = self._flush, None

@@ -319,7 +319,7 @@ class Keeper:
         reach(Point.HANDED_IN, handed.slot)
         self._books.settle(handed.slot, answer)
         self._bill_ueur += int(answer["money_ueur"].sum())
-        self._notifier.status(self._status(self._account(handed.slot, answer)))
+        self._notifier.progress(lambda: self._status(self._account(handed.slot, answer)))
 
     def _submit(
         self, handed: Handed, batch_id: str, page: ClockPage, before: Reading | None

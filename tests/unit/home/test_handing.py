@@ -56,7 +56,7 @@ class Pool:
         fleet = Fleet(MADE, 1, HOMES)
         self.books = Books(directory / "shard.state", fleet, bytes(32))
         self.books.fresh(FIRST_SLOT - 1)
-        told = SimpleNamespace(beat=lambda: None, status=lambda _text: None)
+        told = SimpleNamespace(beat=lambda: None, progress=lambda _text: None)
         compiled = SimpleNamespace(settings={}, period=MADE.period, sharing=None)
         stubs: tuple[Any, ...] = (self.market, None, None, None, told, None)
         self.keeper = Keeper(cast("Any", compiled), fleet, self.books, *stubs, single=False)
