@@ -42,6 +42,7 @@ from energymarket.runtime.notify import Notifier
 from energymarket.scenario.opening import is_lockstep, open_scenario
 from energymarket.transport import listening, resources
 from energymarket.transport.doorbell import Doorbell
+from energymarket.transport.ledger_rows import LARGE_HOMES
 from energymarket.transport.page import BoardReader, ClockWriter
 from energymarket.transport.queue import OfferQueue
 from energymarket.transport.server import Server
@@ -153,7 +154,8 @@ class MarketDaemon:
         retention = Retention(disk_max, 86_400 // period.slot_s)
         recorder = None
         if self.service.get("record", True):
-            recorder = Recorder(market, follows=store.is_recorded(market.slot))
+            follows, brief = store.is_recorded(market.slot), compiled.homes_count >= LARGE_HOMES
+            recorder = Recorder(market, follows=follows, brief=brief)
         parts: dict[str, Any] = {
             "market": market,
             "books": Bookkeeper(store, market, retention, recorder),

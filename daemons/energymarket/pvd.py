@@ -24,7 +24,7 @@ from energymarket.scenario.meters_schema import PvMode
 from energymarket.transport.amqp import Link, new_loop
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from energymarket.meters.recording import Sun
     from energymarket.meters.settings import Settings
@@ -40,6 +40,17 @@ class ReferenceSun:
     def power_kw(self, time_s: float, utc_offset_s: int) -> float:
         """PV power in kW at an instant, given what the meter's clock is ahead of UTC."""
         return reference_day.power_kw((time_s + utc_offset_s) % reference_day.DAY_S)
+
+    def is_known(self, _time_s: float) -> bool:
+        """It knows all days."""
+        return True
+
+    def prepare(self, _time_s: float, done: Callable[[], None]) -> None:
+        """There is nothing to prepare."""
+        done()
+
+    def close(self) -> None:
+        """There is nothing to end."""
 
 
 def ids_of(given: argparse.Namespace, settings: Settings) -> list[str]:
@@ -64,7 +75,8 @@ def sun_of(given: argparse.Namespace, settings: Settings) -> Sun:
 def serve(given: argparse.Namespace, settings: Settings, stop: service.StopFlag) -> int:
     """Run until stopped, or until nothing has come for as long as was asked."""
     ids = ids_of(given, settings)
-    given.directory.mkdir(parents=True, exist_ok=True)
+    with words.using(given.directory, "--directory"):
+        given.directory.mkdir(parents=True, exist_ok=True)
     descriptors.allow(len(ids) * (limits.FILES_MAX + 1) + 64)
     sun = sun_of(given, settings)
     ahead_s = offsets_of(zone_of(given.timezone or settings.timezone))
@@ -75,6 +87,7 @@ def serve(given: argparse.Namespace, settings: Settings, stop: service.StopFlag)
         stack.callback(loop.close)
         recorder = Recorder(loop, given.idle_exit_s)
         stack.callback(recorder.close)
+        stack.callback(sun.close)
         broker = address(settings.broker)
         link = Link(loop, broker, words.PACE, PROGRAM, recorder, words.jitter)
         refusing = recorder.shared.refusing
@@ -83,7 +96,8 @@ def serve(given: argparse.Namespace, settings: Settings, stop: service.StopFlag)
         for each in ids:
             files = DayFiles(given.directory, each)
             stack.callback(files.close)
-            files.open()
+            with words.using(given.directory, "--directory"):
+                files.open()
             recordings.append(
                 Recording(
                     each,

@@ -16,9 +16,11 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
+import pika
 import pytest
 
-from energymarket.runtime.clock import boottime_ns, monotonic_s, sleep_until_boottime_ns
+from energymarket.runtime.clock import boottime_ns, monotonic_s, sleep_until_boottime_ns, wall_ns
+from energymarket.transport import book_file
 from energymarket.transport.client import Connection, Disconnected
 from energymarket.wire.messages import CONTROL, CONTROL_SOCKET
 from tests.ipc.broker import Broker
@@ -114,8 +116,12 @@ class Market:
 
     def books(self) -> subprocess.Popen[bytes]:
         """Start who keeps the books."""
+        return self.start("readingd", *self.words_of_books())
+
+    def words_of_books(self) -> list[str]:
+        """Words of who keeps the books."""
         words = ["-conf", str(self.scenario), "--compiled", self.compiled]
-        return self.start("readingd", *words, "--state", str(self.state / "readings"))
+        return [*words, "--state", str(self.state / "readings")]
 
     def pv(self) -> subprocess.Popen[bytes]:
         """Start the PV services."""
@@ -225,3 +231,34 @@ def test_whoever_is_killed_in_the_end_the_ledger_has_what_the_meters_counted(mar
     assert counted == integrals(market.directory / "csv", metered_until_s)
     assert all(consumed > 0 and produced > 0 for consumed, produced in counted.values())
     market.tool("energymarket.checkd", *state)
+
+
+def test_a_meter_that_was_a_month_ahead_for_a_moment_is_believed_again(market: Market) -> None:
+    """At speed 1 its future is put aside: in the book, it would close all that is still to come."""
+    now_s = wall_ns() // 1_000_000_000
+    books = [*market.words_of_books(), "--speed", "1"]
+    market.start("readingd", *books)
+    refused = 0
+
+    def put_aside() -> bool:
+        nonlocal refused
+        refused += channel.basic_get("energy.meters.refused", auto_ack=True)[0] is not None
+        return refused == 1
+
+    def heard() -> int:
+        found = book_file.read(market.state / "readings" / "Meter_0.book")
+        return 0 if found is None else found.samples
+
+    address = pika.ConnectionParameters("127.0.0.1", market.broker.port)
+    with pika.BlockingConnection(address) as connection:
+        channel = connection.channel()
+        market.until(lambda: "books of" in (market.directory / "readingd.log").read_text(), "the books")
+        channel.exchange_declare("energy.readings", "direct", durable=True)
+        channel.queue_declare("home.Meter_0", durable=True)
+        channel.queue_bind("home.Meter_0", "energy.readings", "Meter_0")
+        for sequence, ahead_s in ((1, 30 * 86_400), (2, 0), (3, 2)):
+            samples = [[sequence, now_s + ahead_s, 431.25, 1.7]]
+            said = {"meter_id": "Meter_0", "series": "ab" * 16, "samples": samples}
+            channel.basic_publish("energy.readings", "Meter_0", json.dumps(said).encode())
+        market.until(lambda: heard() == 2, "the two that are of now")
+        market.until(put_aside, "the one that is not")

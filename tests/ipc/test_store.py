@@ -167,6 +167,16 @@ def test_the_log_keeps_its_length_and_is_written_again(store: LedgerStore) -> No
     assert [row.slot for row in store.slots(0, 1_000)] == list(range(200))
 
 
+def test_the_log_of_slots_beyond_the_limit_keeps_its_length(store: LedgerStore) -> None:
+    """A slot of a mebibyte is folded back at once, and the next is written where it was."""
+    log = store.path.with_name("ledger.db-wal")
+    for slot in range(3):
+        store.commit_slot(replace(row_of(slot), body=None), {}, body=(bytes(1 << 20),))
+        store.fold_wal(1 << 16)
+        assert slots_without_log(store.path) == slot + 1
+        assert log.stat().st_size > 1 << 20
+
+
 def slots_without_log(path: Path) -> int:
     """How many slots the ledger's own file has, without its log."""
     with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro&immutable=1", uri=True)) as db:

@@ -1,4 +1,4 @@
-"""What came to a slot from outside, as bytes: from this record alone the market settles the slot again.
+"""What came to a slot from outside, as bytes: from this record the market settles the slot again.
 
 Layout, all little-endian: a head of fixed size; the weather sample, if there is one; as JSON what has
 changed since the slot before (book of events, coefficients); the batches in the order of their arrival,
@@ -8,6 +8,7 @@ committed reading, policies as change since its last batch, givers and takers of
 to the claim before: so a record is read after those before it, from a `core.replay.Start` on.
 
 The outcome does not depend on the order of batches; that of claims is the order of their arrival.
+A record of version 2 *follows*: it leaves out what the body of its slot says (`core.following`).
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import numpy as np
 
 from energymarket.core.admission import READING_COLUMNS, Batch
 from energymarket.core.events import EventBook, book_from_dict
+from energymarket.core.following import SAID_BY_THE_BODY, read_back
 from energymarket.core.limits import CLAIMS_PER_HOME_MAX
 from energymarket.core.packed import CorruptError, Reader, narrow_pieces, steps_of
 from energymarket.core.parameters import price_model_from
@@ -28,10 +30,11 @@ from energymarket.core.records import BATCH_COLUMNS, CLAIM
 from energymarket.core.weather import WEATHER
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     import numpy.typing as npt
 
+    from energymarket.core.following import Head
     from energymarket.core.parameters import PriceModel
     from energymarket.core.settlement import Readings
     from energymarket.core.units import I64
@@ -39,6 +42,7 @@ if TYPE_CHECKING:
 
 _MAGIC: Final = b"EMIN"
 _VERSION: Final = 1
+_FOLLOWING_VERSION: Final = 2
 _HEAD: Final = struct.Struct("<4sBBHqiqqIIIIIIII")
 _GAP: Final = 1
 _WEATHER_STALE: Final = 2
@@ -51,7 +55,7 @@ _REFUSED: Final = struct.Struct("<IIqH")
 _TEXT: Final = struct.Struct("<H")
 _AGREED: Final = ("offered_wh", "returned_wh", "sold_wh", "bought_wh")
 _CLAIM_COLUMNS: Final = ("giver", "taker", "energy_wh", "index", "flags")
-_FOLLOWING: Final = frozenset({"giver", "taker"})  # packed as differences to the claim before
+_STEPS: Final = frozenset({"giver", "taker"})  # packed as differences to the claim before
 _ORDER_COLUMNS: Final = ("home", "energy_wh")
 _COLUMNS: Final = (
     *(("batch", name) for name in (*READING_COLUMNS, *_AGREED, "policy")),
@@ -136,17 +140,21 @@ def _taken_from(before: Before, *, anew: bool) -> Before:
 # pack
 
 
-def pack(inputs: Inputs, before: Before) -> bytes:
-    """The record of a slot. With `anew`, policies are packed as they stand."""
-    return b"".join(parts_of(inputs, before))
+def pack(inputs: Inputs, before: Before, *, follows: bool = False) -> bytes:
+    """The record of a slot. With `anew`, policies are packed as they stand.
+
+    With `follows`, which is `core.following.follows` of the slot, it is read with the slot's body beside it.
+    """
+    return b"".join(parts_of(inputs, before, follows=follows))
 
 
-def parts_of(inputs: Inputs, before: Before) -> tuple[bytes | memoryview, ...]:
+def parts_of(inputs: Inputs, before: Before, *, follows: bool = False) -> tuple[bytes | memoryview, ...]:
     """The same in parts that follow each other: views of what is as narrow as it can be."""
     before = _taken_from(before, anew=inputs.anew)
     news = _pack_news(inputs.world)
-    columns = [narrow_pieces(pieces) for pieces in _columns(inputs, before)]
-    parts: list[bytes | memoryview] = [_pack_head(inputs, len(news))]
+    columns = [narrow_pieces(_pieces(inputs, before, *column)) for column in _columns_said(follows)]
+    version = _FOLLOWING_VERSION if follows else _VERSION
+    parts: list[bytes | memoryview] = [_pack_head(inputs, version, len(news))]
     if inputs.world.sample is not None:
         parts.append(inputs.world.sample.tobytes())
     parts.append(news)
@@ -164,13 +172,22 @@ def parts_of(inputs: Inputs, before: Before) -> tuple[bytes | memoryview, ...]:
     return tuple(parts)
 
 
-def _pack_head(inputs: Inputs, news_bytes: int) -> bytes:
+def is_following(body: bytes | memoryview) -> bool:
+    """Whether a record is read with the body of its slot."""
+    return len(body) > len(_MAGIC) and body[len(_MAGIC)] == _FOLLOWING_VERSION
+
+
+def _columns_said(follows: bool) -> list[tuple[str, str]]:  # noqa: FBT001
+    return [each for each in _COLUMNS if not (follows and each in SAID_BY_THE_BODY)]
+
+
+def _pack_head(inputs: Inputs, version: int, news_bytes: int) -> bytes:
     world = inputs.world
     flags = _GAP * inputs.gap + _WEATHER_STALE * world.weather_stale + _RAINING * world.raining
     flags += _SAMPLE * (world.sample is not None) + _REOPENED * inputs.reopened + _ANEW * inputs.anew
     return _HEAD.pack(
         _MAGIC,
-        _VERSION,
+        version,
         flags,
         0,
         world.slot,
@@ -197,22 +214,21 @@ def _pack_news(world: World) -> bytes:
     return json.dumps(news, sort_keys=True).encode() if news else b""
 
 
-def _columns(inputs: Inputs, before: Before) -> Iterator[list[npt.NDArray[Any]]]:
-    """The columns in their order, as they are stored, in pieces; one at a time, for each is long."""
+def _pieces(inputs: Inputs, before: Before, table: str, name: str) -> list[npt.NDArray[Any]]:
+    """A column as it is stored, in pieces; one at a time, for each is long."""
     batches = inputs.batches
-    for name in READING_COLUMNS:
-        yield [batch.flow(name, before.readings) for batch in batches]
-    for name in _AGREED:
-        yield [batch.columns[name] for batch in batches]
+    if table == "order":
+        return [np.array([getattr(order, name) for order in inputs.orders], np.int64)]
+    if table == "claim":
+        pieces = [np.ascontiguousarray(batch.claims[name]) for batch in batches if len(batch.claims)]
+        return steps_of(pieces) if name in _STEPS else pieces
+    if name in READING_COLUMNS:
+        return [batch.flow(name, before.readings) for batch in batches]
+    if name != "policy":
+        return [batch.columns[name] for batch in batches]
     policies = [(batch.columns["policy"], before.policy[_rows(batch)]) for batch in batches]
     changed = any(not np.array_equal(now, last) for now, last in policies)
-    yield [now.astype(np.int16) - last for now, last in policies if changed]
-    for name in _CLAIM_COLUMNS:
-        pieces = [np.ascontiguousarray(batch.claims[name]) for batch in batches if len(batch.claims)]
-        yield steps_of(pieces) if name in _FOLLOWING else pieces
-    orders = np.array([(order.home, order.energy_wh) for order in inputs.orders], np.int64).reshape(-1, 2)
-    for at in range(len(_ORDER_COLUMNS)):
-        yield [np.ascontiguousarray(orders[:, at])]
+    return [now.astype(np.int16) - last for now, last in policies if changed]
 
 
 def _rows(batch: Batch) -> slice:
@@ -236,18 +252,19 @@ class _Counts:
     shed_offers: int
 
 
-def unpack(body: bytes | memoryview, before: Before) -> Inputs:
+def unpack(body: bytes | memoryview, before: Before, slot_body: bytes | None = None) -> Inputs:
     """The record of a slot, read after those before it. InputsCorrupt unless `pack` made it.
 
-    With `anew`, policies are read as they stand, whatever `before` says of them.
+    With `anew`, policies are read as they stand, whatever `before` says of them. One that follows needs
+    `slot_body`, which the caller has held against the chain.
     """
     reader = Reader(memoryview(body), InputsCorrupt)
     magic, version, flags, zero, slot, temperature, import_, export, *numbers = reader.fields(_HEAD, "head")
     counts = _Counts(*numbers)
     if magic != _MAGIC:
         raise InputsCorrupt("not a record of a slot's inputs", 0)
-    if version != _VERSION:
-        raise InputsCorrupt(f"version {version} is not {_VERSION}", 4)
+    if version not in {_VERSION, _FOLLOWING_VERSION}:
+        raise InputsCorrupt(f"version {version} is not {_VERSION} or {_FOLLOWING_VERSION}", 4)
     if flags & ~(_GAP | _WEATHER_STALE | _RAINING | _SAMPLE | _REOPENED | _ANEW) or zero:
         raise InputsCorrupt("unknown flags", 5)
     _check_counts(counts, before.homes)
@@ -258,7 +275,13 @@ def unpack(body: bytes | memoryview, before: Before) -> Inputs:
     heads = [_unpack_batch_head(reader, before.homes) for _ in range(counts.batches)]
     refused = tuple(_unpack_refused(reader) for _ in range(counts.refused))
     names = [reader.text(reader.fields(_TEXT, "id")[0], "id of an order") for _ in range(counts.orders)]
-    tables = _unpack_columns(reader, counts)
+    tables = _unpack_columns(reader, counts, follows=version == _FOLLOWING_VERSION)
+    if version == _FOLLOWING_VERSION:
+        try:
+            found = read_back(slot_body, heads)
+        except CorruptError as error:
+            raise InputsCorrupt(f"it follows from the body of its slot; {error}", 4) from error
+        tables = {kind: columns | found.get(kind, {}) for kind, columns in tables.items()}
     batches = _unpack_batches(heads, tables, _taken_from(before, anew=bool(flags & _ANEW)), counts)
     orders = zip(tables["order"]["home"].tolist(), tables["order"]["energy_wh"].tolist(), names, strict=True)
     return Inputs(
@@ -306,8 +329,7 @@ def _unpack_news(reader: Reader, size: int) -> tuple[EventBook | None, PriceMode
     return book, model
 
 
-def _unpack_batch_head(reader: Reader, homes: int) -> tuple[int, int, int, int, str]:
-    """First home, count, claims, shed offers, id."""
+def _unpack_batch_head(reader: Reader, homes: int) -> Head:
     at = reader.at
     first, count, claims, shed, size = reader.fields(_BATCH, "batch")
     if first < 1 or count < 1 or first - 1 + count > homes:
@@ -320,20 +342,21 @@ def _unpack_refused(reader: Reader) -> Refused:
     return Refused(first, count, slot, reader.text(size, "reason"))
 
 
-def _unpack_columns(reader: Reader, counts: _Counts) -> dict[str, dict[str, I64]]:
+def _unpack_columns(reader: Reader, counts: _Counts, *, follows: bool) -> dict[str, dict[str, I64]]:
     rows = {"batch": counts.homes, "claim": counts.claims, "order": counts.orders}
     tables: dict[str, dict[str, I64]] = {kind: {} for kind in rows}
     at_widths = reader.at
-    widths = bytes(reader.take(len(_COLUMNS), "widths"))
-    for number, (kind, name) in enumerate(_COLUMNS):
+    said = _columns_said(follows)
+    widths = bytes(reader.take(len(said), "widths"))
+    for number, (kind, name) in enumerate(said):
         column = reader.column(widths[number], rows[kind], name, at_widths + number)
-        tables[kind][name] = np.cumsum(column) if kind == "claim" and name in _FOLLOWING else column
+        tables[kind][name] = np.cumsum(column) if kind == "claim" and name in _STEPS else column
     reader.end()
     return tables
 
 
 def _unpack_batches(
-    heads: Sequence[tuple[int, int, int, int, str]],
+    heads: Sequence[Head],
     tables: Mapping[str, Mapping[str, I64]],
     before: Before,
     counts: _Counts,

@@ -1,7 +1,8 @@
 """A slot settled once more from the record of its inputs: the same market, with nobody outside.
 
 `Player.begin` takes a market between two slots (`Start`), `play` one record after the other: open, hear,
-close, commit, as the live market did. No body and no hash of the ledger is looked at.
+close, commit, as the live market did. No hash of the ledger is looked at, and a body only by a record
+that follows from it.
 """
 
 from __future__ import annotations
@@ -173,9 +174,9 @@ class Player:
         market.rules = replace(rules, tariff_at=lambda _slot: player._grid)
         return player
 
-    def read(self, body: bytes) -> Inputs:
-        """The record of the next slot. Raises InputsCorrupt."""
-        return unpack(body, Before(self.market.accounts.readings, self.policy))
+    def read(self, body: bytes, slot_body: bytes | None = None) -> Inputs:
+        """The record of the next slot; one that follows, with the body of that slot. Raises InputsCorrupt."""
+        return unpack(body, Before(self.market.accounts.readings, self.policy), slot_body)
 
     def play(self, inputs: Inputs) -> Closed:
         """Open, hear, close, commit. Raises NotReplayableError."""

@@ -3,6 +3,8 @@
 What a replay knows by itself (accounts, its own prices, the book of events and the coefficients as the
 slot before has left them) is not said again. Where it cannot know it, after a restart or a start, the
 record is *anew*: book, coefficients and policies are whole.
+
+In a large market a record is *brief*: what the body of its slot says is not said again.
 """
 
 from __future__ import annotations
@@ -14,7 +16,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from energymarket.core.events import EventBook
+from energymarket.core.following import follows
 from energymarket.core.inputs import Asked, Before, Inputs, InputsCorrupt, World, pack, parts_of, unpack
+from energymarket.core.parameters import Rule
 from energymarket.core.replay import Start, digest
 from energymarket.transport.ledger_rows import Parts, Record, TiedRow
 
@@ -37,9 +41,10 @@ class _Known:
 class Recorder:
     """Makes the record of the open slot. It changes nothing, and nothing waits for it."""
 
-    def __init__(self, market: Market, *, follows: bool) -> None:
-        """`follows`: the last slot of the ledger has a record."""
+    def __init__(self, market: Market, *, follows: bool, brief: bool = False) -> None:
+        """`follows`: the last slot of the ledger has a record; `brief`: a record needs its slot's body."""
         self._market = market
+        self._brief = brief and market.rules.sharing is Rule.QUEUE  # other rules restate what was said
         self._follows = follows
         self._known: _Known | None = None  # None: the next record is anew
         self._world: World | None = None  # of the open slot, whole; None: nobody has noted it
@@ -94,7 +99,9 @@ class Recorder:
         if world is None or world.slot != closed.slot:
             return None
         known = self._known if self._follows else None
-        parts = parts_of(self._inputs(world, known, counts), self._before(known))
+        inputs = self._inputs(world, known, counts)
+        said = self._brief and follows(inputs.batches, closed.settlement)
+        parts = parts_of(inputs, self._before(known), follows=said)
         starts = []
         if not self._follows:
             start = self._start(market.state(), market.hash, market.accounts)

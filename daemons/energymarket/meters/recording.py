@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections import Counter
 from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -40,6 +41,15 @@ class Sun(Protocol):
     def power_kw(self, time_s: float, utc_offset_s: int) -> float:
         """PV power in kW at an instant, given what the meter's clock is ahead of UTC."""
 
+    def is_known(self, time_s: float) -> bool:
+        """Whether `power_kw` answers at once."""
+
+    def prepare(self, time_s: float, done: Callable[[], None]) -> None:
+        """See to it that it will; `done` is called then, from whatever thread."""
+
+    def close(self) -> None:
+        """End what is under way."""
+
 
 @dataclass(slots=True)
 class _Draft:
@@ -52,6 +62,7 @@ class _Draft:
     refused: list[tuple[Waiting[Message], Refusal]] = field(default_factory=list)
     finished: list[Waiting[Message]] = field(default_factory=list)
     partly: int = 0  # samples of the next message that are in it
+    awaits_sun: bool = False  # the next one's is being computed
 
 
 class Recording(Consuming[Message]):
@@ -72,6 +83,7 @@ class Recording(Consuming[Message]):
         super().__init__(meter_id, topology.queue(meter_id), prefetch, shared)
         self._files = files
         self._sun = sun
+        self._soon = shared.soon
         self._offset_s = offset_s
         self._forwarding = Forwarding(meter_id, sun.power_kw, shared.declaring) if forwards else None
 
@@ -118,11 +130,15 @@ class Recording(Consuming[Message]):
         return draft
 
     def _take(self, draft: _Draft, waiting: Waiting[Message], message: Message) -> bool:
-        """The samples of a message into the draft; False if it would touch too many days at once."""
+        """The samples of a message into the draft; False if not now: too many days, or no sun yet."""
         window = draft.windows.pop(message.series, None) or Window()
         draft.windows[message.series] = window  # who spoke last is the last
         for at in range(waiting.done, len(message.samples)):
             sample = message.samples[at]
+            if not self._sun.is_known(sample.time_s):
+                self._sun.prepare(sample.time_s, self._soon)
+                draft.partly, draft.awaits_sun = at, True
+                return False
             day = day_of(sample)
             if day not in draft.lines and len(draft.lines) >= limits.FILES_MAX:
                 draft.partly = at
@@ -155,7 +171,7 @@ class Recording(Consuming[Message]):
             told = sorted([*draft.finished, *(each for each, _ in draft.refused)], key=lambda each: each.tag)
             messages = [each.message for each in told if each.message is not None]
             self._forwarding.forward(messages, lambda: self._settle(draft.finished, draft.refused))
-        if self._waiting:
+        if self._waiting and not draft.awaits_sun:
             self._due()
 
 
@@ -165,14 +181,16 @@ class Recorder:
     def __init__(self, loop: Any, idle_exit_s: float | None) -> None:  # noqa: ANN401 pika's
         """It is all over when nothing has come for `idle_exit_s`, if that is said."""
         declaring = Declaring()
-        self.shared = Shared(self.due, declaring, Refusing(declaring))
+        self.shared = Shared(
+            self.due, lambda: loop.add_callback_threadsafe(self.due), declaring, Refusing(declaring)
+        )
         self._loop = loop
         self._syncing = ThreadPoolExecutor(limits.SYNCS_AT_ONCE, "sync")
         self._idle_exit_s = idle_exit_s
         self._recordings: Sequence[Consumer] = ()
         self._timer: Any = None
         self._failed: Mapping[str, str] = {}
-        self._away = False
+        self._told: set[str] = set()  # why the broker is away: each once, until it is back
         self._heard_s = clock.monotonic_s()
 
     def record(self, recordings: Sequence[Consumer], aside: Link) -> None:
@@ -184,14 +202,16 @@ class Recorder:
     def status(self) -> str:
         """One line for people."""
         one = self._recordings
-        refused = sum(each.refused.total() for each in one)
+        refused: Counter[Refusal] = sum((each.refused for each in one), Counter())
+        names = ", ".join(f"{name} {count}" for name, count in sorted(refused.items()))
         written, twice = sum(each.written for each in one), sum(each.duplicates for each in one)
         ours = sum(each.is_consuming for each in one)
         told = f"{ours} of {len(one)} meters; {written} samples written, {twice} dropped as duplicates"
         problem = f"; not written: {next(iter(self._failed.values()))}" if self._failed else ""
         late = self.shared.refusing.pending
         pending = f" ({late} wait for it)" if late else ""
-        return f"{told}, {refused} put aside{pending}{problem}"
+        aside = f"{refused.total()} put aside" + (f": {names}" if names else "")
+        return f"{told}, {aside}{pending}{problem}"
 
     @property
     def is_settled(self) -> bool:
@@ -216,17 +236,19 @@ class Recorder:
 
     def turn(self) -> bool:
         """A turn of the loop; whether that was all."""
-        if self._idle_exit_s is None or not all(e.is_consuming and e.is_idle for e in self._recordings):
+        if self._idle_exit_s is None:
             return False
-        if self.shared.refusing.pending:
+        busy = not all(each.is_consuming and each.is_idle for each in self._recordings)
+        if busy or self.shared.refusing.pending:
+            self._heard_s = clock.monotonic_s()  # nothing can come before all queues are consumed
             return False
         return clock.monotonic_s() - self._heard_s >= self._idle_exit_s
 
     def link_up(self, link: Link) -> None:
         """Every meter opens its channel."""
-        if self._away:
+        if self._told:
             log.info("the broker is back")
-        self._away = False
+        self._told.clear()
         for each in self._recordings:
             each.link_up(link)
 
@@ -234,8 +256,8 @@ class Recorder:
         """What is not acknowledged comes again."""
         for each in self._recordings:
             each.link_down()
-        if not self._away:
-            self._away = True
+        if reason not in self._told:
+            self._told.add(reason)
             log.warning("the broker is away (%s)", reason, extra=Occasion.BROKER_AWAY.fields(cause=reason))
 
     def due(self) -> None:

@@ -1,6 +1,7 @@
 """The rerun of a ledger: every slot that has a record is settled again from it, and the hashes compared.
 
-The ledger's bodies are read for one purpose only: to say in what a slot differs that does.
+The ledger's bodies are read to say in what a slot differs that does, and by the records of a large market,
+which follow from them: such a body is held against the chain first.
 """
 
 from __future__ import annotations
@@ -8,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from energymarket.core.inputs import InputsCorrupt
-from energymarket.core.ledger import LedgerCorrupt, genesis
+from energymarket.core.inputs import InputsCorrupt, is_following
+from energymarket.core.ledger import LedgerCorrupt, chain, genesis
 from energymarket.core.market import NO_SLOT
 from energymarket.core.refusals import Refusal
 from energymarket.core.replay import NotReplayableError, Player, StartCorrupt, digest, unpack_start
@@ -184,8 +185,11 @@ class Rerun:
 
     def _play(self, player: Player, row: SlotRow, record: TiedRow) -> Finding | None:
         intact = record.digest == digest(row.hash, record.body)
+        needed = row.body if is_following(record.body) else None
+        if needed is not None and chain(self._hash_before(), needed) != row.hash:
+            return Finding(row.slot, "ledger damaged", "its hash does not follow from its body")
         try:
-            inputs = player.read(record.body)
+            inputs = player.read(record.body, needed)
             if inputs.world.slot != row.slot:
                 raise InputsCorrupt(f"it is of slot {inputs.world.slot}", 0)
             closed = player.play(inputs)

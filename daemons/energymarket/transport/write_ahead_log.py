@@ -10,16 +10,32 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    import sqlite3
     from pathlib import Path
+
+BUSY_MS: Final = 2_000
+"""How long a commit waits: the market is alone with its ledger, but for those who copy it."""
 
 _HEAD_BYTES: Final = 32
 _FRAME_HEAD_BYTES: Final = 24
 
 
-def fold_due(path: Path, bytes_max: int) -> str | None:
+def fold(db: sqlite3.Connection, path: Path, bytes_max: int, usual_bytes: int) -> None:
+    """Fold the log of the database at `path` if it is due; who reads is not waited for."""
+    how = fold_due(path.with_name(path.name + "-wal"), bytes_max, usual_bytes)
+    if how is not None:
+        try:
+            db.execute("PRAGMA busy_timeout=0")
+            db.execute(f"PRAGMA wal_checkpoint({how})")
+        finally:
+            db.execute(f"PRAGMA busy_timeout={BUSY_MS}")
+
+
+def fold_due(path: Path, bytes_max: int, usual_bytes: int = 0) -> str | None:
     """How SQLite is to fold a log in which there is more than so much; None where there is not.
 
-    `RESTART` leaves the file as long as it is. One far too long, after somebody has read for long, is cut.
+    `RESTART` leaves the file as long as it is. One far too long, after somebody has read for long, is cut:
+    more than twice the limit, and than twice `usual_bytes`, which the next commit will take again.
     """
     try:
         size = path.stat().st_size
@@ -27,7 +43,7 @@ def fold_due(path: Path, bytes_max: int) -> str | None:
             return None
     except FileNotFoundError:
         return None
-    return "RESTART" if size <= 2 * bytes_max else "TRUNCATE"
+    return "RESTART" if size <= 2 * max(bytes_max, usual_bytes) else "TRUNCATE"
 
 
 def _reaches(path: Path, size: int) -> bool:

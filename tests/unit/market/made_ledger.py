@@ -37,6 +37,7 @@ class MadeLedger:
     disk_max_bytes: int = ROOMY_BYTES
     slots_per_day: int = 16
     recording: bool = False
+    brief: bool = False
     market: Market = field(default_factory=fresh)
     meters: Meters = field(default_factory=Meters)
     counts: snapshot.Counts = field(default_factory=snapshot.Counts)
@@ -45,7 +46,7 @@ class MadeLedger:
         self.store = open_store(self.path)
         self.retention = Retention(self.disk_max_bytes, self.slots_per_day)
         follows = self.store.is_recorded(self.market.slot)
-        recorder = Recorder(self.market, follows=follows) if self.recording else None
+        recorder = Recorder(self.market, follows=follows, brief=self.brief) if self.recording else None
         self.books = Bookkeeper(self.store, self.market, self.retention, recorder)
 
     def play(self, slots: int, *, orders: bool = False, tidy: bool = False) -> None:

@@ -64,6 +64,39 @@ def test_the_replay_reads_no_body_of_the_ledger(made: MadeLedger) -> None:
     assert replayed(made.path).played.count == 10
 
 
+def test_brief_records_are_replayed_with_the_bodies_that_they_follow_from(tmp_path: Path) -> None:
+    """Over a restart, with orders, to the same hash; a changed body is named."""
+    sizes, versions = [], set()
+    made = MadeLedger(tmp_path / "unused.db", START)
+    for brief in (False, True):
+        made.die()
+        made = MadeLedger(tmp_path / str(brief) / "ledger.db", START, recording=True, brief=brief)
+        made.play(5, orders=True)
+        made = again(made)
+        made.play(5)
+        outcome = replayed(made.path)
+        assert (outcome.finding, outcome.played.count, outcome.begun) == (None, 10, 1)
+        assert outcome.hash == made.market.hash.hex()
+        with closing(sqlite3.connect(made.path, isolation_level=None)) as db:
+            versions = {bytes(body)[4] for (body,) in db.execute("SELECT body FROM inputs")}
+            sizes.append(db.execute("SELECT sum(length(body)) FROM inputs").fetchone()[0])
+    assert versions == {2}
+    assert sizes[1] < sizes[0]
+    body = made.store.slot(START + 7)
+    assert body is not None
+    assert body.body is not None
+    changed = body.body[:-1] + bytes((body.body[-1] ^ 1,))
+    tamper(made.path, "UPDATE slots SET body = ? WHERE slot = ?", changed, START + 7)
+    finding = replayed(made.path).finding
+    assert finding is not None
+    assert (finding.slot, finding.kind) == (START + 7, "ledger damaged")
+    tamper(made.path, "UPDATE slots SET body = NULL WHERE slot = ?", START + 7)
+    finding = replayed(made.path).finding
+    assert finding is not None
+    assert (finding.slot, finding.kind) == (START + 7, "record damaged")
+    made.die()
+
+
 def test_a_market_that_restarts_goes_on_with_its_record(made: MadeLedger) -> None:
     """Three lives, one replay from the first slot on."""
     made.play(5)
