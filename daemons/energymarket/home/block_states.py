@@ -78,9 +78,9 @@ class BlockStates:
         self._fleet = fleet
         layout = _layout_of(path, fleet)
         self.layout = layout or Layout.NARROW
-        self._is_sparse = layout is None
+        self.is_sparse = layout is None
         size = payload_bytes(fleet.owned) if layout is None else layout.size_bytes(fleet.count)
-        version = VERSION_SPARSE if self._is_sparse else VERSION
+        version = VERSION_SPARSE if self.is_sparse else VERSION
         self.file = BlockFile(path, fleet.first, fleet.count, size, identity, version)
         self._present: int | None = None  # the generation with the present state
         self._sums: int | None = None  # its checksum, where it is known
@@ -89,7 +89,7 @@ class BlockStates:
     def _lay(self) -> list[Place]:
         """Where the blocks lie; all of them use the same buffer."""
         count = self._fleet.count
-        owned = self._fleet.owned if self._is_sparse else None
+        owned = self._fleet.owned if self.is_sparse else None
         of_blocks = [None if owned is None else owned.part(start, stop) for start, stop in spans(count)]
         sizes = [
             self.layout.size_bytes(stop - start) if each is None else block_bytes(each)
@@ -146,12 +146,12 @@ class BlockStates:
             yield place
             for at, data in place.parts:
                 self.file.write(target, at, data)
-            if self._is_sparse:
+            if self.is_sparse:
                 made.add(place.parts[0][1])
         if source is not None and expected is not None and found.value() != expected:
             text = f"{self._path}: it is not what was written: somebody else writes there, or the disk fails"
             raise GenerationError(GenerationFault.CORRUPT, text)
-        self._present, self._sums = target, made.value() if self._is_sparse else None
+        self._present, self._sums = target, made.value() if self.is_sparse else None
 
     def _read(self, source: int, place: Place) -> None:
         for at, data in place.parts:
@@ -166,7 +166,7 @@ class BlockStates:
         self.file.forget_pages()
         self._present = self.file.kept
         self._sums = None
-        if self._is_sparse:
+        if self.is_sparse:
             self._sums = self.file.sums_of(self._source())
             for place in self._looked_at():
                 owned = place.work.before.owned
@@ -207,7 +207,7 @@ class BlockStates:
 
     def widen(self) -> None:
         """Go on with registers of 64 bits and room for everything. OSError for what the disk refuses."""
-        count, is_sparse = self._fleet.count, self._is_sparse
+        count, is_sparse = self._fleet.count, self.is_sparse
         size = Layout.WIDE.size_bytes(count)
 
         def widened(payload: memoryview) -> bytes:
@@ -216,7 +216,7 @@ class BlockStates:
             return bytes(wide)
 
         self.file.reshape(size, widened)
-        self.layout, self._is_sparse, self._sums = Layout.WIDE, False, None
+        self.layout, self.is_sparse, self._sums = Layout.WIDE, False, None
         self._places = self._lay()
 
     def _looked_at(self) -> Iterator[Place]:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from energymarket.core.fleet import Fleet
 from energymarket.core.state import STATE_COLUMNS, Layout, State
 from energymarket.core.weather import Sample
+from energymarket.home import files
 from energymarket.home.books import Books
 from energymarket.transport.generation import GenerationError, GenerationFault, GenerationFile, shape_of
 from energymarket.wire.state_file import VERSION, VERSION_SPARSE
@@ -342,6 +343,27 @@ def test_a_state_of_homes_that_have_other_things_is_refused(path: Path) -> None:
         books.resume(FIRST_SLOT - 1)
     assert refused.value.fault is GenerationFault.FOREIGN
     books.close()
+
+
+def test_a_home_that_leaves_its_shard_for_a_meter_feeds_in_what_it_never_had(tmp_path: Path) -> None:
+    """Home 2 of the scenario produces nothing; its meter says 300 Wh, and they are there after a restart."""
+    bare = Recipe(homes={"load_scale": [0.0] * HOMES}).made()
+    shard, home = files.of_shard(tmp_path, 1, HOMES), files.of_home(tmp_path, 2)
+    books = Books(shard.path, Fleet(bare, 1, HOMES), IDENTITY)
+    books.fresh(FIRST_SLOT - 1)
+    books.write()
+    books.close()
+    with files.claimed(home, IDENTITY):
+        books = Books(home.path, Fleet(bare, 2, 1), IDENTITY)
+    books.resume(FIRST_SLOT - 1)
+    books.meter(FIRST_SLOT, 300, 120)
+    books.write()
+    books.close()
+    again = Books(home.path, Fleet(bare, 2, 1), IDENTITY)
+    again.resume(FIRST_SLOT)
+    found = {name: int(again.column(name)[0]) for name in ("production_wh", "export_wh", "import_wh")}
+    assert found == {"production_wh": 300, "export_wh": 180, "import_wh": 0}
+    again.close()
 
 
 def test_before_the_first_slot_there_is_nothing(path: Path) -> None:
