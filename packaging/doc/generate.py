@@ -281,7 +281,7 @@ def _ledger() -> Iterator[str]:
     for name in ("SLOT_COLUMNS", "GIFT_COLUMNS", "ORDER_COLUMNS"):
         yield columns_table(records, name)
     yield _CHAIN
-    yield _DATABASE.format_map(Source("transport.store").names)
+    yield _DATABASE.format_map(Source("transport.ledger_rows").names)
     yield f"```sql\n{_schema()}\n```\n"
     many = Source("transport.ledger_rows").names["LARGE_HOMES"]
     schema = Source("transport.pieces").names["SCHEMA"].strip()
