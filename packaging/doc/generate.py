@@ -148,11 +148,10 @@ _DATABASE: Final = """
 ## Ledger: the file
 
 SQLite, WAL, synchronous FULL; one connection, that of the market. `user_version` is {SCHEMA_VERSION}, or
-{FILES_VERSION} where a market of 100,000 homes or more made it: the body of a slot is empty in its row,
-and lies in the file `bodies/SLOT` beside the ledger, durable before the row is; a record of inputs that
-is empty in its row lies in the table `pieces`. In every copy of such a ledger, and in those of earlier
-markets, `user_version` is {PIECES_VERSION} and the bodies lie in `pieces` too.
-A ledger is made by:
+{FILES_VERSION} where a market of 100,000 homes or more made it: the body of a slot is empty in its row and
+lies in the file `bodies/SLOT` beside the ledger, durable before the row is; a record of inputs that is empty
+in its row lies in the table `pieces`. In every copy of such a ledger, and in those of earlier markets,
+`user_version` is {PIECES_VERSION} and the bodies lie in `pieces` too. A ledger is made by:
 """
 _DIGESTS: Final = """
 `seal`: SHA-256 over the hash, the JSON text `[slot, price, import, export, gap, weather_stale]`, and
@@ -299,7 +298,7 @@ def _ledger() -> Iterator[str]:
     for name in ("SLOT_COLUMNS", "GIFT_COLUMNS", "ORDER_COLUMNS"):
         yield columns_table(records, name)
     yield _CHAIN
-    yield _DATABASE.format_map(Source("transport.store").names)
+    yield _DATABASE.format_map(Source("transport.ledger_rows").names)
     yield f"```sql\n{_schema()}\n```\n"
     many = Source("transport.ledger_rows").names["LARGE_HOMES"]
     schema = Source("transport.pieces").names["SCHEMA"].strip()
