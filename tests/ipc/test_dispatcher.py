@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -15,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from energymarket.dispatch.limits import LINE_BYTES_MAX, QUEUE_WAIT_S, RESULT_BYTES_MAX
+from energymarket.dispatch.limits import ACCEPT_PAUSE_S, LINE_BYTES_MAX, QUEUE_WAIT_S, RESULT_BYTES_MAX
 from energymarket.exits import Exit
 from energymarket.runtime import clock
 from tests.ipc.dispatch_place import WATCHDOG_S, Line, Place, eventually, exchange, place
@@ -243,6 +244,25 @@ def test_a_thousand_requests_gain_no_descriptor(four: Place) -> None:
         list(crowd.map(many, range(8)))
     assert open_files(four) == before
     assert four.ask("Status")["served"] == count + 1000
+
+
+def test_without_descriptors_clients_wait_and_one_line_says_so(tmp_path: Path) -> None:
+    """Nobody is refused, those who are in are served, and all are accepted as soon as there is room."""
+    with place(tmp_path / "full", 1) as made:
+        pid = made.pid("dispatcher")
+        soft = max(int(entry.name) for entry in Path(f"/proc/{pid}/fd").iterdir()) + 4  # three are free
+        _, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (soft, hard))
+        log = made.path / "dispatcher.log"
+        with ExitStack() as stack:
+            crowd = [stack.enter_context(Line(made.port)) for _ in range(20)]
+            eventually(lambda: "no client can be accepted" in log.read_text(), "it has none left")
+            assert crowd[0].ask("nonsense").startswith("-1 unknown")
+            pass_time(5 * ACCEPT_PAUSE_S)
+            assert log.read_text().count("accepted") == 1
+        served(made)
+        eventually(lambda: "all clients are accepted again" in log.read_text(), "they have left")
+        assert log.read_text().count("accepted") == 2
 
 
 # ---- deaths and freezes

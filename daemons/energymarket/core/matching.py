@@ -129,6 +129,16 @@ def is_range(home: npt.NDArray[np.signedinteger[Any]]) -> bool:
     return len(home) > 0 and int(home[-1]) - int(home[0]) + 1 == len(home)
 
 
+def rows_of(home: npt.NDArray[np.signedinteger[Any]], first: int, count: int) -> slice:
+    """The rows of the homes `first` and up, so many ids; of ids that ascend."""
+    if is_range(home):
+        low, high = (min(max(end - int(home[0]), 0), len(home)) for end in (first, first + count))
+    else:
+        # in the type of the column, or NumPy makes a wider copy of all of it first
+        low, high = np.searchsorted(home, np.array((first, first + count), home.dtype)).tolist()
+    return slice(low, high)
+
+
 def _in_order(batches: Sequence[Batch]) -> npt.NDArray[np.void]:
     # as pairs of u8: NumPy joins records twenty times slower than numbers
     parts = [np.ascontiguousarray(batch.claims).view("<u8") for batch in batches]

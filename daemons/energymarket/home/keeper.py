@@ -166,6 +166,7 @@ class Keeper:
         books = self._books
         if books.slot is None:
             books.begin(page.slot - 1, self._since)
+            self._compiled.forget_pages()  # of what homes begin with
         net = self._live_through(page)
         books.start_writing()  # the disk works while the exchange runs
         bargain, columns = self._agree(net, page)
@@ -318,12 +319,12 @@ class Keeper:
         reach(Point.HANDED_IN, handed.slot)
         self._books.settle(handed.slot, answer)
         self._bill_ueur += int(answer["money_ueur"].sum())
-        self._notifier.status(self._status(self._account(handed.slot, answer)))
+        self._notifier.progress(lambda: self._status(self._account(handed.slot, answer)))
 
     def _submit(
         self, handed: Handed, batch_id: str, page: ClockPage, before: Reading | None
     ) -> tuple[dict[str, Any] | Refused, Reading]:
-        data, reading = handing.batch_of(handed, self._books.present, self._fleet, before)
+        data, reading = handing.batch_of(handed, self._books, self._fleet, before)
         shed, wait_s = handed.bargain.shed, self._receipt_wait_s(page)
         return self._session.submit(
             data,
