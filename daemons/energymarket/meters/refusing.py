@@ -1,8 +1,8 @@
 """Messages that are refused are put aside: published to an exchange of their own, with the reason in headers.
 
 The meter's message is acknowledged when the broker has confirmed that; a death between the two puts it aside
-twice. It goes over a connection of its own, made when first needed: a broker that is short of memory or disk
-reads nothing any more from a connection that publishes, and acknowledgements must not wait behind that.
+once more. It goes over a connection of its own, made when first needed: a broker that is short of memory or
+disk reads nothing any more from a connection that publishes, and acknowledgements must not wait behind that.
 """
 
 from __future__ import annotations
