@@ -17,7 +17,7 @@ from energymarket.exits import Exit, Failure, NoSuchObject, SecondInstance
 from energymarket.transport import pieces
 from energymarket.transport.bodies import bytes_beside
 from energymarket.transport.copying import make_whole
-from energymarket.transport.ledger_rows import PIECES_VERSION, SCHEMA_VERSION
+from energymarket.transport.ledger_rows import PIECES_VERSION, WHOLE_VERSIONS
 from energymarket.transport.store import (
     ForeignLedgerError,
     LedgerStore,
@@ -175,7 +175,7 @@ class LedgerFile:
             problem = str(self._db.execute("PRAGMA integrity_check(1)").fetchone()[0], "utf-8", "replace")
         except (sqlite3.DatabaseError, TypeError) as error:
             raise LedgerDamagedError(f"{self._original}: {error}") from error
-        if version not in {SCHEMA_VERSION, PIECES_VERSION}:  # what every copy of a ledger of ours is
+        if version not in WHOLE_VERSIONS:  # as every copy is
             raise LedgerDamagedError(f"{self._original}: ledger version {version} is none that we read")
         self._in_pieces = version == PIECES_VERSION
         if problem != "ok":

@@ -14,7 +14,7 @@ import numpy as np
 
 from energymarket.core.fleet import initial_block
 from energymarket.core.sparse import block_bytes, payload_bytes, spans, state_in
-from energymarket.core.state import STATE_COLUMNS, Layout, State, Work
+from energymarket.core.state import Layout, State, Work
 from energymarket.transport.block_file import BlockFile
 from energymarket.transport.generation import GenerationError, GenerationFault, shape_of
 from energymarket.wire.state_file import VERSION, VERSION_SPARSE, Checksum
@@ -78,36 +78,41 @@ class BlockStates:
         self._fleet = fleet
         layout = _layout_of(path, fleet)
         self.layout = layout or Layout.NARROW
-        self._is_sparse = layout is None
+        self.is_sparse = layout is None
         size = payload_bytes(fleet.owned) if layout is None else layout.size_bytes(fleet.count)
-        version = VERSION_SPARSE if self._is_sparse else VERSION
+        version = VERSION_SPARSE if self.is_sparse else VERSION
         self.file = BlockFile(path, fleet.first, fleet.count, size, identity, version)
         self._present: int | None = None  # the generation with the present state
         self._sums: int | None = None  # its checksum, where it is known
         self._places = self._lay()
 
     def _lay(self) -> list[Place]:
-        everything = self._fleet.owned if self._is_sparse else None
-        widths = dict(zip((name for name, _ in STATE_COLUMNS), self.layout.widths, strict=True))
-        places, at, count = [], 0, self._fleet.count
-        buffer = memoryview(b"")
-        for start, stop in spans(count):
-            homes = stop - start
-            owned = None if everything is None else everything.part(start, stop)
-            size = self.layout.size_bytes(homes) if owned is None else block_bytes(owned)
-            if size > len(buffer):
-                buffer = np.zeros(size, np.uint8).data
-            parts, column_at, mine_at = [(at, buffer[:size])], 0, 0
-            if owned is None:
-                parts = []
-                for width in widths.values():
-                    parts.append((column_at + start * width, buffer[mine_at : mine_at + homes * width]))
-                    column_at += count * width
-                    mine_at += homes * width
-            state = State(buffer, homes, self.layout, owned)
+        """Where the blocks lie; all of them use the same buffer."""
+        count = self._fleet.count
+        owned = self._fleet.owned if self.is_sparse else None
+        of_blocks = [None if owned is None else owned.part(start, stop) for start, stop in spans(count)]
+        sizes = [
+            self.layout.size_bytes(stop - start) if each is None else block_bytes(each)
+            for (start, stop), each in zip(spans(count), of_blocks, strict=True)
+        ]
+        buffer = np.zeros(max(sizes), np.uint8).data
+        places, at = [], 0
+        for (start, stop), each, size in zip(spans(count), of_blocks, sizes, strict=True):
+            parts = [(at, buffer[:size])] if each is not None else self._columns(start, stop, buffer)
+            state = State(buffer, stop - start, self.layout, each)
             places.append(Place(start, stop, tuple(parts), Work(state, state, self._fleet.scratch)))
             at += size
         return places
+
+    def _columns(self, start: int, stop: int, buffer: memoryview) -> list[tuple[int, memoryview]]:
+        """The parts of a block in a state that has one column after the other, of all homes."""
+        parts, column_at, at = [], 0, 0
+        for width in self.layout.widths:
+            size = (stop - start) * width
+            parts.append((column_at + start * width, buffer[at : at + size]))
+            column_at += self._fleet.count * width
+            at += size
+        return parts
 
     # passes
 
@@ -141,12 +146,12 @@ class BlockStates:
             yield place
             for at, data in place.parts:
                 self.file.write(target, at, data)
-            if self._is_sparse:
+            if self.is_sparse:
                 made.add(place.parts[0][1])
         if source is not None and expected is not None and found.value() != expected:
             text = f"{self._path}: it is not what was written: somebody else writes there, or the disk fails"
             raise GenerationError(GenerationFault.CORRUPT, text)
-        self._present, self._sums = target, made.value() if self._is_sparse else None
+        self._present, self._sums = target, made.value() if self.is_sparse else None
 
     def _read(self, source: int, place: Place) -> None:
         for at, data in place.parts:
@@ -161,7 +166,7 @@ class BlockStates:
         self.file.forget_pages()
         self._present = self.file.kept
         self._sums = None
-        if self._is_sparse:
+        if self.is_sparse:
             self._sums = self.file.sums_of(self._source())
             for place in self._looked_at():
                 owned = place.work.before.owned
@@ -202,7 +207,7 @@ class BlockStates:
 
     def widen(self) -> None:
         """Go on with registers of 64 bits and room for everything. OSError for what the disk refuses."""
-        count, is_sparse = self._fleet.count, self._is_sparse
+        count, is_sparse = self._fleet.count, self.is_sparse
         size = Layout.WIDE.size_bytes(count)
 
         def widened(payload: memoryview) -> bytes:
@@ -211,7 +216,7 @@ class BlockStates:
             return bytes(wide)
 
         self.file.reshape(size, widened)
-        self.layout, self._is_sparse, self._sums = Layout.WIDE, False, None
+        self.layout, self.is_sparse, self._sums = Layout.WIDE, False, None
         self._places = self._lay()
 
     def _looked_at(self) -> Iterator[Place]:

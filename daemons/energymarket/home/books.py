@@ -147,8 +147,8 @@ class Books:
         consumed_wh = max(0, consumption_wh - int(self.column("consumption_wh")[0]))
         # What was missing for days comes at once: that is more than `_make_room` expects of a slot.
         largest_wh = self._states.largest_wh() + produced_wh + consumed_wh + GROWTH_WH_MAX
-        if self._states.layout is Layout.NARROW and largest_wh > NARROW_WH_MAX:
-            self._widen()
+        if self._states.is_sparse or (self._states.layout is Layout.NARROW and largest_wh > NARROW_WH_MAX):
+            self._widen()  # what a meter says is not bound to what the scenario says that the home has
         for work in self._works():
             state = work.after
             state.production_wh += produced_wh

@@ -197,15 +197,10 @@ class Keeper:
     def _agree(self, net: Net, page: ClockPage) -> tuple[Bargain, dict[str, I32]]:
         if self._compiled.sharing.rule is not Rule.QUEUE:
             return self._state(net, page)
-        fleet, homes = self._fleet, self._compiled.homes_count
-        start = exchange.ring_start(self._compiled.seed, page.slot, homes)
-        givers = exchange.in_ring_order((net.net_wh > 0) & (fleet.policy != SELL), fleet.first, start)
+        fleet = self._fleet
+        start = exchange.ring_start(self._compiled.seed, page.slot, self._compiled.homes_count)
         takers = exchange.in_ring_order(net.net_wh < 0, fleet.first, start)
-        positions = (givers + (fleet.first - 1 - start)) % homes
-        offers = exchange.offers_of(givers + fleet.first, net.net_wh[givers], positions)
-        del givers, positions
-        need_wh = -net.net_wh[takers].astype(np.int32)
-        bargain = self._bargain(page, offers, takers, need_wh)
+        bargain = self._bargain(net, page, takers, start)
         if bargain.degraded != self._degraded:
             self._degraded = bargain.degraded
             self._notifier.status(self._status("trading"))
@@ -242,13 +237,12 @@ class Keeper:
         return {name: column.values for name, column in made.items()}
 
     def _bargain(
-        self,
-        page: ClockPage,
-        offers: npt.NDArray[np.void],
-        takers: npt.NDArray[np.signedinteger[Any]],
-        need_wh: npt.NDArray[np.integer[Any]],
+        self, net: Net, page: ClockPage, takers: npt.NDArray[np.signedinteger[Any]], start: int
     ) -> Bargain:
-        """The exchange of gifts: what the range offers, and who (places in the range) lacks how much."""
+        """The exchange of gifts: what the range offers, and who (places in the range) lacks how much.
+
+        Offers and needs of very many homes are the exchange's alone, which drops them when it can.
+        """
         return Exchange(
             queue=self._queue,
             sharing=self._compiled.sharing,
@@ -257,12 +251,19 @@ class Keeper:
             deadline_ns=page.exchange_ns,
             gate_ns=page.gate_ns,
             homes=self._compiled.homes_count,
-            offers=offers,
+            offers=self._offers(net, start),
             taker_ids=(takers + self._fleet.first).astype(np.uint32),
-            need_wh=need_wh,
+            need_wh=-net.net_wh[takers].astype(np.int32),
             stop=self._stop,
             beat=self._notifier.beat,
         ).run()
+
+    def _offers(self, net: Net, start: int) -> npt.NDArray[np.void]:
+        """What those offer as gifts who have something over, in the order of the ring."""
+        fleet, homes = self._fleet, self._compiled.homes_count
+        givers = exchange.in_ring_order((net.net_wh > 0) & (fleet.policy != SELL), fleet.first, start)
+        positions = (givers + (fleet.first - 1 - start)) % homes
+        return exchange.offers_of(givers + fleet.first, net.net_wh[givers], positions)
 
     def _state(self, net: Net, page: ClockPage) -> tuple[Bargain, dict[str, I32]]:
         """Under another rule than the queue homes say what they have over and lack; the market shares."""

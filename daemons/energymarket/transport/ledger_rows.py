@@ -152,6 +152,9 @@ SCHEMA_VERSION: Final = 1
 PIECES_VERSION: Final = 2
 """Of one whose bodies and records are in pieces (`transport.pieces`), and of every copy of a large one."""
 
+WHOLE_VERSIONS: Final = (SCHEMA_VERSION, PIECES_VERSION)
+"""Of ledgers that need no file beside them."""
+
 FILES_VERSION: Final = 3
 """Of one whose bodies are in files beside it (`transport.bodies`); records are in pieces."""
 

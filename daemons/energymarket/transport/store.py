@@ -20,10 +20,10 @@ from energymarket.transport.database import StoreError, Transaction, execute_all
 from energymarket.transport.ledger_rows import (
     FILES_VERSION,
     LARGE_HOMES,
-    PIECES_VERSION,
     RECORD_SCHEMA,
     SCHEMA,
     SCHEMA_VERSION,
+    WHOLE_VERSIONS,
     OrderRow,
     Record,
     SlotRow,
@@ -49,8 +49,7 @@ __all__ = [
     "version_of",
 ]
 
-VERSIONS: Final = (SCHEMA_VERSION, PIECES_VERSION, FILES_VERSION)
-VERSIONS_TEXT: Final = " and ".join(map(str, VERSIONS))
+VERSIONS: Final = (*WHOLE_VERSIONS, FILES_VERSION)
 WAL_BYTES_MAX: Final = 16 << 20  # then the WAL is folded back between two slots
 RECEIPT_SLOTS_KEPT: Final = 96  # how long a single order's id is remembered: a day of quarter-hours
 INSERT_SLOT: Final = "INSERT INTO slots VALUES (?,?,?,?,?,?,?,?,?,?,?)"
@@ -145,7 +144,7 @@ class LedgerStore:
     def _check_version(self) -> None:
         version = self._connection.execute("PRAGMA user_version").fetchone()[0]
         if version not in VERSIONS:
-            raise ForeignLedgerError(f"{self.path}: ledger version {version}, we read {VERSIONS_TEXT}")
+            raise ForeignLedgerError(f"{self.path}: ledger version {version}, we read {VERSIONS}")
         self._in_pieces = version != SCHEMA_VERSION
         self._bodies = Bodies(self.path) if version == FILES_VERSION else None
 
