@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
+import pika
 import pytest
 
 from energymarket.runtime.clock import monotonic_s
@@ -146,7 +147,10 @@ def test_what_is_put_aside_says_why(site: Site) -> None:
     """Headers have reason, meter and time; a queue that was deleted meanwhile is made again."""
     pv = site.pv("-ids", "Meter_0")
     until(lambda: site.depth("meter.Meter_0") == 0, "the PV side declares the queue")
-    site.publish(b"{not json")
+    sender = {"message_id": "42", "content_type": "text/plain", "headers": {"batch": 7}}
+    with site.channel() as channel:
+        said = pika.BasicProperties(expiration="600000", **sender)
+        channel.basic_publish("energy.meters", "Meter_0", b"{not json", said)
     until(lambda: site.depth(REFUSED) == 1, "it is put aside")
     with site.channel() as channel:
         method, properties, body = channel.basic_get(REFUSED, auto_ack=True)
@@ -156,6 +160,9 @@ def test_what_is_put_aside_says_why(site: Site) -> None:
     assert (body, told["x-refusal"], told["x-meter"]) == (b"{not json", "malformed", "Meter_0")
     assert told["x-queue"] == "meter.Meter_0"
     assert properties.delivery_mode == 2
+    # Whoever sent it knows it again, and it does not end by itself.
+    assert (properties.message_id, properties.content_type, told["batch"]) == ("42", "text/plain", 7)
+    assert properties.expiration is None
     assert 0 <= told["x-time"] - int(site.ini.stat().st_mtime) <= 120
     site.publish(message([1, NOON_S, 7200, 1e12]))
     until(lambda: site.depth(REFUSED) == 1, "it is put aside although the queue was gone")

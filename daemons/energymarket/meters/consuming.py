@@ -34,6 +34,7 @@ class Waiting(Generic[M]):
 
     tag: int
     body: bytes
+    properties: Any
     message: M | None = None  # once it was looked at
     done: int = 0  # samples that are on the disk
     too_late: bool = False
@@ -185,9 +186,9 @@ class Consuming(Generic[M]):
             lambda: self._open(link) if attempt == self._attempt else None,
         )
 
-    def _delivered(self, _channel: Channel, method: Any, _properties: Any, body: bytes) -> None:  # noqa: ANN401 pika's
+    def _delivered(self, _channel: Channel, method: Any, properties: Any, body: bytes) -> None:  # noqa: ANN401 pika's
         if not self._leaving:
-            self._waiting.append(Waiting(method.delivery_tag, body))
+            self._waiting.append(Waiting(method.delivery_tag, body, properties))
             self._due()
 
     def _settle(self, finished: Sequence[Waiting[M]], refused: Sequence[tuple[Waiting[M], Refusal]]) -> None:
@@ -206,6 +207,7 @@ class Consuming(Generic[M]):
                     clock.wall_ns() // clock.NS_PER_S,
                     lambda: self._channel is channel,
                     lambda tag=waiting.tag: self._is_aside(channel, tag),  # type: ignore[misc]
+                    waiting.properties,
                 )
             )
         if not finished:

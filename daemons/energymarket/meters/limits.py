@@ -62,8 +62,11 @@ SYNCS_AT_ONCE: Final = 8
 DISK_RETRY_S: Final = 1.0
 """How soon a disk that was full is tried again."""
 
-RANGES_MAX: Final = 256
-"""Gaps that a series may have among its sequences and still be known one by one; the oldest close first."""
+RANGES_MAX: Final = 3_000
+"""Gaps that a series may have among its sequences and still be known one by one; the oldest close first. Ten
+thousand samples that come in any order have 2,500 at a time."""
+SERIES_BYTES_MAX: Final = 60_000
+"""Of all ranges in a sidecar: 3,000 of seven digits; where numbers are longer, fewer gaps are known."""
 SERIES_MAX: Final = 4
 """Series of one meter that are remembered; a meter begins another one only when its state was lost."""
 FILES_MAX: Final = 8

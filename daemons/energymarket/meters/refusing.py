@@ -11,7 +11,7 @@ import logging
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from energymarket.meters.confirms import Confirms
 from energymarket.meters.declaring import Closed, Declaring
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from energymarket.transport.amqp import Link
 
 log = logging.getLogger(__name__)
+
+_KEPT: Final = ("content_type", "content_encoding", "correlation_id", "message_id", "type", "app_id")
+"""By which a sender knows its message again. Not its time to live, nor its user, whom the broker checks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +42,8 @@ class Letter:
     """False when the channel that it came from is gone: it comes again."""
     settled: Callable[[], None]
     """Called when the broker has it."""
+    properties: Any = None
+    """As it came (pika's), if it came with any."""
 
 
 class Refusing:
@@ -152,7 +157,9 @@ class Refusing:
 def _properties(letter: Letter) -> Any:  # noqa: ANN401 pika's
     import pika  # noqa: PLC0415 see transport/amqp.py
 
-    headers = {"x-refusal": str(letter.refusal), "x-meter": letter.meter, "x-queue": letter.queue}
-    return pika.BasicProperties(
-        delivery_mode=2, timestamp=letter.time_s, headers={**headers, "x-time": letter.time_s}
-    )
+    said = letter.properties
+    kept = {} if said is None else {name: getattr(said, name) for name in _KEPT}
+    headers = {} if said is None else dict(said.headers or {})
+    headers |= {"x-refusal": str(letter.refusal), "x-meter": letter.meter, "x-queue": letter.queue}
+    headers |= {"x-time": letter.time_s}
+    return pika.BasicProperties(delivery_mode=2, timestamp=letter.time_s, headers=headers, **kept)

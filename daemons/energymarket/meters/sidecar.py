@@ -12,11 +12,12 @@ from typing import Final
 
 import msgspec
 
+from energymarket.meters.limits import SERIES_BYTES_MAX
 from energymarket.meters.window import Window
 
 MAGIC: Final = b"EMPV0001"
 SLOT_BYTES: Final = 1 << 16
-"""Four series of 256 ranges and eight files take 50 KB at the most."""
+"""Ranges of all series take 60,000 bytes at the most (`series_of`), eight files 2 KB."""
 FILE_BYTES: Final = 2 * SLOT_BYTES
 _HEAD: Final = struct.Struct("<8sQII")
 
@@ -56,8 +57,14 @@ class Sidecar(msgspec.Struct, frozen=True):
 
 
 def series_of(windows: dict[str, Window]) -> list[Series]:
-    """Windows as they are written."""
-    return [Series(name, window.closed, window.ranges) for name, window in windows.items()]
+    """Windows as they are written: gaps without room are closed, the oldest of the fullest first."""
+    kept = {name: window.copy() for name, window in windows.items()}
+    while True:
+        series = [Series(name, window.closed, window.ranges) for name, window in kept.items()]
+        if len(msgspec.json.encode(series)) <= SERIES_BYTES_MAX:
+            return series
+        fullest = max(kept.values(), key=lambda each: len(each.ranges))
+        fullest.close(len(fullest.ranges) // 8 + 1)
 
 
 def pack(sidecar: Sidecar, generation: int) -> bytes:

@@ -72,5 +72,11 @@ class Window:
             self._firsts.insert(after, sequence)
             self._lasts.insert(after, sequence)
         if len(self._firsts) > RANGES_MAX:
-            self.closed = self._firsts[1] - 1
-            del self._firsts[1], self._lasts[0]
+            self.close(1)
+
+    def close(self, count: int) -> None:
+        """Tell the oldest gaps apart no more: what comes of them from now on is too late."""
+        closing = min(count, len(self._firsts) - 1)
+        if closing > 0:
+            self.closed = self._firsts[closing] - 1
+            del self._firsts[1 : closing + 1], self._lasts[:closing]
