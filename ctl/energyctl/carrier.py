@@ -7,9 +7,11 @@ restart in the same words. A market that somebody has started by hand has no car
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Final, Protocol, runtime_checkable
 
 from energyctl import systemd
+from energyctl.exits import ProblemError
 from energyctl.keeper import Keeper, keeper_of, means_users
 from energyctl.session import Session
 
@@ -67,7 +69,7 @@ class Carrier(Protocol):
     """What a verb asks of it. Orders return when they are carried out, and raise ProblemError if not."""
 
     def units(self) -> Sequence[Unit]:
-        """All units of the suite, and those of single homes that are not simply stopped."""
+        """All units of the suite, and those of single homes and workers that are not simply stopped."""
 
     def start(self, names: Sequence[str]) -> None:
         """Start units; those that have failed get another chance. Without names all of them."""
@@ -87,20 +89,26 @@ class Manager:
 
     def units(self) -> Sequence[Unit]:
         """What the manager shows."""
-        found = systemd.show((*systemd.ALL, systemd.SINGLE_HOMES), user=self._user)
-        return [unit for unit in found if not (unit.is_single_home and unit.state == "inactive")]
+        return [unit for unit in systemd.show(systemd.SHOWN, user=self._user) if unit.is_shown]
 
     def start(self, names: Sequence[str]) -> None:
         """The named units, or the target with all that it wants."""
-        if systemd.installed(user=self._user):
-            wanted = names or systemd.ALL
-            failed = [unit.name for unit in systemd.show(wanted, user=self._user) if unit.failed]
-            if failed:
-                systemd.tell(["reset-failed", *failed], user=self._user)
+        found = systemd.show(names or systemd.SHOWN, user=self._user)
+        failed = [unit.name for unit in found if unit.failed]
+        if failed and systemd.installed(user=self._user):
+            systemd.tell(["reset-failed", *failed], user=self._user)
         if names:
             systemd.tell(["start", *names], user=self._user, about=names)
-        else:
-            systemd.tell(["start", systemd.TARGET], user=self._user, unless_failed=systemd.DAEMONS)
+            return
+        systemd.tell(["start", systemd.TARGET], user=self._user, unless_failed=systemd.DAEMONS)
+        if any(unit.name == systemd.STARTS_WORKERS and unit.state == "active" for unit in found):
+            # It has done its work at the start before; a worker that failed or was stopped since is missing.
+            systemd.tell(["restart", systemd.STARTS_WORKERS], user=self._user)
+        workers = systemd.show((systemd.WORKERS,), user=self._user)
+        late = [unit.name for unit in workers if unit.state not in {"inactive", "failed", *SERVES}]
+        if late:  # started by a unit that does not wait for them, and last to get the processor
+            with suppress(ProblemError):  # the verb looks at all units next, and names whoever does not serve
+                systemd.tell(["start", *late], user=self._user)
 
     def stop(self, names: Sequence[str]) -> None:
         """The named units."""
@@ -127,6 +135,23 @@ def carrier_of(here: Session, *, user: bool = False) -> Carrier:
 
             return Supervised(here, kept.up)
     return Manager(user=means_users(user=user) or keeper_of(here.run_dir) is Keeper.USER)
+
+
+def is_kept(here: Session) -> bool:
+    """Whether somebody starts again what dies in this run directory."""
+    from energyctl.up import proc
+
+    kept = proc.read(here.run_dir)
+    return keeper_of(here.run_dir) is not None or (kept is not None and kept.up.alive())
+
+
+def kept_units(here: Session) -> Sequence[Unit]:
+    """The units of whoever carries the market of this run directory; none where nobody does."""
+    from energyctl.up import proc
+
+    if keeper_of(here.run_dir) is None and proc.read(here.run_dir) is None:
+        return []
+    return carrier_of(here).units()
 
 
 def unit_name(text: str) -> str:

@@ -22,6 +22,7 @@ from energyctl.programs import python
 from energyctl.redaction import redact
 from energyctl.session import SYSTEM_RUN, Session, default_state
 from energyctl.up import proc, record
+from energyctl.up.log import before
 
 CONFIGURATION: Final = Path("/etc/energy-market")
 STATE: Final = Path("/var/lib/energy-market")
@@ -189,9 +190,12 @@ def _journal(here: Session, lines: int) -> str:
 def _tail(path: Path, lines: int) -> str:
     if not path.exists():
         raise MissingError("no detached run has written here")
-    with path.open("rb") as file:
-        file.seek(max(0, path.stat().st_size - PART_BYTES_MAX))
-        return "\n".join(file.read().decode(errors="replace").splitlines()[-lines:]) + "\n"
+    said: list[str] = []
+    for part in (each for each in (before(path), path) if each.exists()):
+        with part.open("rb") as file:
+            file.seek(max(0, part.stat().st_size - PART_BYTES_MAX))
+            said += file.read().decode(errors="replace").splitlines()
+    return "\n".join(said[-lines:]) + "\n"
 
 
 def _text(path: Path) -> str:

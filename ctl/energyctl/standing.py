@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from energyctl import asking, client, systemd
-from energyctl.carrier import SERVES, Unit, carrier_of
+from energyctl.carrier import SERVES, Unit, kept_units
 from energyctl.exits import Exit, ProblemError
 from energyctl.keeper import Keeper, keeper_of
 from energyctl.session import Session
@@ -74,10 +74,9 @@ class Standing:
 def look(here: Session) -> Standing:
     """Ask the manager and the market at the same time. It raises nothing: what failed is in the answer."""
     keeper = keeper_of(here.run_dir)
-    names = (*systemd.ALL, systemd.SINGLE_HOMES)
     showing = None
     if keeper is not None:
-        showing = systemd.Showing(names, user=keeper is Keeper.USER).begin()
+        showing = systemd.Showing(systemd.SHOWN, user=keeper is Keeper.USER).begin()
     kept = proc.read(here.run_dir)
     processes = [] if kept is None else [kept.up, *kept.children]
     if any(each.role == "market" and each.frozen() for each in processes):
@@ -105,10 +104,10 @@ def look(here: Session) -> Standing:
 
 
 def _units(here: Session, showing: systemd.Showing | None) -> Sequence[Unit]:
-    """All units of the suite, and those of single homes that are not simply stopped."""
+    """All units of the suite, and those of single homes and workers that are not simply stopped."""
     if showing is None:
-        return carrier_of(here).units() if proc.read(here.run_dir) is not None else []
-    return [unit for unit in showing.units() if not (unit.is_single_home and unit.state == "inactive")]
+        return kept_units(here)
+    return [unit for unit in showing.units() if unit.is_shown]
 
 
 def _stuck(here: Session, units: Sequence[Unit]) -> ProblemError | None:

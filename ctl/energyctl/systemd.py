@@ -32,6 +32,10 @@ ALL: Final = (
     "energy-workers.service",
 )
 SINGLE_HOMES: Final = "energy-home@*.service"  # those that were started one by one
+WORKERS: Final = "energy-worker@*.service"
+STARTS_WORKERS: Final = "energy-workers.service"
+SHOWN: Final = (*ALL, SINGLE_HOMES, WORKERS)
+"""What a look at the suite shows; instances that are simply stopped are left out."""
 PATTERNS: Final = ("energy-*.service", "energy-*.socket", "energy-*.timer")
 EVERYTHING: Final = (SLICE, TARGET, *SOCKETS)
 """What a stop names: the slice waits for its services, the target for the rest."""
@@ -109,6 +113,11 @@ class Unit(dict[str, str]):
     def is_single_home(self) -> bool:
         """Whether it is a home that is a process of its own."""
         return self.name.startswith("energy-home@")
+
+    @property
+    def is_shown(self) -> bool:
+        """Whether it is worth a line: of homes and workers, those that run, will, or have failed."""
+        return "@" not in self.name or self.state != "inactive"
 
     @property
     def pid(self) -> int:

@@ -62,7 +62,6 @@ REPLACED: Final[Mapping[str, str]] = {
     "SocketMode": "0600",
     "DirectoryMode": "0700",
     "RuntimeDirectoryMode": "0700",
-    "WantedBy": "default.target",
 }
 """Directive -> its value for a user: nobody else's business."""
 
@@ -151,6 +150,8 @@ def _lines(name: str, text: str, where: Place) -> Iterator[str]:
 def _value(key: str, value: str, where: Place) -> str:
     if key in REPLACED:
         return REPLACED[key]
+    if key == "WantedBy":  # of the target; what stands beside the suite is the target's
+        return "default.target" if value == "multi-user.target" else value
     if key in _DEPENDENCIES:
         return " ".join(unit for unit in value.split() if unit not in SYSTEMS_OWN)
     if key.startswith("Exec"):

@@ -79,7 +79,7 @@ def _serve(words: argparse.Namespace, stop: StopFlag) -> int:
         listener = counters.listen(found.address, found.port)
         stack.callback(listener.close)
         crew = stack.enter_context(Crew(directory, rules.workers))
-        counter = stack.enter_context(Counter(listener, front.on_line, front.on_left))
+        counter = stack.enter_context(Counter(listener, front.on_line, front.on_left, front.on_ended))
         thread = Thread(target=server.run, name="control")
         thread.start()
         stack.callback(thread.join)

@@ -50,6 +50,10 @@ LOOK_NS_MAX: Final = 64_000_000
 REPORT_SLOTS_MAX: Final = 256
 """Slots told in one go after a long absence; heartbeats are due in between."""
 
+AHEAD_SLOTS: Final = 32
+"""In lockstep so many slots are told ahead, half of them at a time: a market without a clock waits for nobody
+then, and is told two dozen times less often. The weather is posted further ahead still."""
+
 
 class Reporter:
     """What is to be said about each slot, in order: a function of the task and of the rain."""
@@ -85,14 +89,15 @@ class Reporter:
 def due(page: ClockPage | None, reading: Reading, slot: int, first_slot: int, now_ns: int) -> bool:
     """Whether a slot is to be told now: at most one slot ahead of the clock, when its weather is there.
 
-    Without its weather it is told when the slot has opened, or is about to open whoever is late.
+    In lockstep it is `AHEAD_SLOTS`. Without its weather a slot is told when it has opened, or is about to
+    open whoever is late.
     """
     opened = page is not None and page.open_ns > 0  # by this market, since it was started
     exact = reading.sample is not None and int(reading.sample["slot"]) == slot
     if page is None or not opened:
         return exact and slot <= first_slot
     if exact:
-        return slot <= page.slot + 1
+        return slot <= page.slot + (1 if page.live else AHEAD_SLOTS)
     margin_ns = min(50_000_000, page.slot_ns // 20)
     about_to_open = page.live and slot == page.slot + 1 and now_ns >= page.next_open_ns - margin_ns
     return slot <= page.slot or about_to_open
@@ -162,6 +167,8 @@ class External:
         ahead = page is not None and self._reporter.next_slot == page.slot + 2
         if page is not None and ahead and page.next_open_ns > now_ns:
             return page.next_open_ns  # everything is said until the next opening
+        if page is not None and not page.live and self._reporter.next_slot > page.slot + AHEAD_SLOTS // 2:
+            return now_ns + BEAT_NS  # enough is said until the market rings
         look_ns = now_ns + self._look_ns
         self._look_ns = min(2 * self._look_ns, LOOK_NS_MAX)
         return look_ns

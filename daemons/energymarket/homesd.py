@@ -290,7 +290,7 @@ def _serve(words: argparse.Namespace, stop: StopFlag) -> int:
     pooled = np.asarray(compiled.homes["single"]) == 0
     if not pooled.any():
         raise ConfigError("every home of the scenario is a process of its own", "the pool is not needed")
-    wanted = wanted or len(os.sched_getaffinity(0))
+    wanted = wanted or ranges.wanted(int(pooled.sum()), len(os.sched_getaffinity(0)))
     if not is_lockstep(words, compiled):
         return Pool(words, pooled, _cut(words.state, pooled, wanted, stop), stop).run()
     # There a home that is late in a scene must not keep its whole range from handing in.

@@ -26,7 +26,7 @@ from energymarket.market import recovery
 from energymarket.market.bookkeeping import Bookkeeper
 from energymarket.market.control import ControlDesk
 from energymarket.market.lockstep import LockstepOwner, LockstepTimetable
-from energymarket.market.lockstep_desk import LockstepDesk
+from energymarket.market.lockstep_desk import LockstepControl, LockstepDesk
 from energymarket.market.messages import Beat, Heard, Left, ReloadAsked, StopAsked
 from energymarket.market.owner import Owner
 from energymarket.market.parenting import Parent
@@ -110,7 +110,8 @@ class MarketDaemon:
             desk = LockstepDesk if self.lockstep else TradeDesk
             trade = desk(self.owner, pool, TRADE_SOCKET, self.service.get("orders_per_slot_max", 1000))
             reloader = Reloader(self.compiled, self.words.config or self.compiled.directory / "scenario.toml")
-            control = ControlDesk(self.owner, self.compiled.period, ipc, reloader, CONTROL_SOCKET)
+            desk_of = LockstepControl if self.lockstep else ControlDesk
+            control = desk_of(self.owner, self.compiled.period, ipc, reloader, CONTROL_SOCKET)
             self.owner.trade, self.owner.control = trade, control
             self.parent = Parent(self.words.run, self.compiled, self.owner)
             control.child = self.parent.describe

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
+import math
+import os
 import re
 import sys
 from collections import Counter
@@ -17,7 +19,7 @@ import numpy as np
 from energymarket.daybook import meter_picture
 from energymarket.exits import ConfigError, Exit, Failure, NoSuchObject
 from energymarket.meters import reading
-from energymarket.meters.day_files import SUFFIX
+from energymarket.meters.day_files import COLUMNS, SUFFIX
 from energymarket.meters.settings import zone_of
 from energymarket.meters.sidecar import SidecarError, unpack
 from energymarket.runtime import clock, service
@@ -25,10 +27,14 @@ from energymarket.runtime import clock, service
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import numpy.typing as npt
+
     from energymarket.meters.reading import File
 
 PROGRAM: Final = "energy-meter-files"
 LATE_S: Final = 60.0
+QUARTER_S: Final = 900
+"""Every zone's clock is ahead of UTC, or behind it, by whole quarter-hours."""
 
 
 def list_them(given: argparse.Namespace, _stop: service.StopFlag) -> int:
@@ -100,16 +106,30 @@ def watch(given: argparse.Namespace, stop: service.StopFlag) -> int:
     shown, turns = 0, 0
     while not stop.is_set():
         found = [_facts(given.directory, meter) for meter in reading.meters_in(given.directory)]
-        if in_place and shown:
-            sys.stdout.write(f"\033[{shown}A")
-        for each in found:
-            _say(_line(each, as_json=given.json) + ("\033[K" if in_place else ""))
+        lines = [_line(each, as_json=given.json) for each in found]
+        if not found and not given.json:
+            lines = [f"no meter has written into {given.directory.resolve()} yet"]
+        if in_place:
+            lines = _fitting(lines, os.get_terminal_size(sys.stdout.fileno()))
+            up = f"\033[{shown}A" if shown else ""
+            sys.stdout.write(up + "".join(f"{line}\033[K\n" for line in lines) + "\033[J")
+        else:
+            for line in lines:
+                _say(line)
         sys.stdout.flush()
-        shown, turns = len(found), turns + 1
+        shown, turns = len(lines), turns + 1
         if given.count is not None and turns >= given.count:
             break
         stop.wait_until(clock.boottime_ns() + round(given.every_s * clock.NS_PER_S))
     return Exit.OK
+
+
+def _fitting(lines: list[str], size: os.terminal_size) -> list[str]:
+    """What a terminal holds: a line that wraps, or scrolls away, could not be written over again."""
+    room = max(1, size.lines - 1)
+    if len(lines) > room:
+        lines = [*lines[: room - 1], f"... and {len(lines) - room + 1} more: `energyctl meters list`"]
+    return [line[: max(1, size.columns - 1)] for line in lines]
 
 
 def _line(facts: dict[str, Any], *, as_json: bool) -> str:
@@ -127,7 +147,7 @@ def _line(facts: dict[str, Any], *, as_json: bool) -> str:
 
 
 def export(given: argparse.Namespace, _stop: service.StopFlag) -> int:
-    """All rows of the named meters, or of all, as one Parquet file, in order of meter and time."""
+    """All rows of the named meters, or of all, as one Parquet file with the columns of the CSV."""
     files = _chosen(given)
     try:
         pyarrow = importlib.import_module("pyarrow")
@@ -138,11 +158,7 @@ def export(given: argparse.Namespace, _stop: service.StopFlag) -> int:
     schema = pyarrow.schema(
         [
             pyarrow.field("meter_id", pyarrow.dictionary(pyarrow.int32(), pyarrow.string()), nullable=False),
-            pyarrow.field("time", pyarrow.timestamp("ms", tz="UTC"), nullable=False),
-            *(
-                pyarrow.field(name, pyarrow.float64(), nullable=False)
-                for name in ("meter_power_value_w", "pv_power_value_kw", "sum_meter_pv_w")
-            ),
+            *(pyarrow.field(name, pyarrow.float64(), nullable=False) for name in COLUMNS[1:]),
         ]
     )
     counted: Counter[str] = Counter()
@@ -154,13 +170,10 @@ def export(given: argparse.Namespace, _stop: service.StopFlag) -> int:
                 rows = rows[np.argsort(rows["time_s"], kind="stable")]
                 counted[file.meter_id] += len(rows)
                 names = pyarrow.array([file.meter_id] * len(rows)).dictionary_encode()
-                times = pyarrow.array(np.rint(rows["time_s"] * 1000).astype(np.int64)).cast(
-                    schema.field("time").type
-                )
-                powers = [
-                    pyarrow.array(np.ascontiguousarray(rows[name])) for name in ("meter_w", "pv_kw", "sum_w")
+                numbers = [
+                    pyarrow.array(np.ascontiguousarray(rows[name])) for name in reading.DTYPE.names or ()
                 ]
-                writer.write_table(pyarrow.Table.from_arrays([names, times, *powers], schema=schema))
+                writer.write_table(pyarrow.Table.from_arrays([names, *numbers], schema=schema))
         draft.replace(given.out)
     finally:
         draft.unlink(missing_ok=True)
@@ -184,13 +197,25 @@ def plot(given: argparse.Namespace, _stop: service.StopFlag) -> int:
     out = given.out or Path(f"{given.meter_ids[0]}-{day}.png")
     if out.suffix not in {".png", ".svg"}:
         raise Failure(f"{out}: a picture is .png or .svg", code=Exit.USAGE)
-    zone = zone_of(given.timezone)
-    offset = datetime.fromtimestamp(float(np.median(rows["time_s"])), zone).utcoffset()
-    meter_picture.draw(
-        out, given.meter_ids[0], day, rows, 0 if offset is None else int(offset.total_seconds())
-    )
+    offset = datetime.fromtimestamp(float(np.median(rows["time_s"])), zone_of(given.timezone)).utcoffset()
+    ahead_s = 0 if offset is None else int(offset.total_seconds())
+    if not given.timezone:
+        ahead_s = _of_the_day(rows["time_s"], day, ahead_s)
+    meter_picture.draw(out, given.meter_ids[0], day, rows, ahead_s)
     _say(json.dumps({"type": "picture", "file": str(out), "rows": len(rows)}) if given.json else str(out))
     return Exit.OK
+
+
+def _of_the_day(times_s: npt.NDArray[np.float64], day: str, ahead_s: int) -> int:
+    """What the meter's clock was ahead of UTC in s: the nearest to `ahead_s` with which all is of its day.
+
+    A file's day is of the meter's clock, which need not be that of who looks. The day of a change of the
+    clocks has 25 hours, which no offset puts into one: it stays as it is.
+    """
+    begin_s = datetime.fromisoformat(f"{day}T00:00:00+00:00").timestamp()
+    least = math.ceil((begin_s - float(times_s.min())) / QUARTER_S) * QUARTER_S
+    most = math.ceil((begin_s + 86_400 - float(times_s.max())) / QUARTER_S) * QUARTER_S - QUARTER_S
+    return min(max(ahead_s, least), most) if least <= most else ahead_s
 
 
 def _chosen(given: argparse.Namespace) -> list[File]:

@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from energymarket.exits import Exit
+from energymarket.exits import Exit, Failure
 from energymarket.meters import limits, topology, words
 from energymarket.meters.household import Household
 from energymarket.meters.publishing import Publishing
@@ -46,11 +46,13 @@ def _timetable(
     else:
         begin = given.start if given.start.tzinfo is not None else given.start.replace(tzinfo=zone)
         begin_ms = round(begin.timestamp() * 1000)
-    end_ms = None if given.span_s is None else begin_ms + given.span_s * 1000
+    end_ms = _end_ms(given, begin_ms, live=live)
     first_ms = begin_ms
     if not live and last_ms is not None and begin_ms <= last_ms and (end_ms is None or last_ms < end_ms):
         first_ms = begin_ms + ((last_ms - begin_ms) // interval_ms + 1) * interval_ms
         log.info("the spool holds this time up to %s s: it goes on from there", last_ms / 1000)
+        if end_ms is not None and first_ms >= end_ms:
+            log.warning("which is all of it: nothing is read a second time (--state DIR begins anew)")
     timetable = Timetable(interval_ms, first_ms, end_ms, live=live)
     if live:
         return timetable, lambda: clock.wall_ns() / 1e6
@@ -58,6 +60,17 @@ def _timetable(
         return timetable, lambda: AS_FAST_MS
     begun_s = clock.monotonic_s()
     return timetable, lambda: first_ms + (clock.monotonic_s() - begun_s) * 1000.0 * given.speed
+
+
+def _end_ms(given: argparse.Namespace, begin_ms: int, *, live: bool) -> int | None:
+    """When a simulated time ends; Failure if it goes beyond what a message may say."""
+    first_ms, last_ms = limits.TIME_S_MIN * 1000, limits.TIME_S_MAX * 1000
+    end_ms = None if given.span_s is None else begin_ms + given.span_s * 1000
+    if live:
+        return end_ms
+    if not first_ms <= begin_ms < last_ms or (end_ms is not None and end_ms > last_ms):
+        raise Failure(f"--start and --for are not within {words.YEARS}", code=Exit.USAGE)
+    return last_ms if end_ms is None else end_ms
 
 
 def serve(given: argparse.Namespace, settings: Settings, stop: service.StopFlag) -> int:
@@ -69,7 +82,8 @@ def serve(given: argparse.Namespace, settings: Settings, stop: service.StopFlag)
     with ExitStack() as stack:
         spool = Spool(given.state, given.spool_bytes)
         stack.callback(spool.close)
-        spool.open()
+        with words.using(given.state, "--state"):
+            spool.open()
         timetable, now_ms = _timetable(
             given, given.interval_s or settings.meters.interval_s, zone, spool.last_time_ms
         )

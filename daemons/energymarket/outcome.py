@@ -15,6 +15,7 @@ from energymarket.daybook.indicators import indicators_of
 from energymarket.engine.measures import HOME_TABLE_MAX
 from energymarket.engine.result import Played, document_from, lines_of
 from energymarket.exits import ConfigError, Exit, Failure, NoSuchObject
+from energymarket.home.files import ranges_kept
 from energymarket.runtime import service
 from energymarket.scenario import compiled as compiling
 
@@ -31,7 +32,6 @@ def _words(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--state", type=Path, required=True, metavar="DIR", help="ledger and registers")
     parser.add_argument("--compiled", type=Path, required=True, metavar="DIR", help="the compiled scenario")
     parser.add_argument("--slots", type=int, required=True, metavar="N", help="slots that were asked for")
-    parser.add_argument("--shards", type=int, default=0, metavar="N", help="processes of the home pool")
     parser.add_argument("--wall-s", type=float, default=0.0, metavar="S", help="how long it took")
     parser.add_argument("--cpu-s", type=float, default=0.0, metavar="S", help="CPU time of all daemons")
     parser.add_argument("--json", action="store_true", help="answer as JSON")
@@ -49,6 +49,7 @@ def outcome(given: argparse.Namespace) -> int:
             ledger = copied(stack, given.state / "market" / "ledger.db")
             slots, totals, chain_hash = _added_up(ledger)
             found = indicators_of(ledger, given.state / "homes", compiled)
+            shards, _ = ranges_kept(given.state / "homes")
         except LedgerDamagedError as error:
             raise Failure(str(error), "energyctl ledger check tells more", Exit.IO_ERROR) from error
     played = Played(
@@ -59,8 +60,8 @@ def outcome(given: argparse.Namespace) -> int:
         complete=slots >= given.slots,
         indicators=found.document(home_table=compiled.homes_count <= HOME_TABLE_MAX),
         engine="lockstep",
-        shards=given.shards,
-        workers=0,
+        shards=len(shards),
+        workers=len(shards),
         wall_s=given.wall_s,
         cpu_s=given.cpu_s,
         account={},

@@ -15,7 +15,8 @@ from energymarket.meters import limits, reference_day, topology, words
 from energymarket.meters.day_files import DayFiles
 from energymarket.meters.recording import Recorder, Recording
 from energymarket.meters.rooftop_sun import RooftopSun
-from energymarket.meters.settings import address, read
+from energymarket.meters.settings import address, read, zone_of
+from energymarket.meters.timetable import offsets_of
 from energymarket.meters.turning import Turning
 from energymarket.runtime import descriptors, service
 from energymarket.runtime.notify import Notifier
@@ -23,7 +24,7 @@ from energymarket.scenario.meters_schema import PvMode
 from energymarket.transport.amqp import Link, new_loop
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from energymarket.meters.recording import Sun
     from energymarket.meters.settings import Settings
@@ -39,6 +40,17 @@ class ReferenceSun:
     def power_kw(self, time_s: float, utc_offset_s: int) -> float:
         """PV power in kW at an instant, given what the meter's clock is ahead of UTC."""
         return reference_day.power_kw((time_s + utc_offset_s) % reference_day.DAY_S)
+
+    def is_known(self, _time_s: float) -> bool:
+        """It knows all days."""
+        return True
+
+    def prepare(self, _time_s: float, done: Callable[[], None]) -> None:
+        """There is nothing to prepare."""
+        done()
+
+    def close(self) -> None:
+        """There is nothing to end."""
 
 
 def ids_of(given: argparse.Namespace, settings: Settings) -> list[str]:
@@ -63,9 +75,11 @@ def sun_of(given: argparse.Namespace, settings: Settings) -> Sun:
 def serve(given: argparse.Namespace, settings: Settings, stop: service.StopFlag) -> int:
     """Run until stopped, or until nothing has come for as long as was asked."""
     ids = ids_of(given, settings)
-    given.directory.mkdir(parents=True, exist_ok=True)
+    with words.using(given.directory, "--directory"):
+        given.directory.mkdir(parents=True, exist_ok=True)
     descriptors.allow(len(ids) * (limits.FILES_MAX + 1) + 64)
     sun = sun_of(given, settings)
+    ahead_s = offsets_of(zone_of(given.timezone or settings.timezone))
     low, high = limits.PREFETCH_PER_METER
     prefetch = min(high, max(low, limits.PREFETCH_MESSAGES // len(ids)))
     with ExitStack() as stack:
@@ -73,16 +87,29 @@ def serve(given: argparse.Namespace, settings: Settings, stop: service.StopFlag)
         stack.callback(loop.close)
         recorder = Recorder(loop, given.idle_exit_s)
         stack.callback(recorder.close)
-        link = Link(loop, address(settings.broker), words.PACE, PROGRAM, recorder, words.jitter)
+        stack.callback(sun.close)
+        broker = address(settings.broker)
+        link = Link(loop, broker, words.PACE, PROGRAM, recorder, words.jitter)
+        refusing = recorder.shared.refusing
+        aside = Link(loop, broker, words.PACE, f"{PROGRAM}, put aside", refusing, words.jitter)
         recordings = []
         for each in ids:
             files = DayFiles(given.directory, each)
             stack.callback(files.close)
-            files.open()
+            with words.using(given.directory, "--directory"):
+                files.open()
             recordings.append(
-                Recording(each, files, sun, prefetch, recorder.due, forwards=settings.meters.pv.forward)
+                Recording(
+                    each,
+                    files,
+                    sun,
+                    prefetch,
+                    recorder.shared,
+                    lambda time_s: ahead_s(int(time_s * 1000)),
+                    forwards=settings.meters.pv.forward,
+                )
             )
-        recorder.record(recordings)
+        recorder.record(recordings, aside)
         log.info("PV service for: %s", ids)
         Turning(link, recorder, stop, Notifier()).run()
     return Exit.OK
@@ -123,6 +150,11 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--forward",
         action="store_true",
         help="pass what is written on to metered homes, through a queue per meter (default: as configured)",
+    )
+    parser.add_argument(
+        "--timezone",
+        metavar="NAME",
+        help="clock of meters that do not say theirs (default: as configured, else the machine's)",
     )
     parser.add_argument(
         "--pv",

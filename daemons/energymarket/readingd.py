@@ -38,13 +38,18 @@ def serve(given: argparse.Namespace, stop: service.StopFlag) -> int:
     if not meters:
         raise ConfigError("the scenario has no metered homes", '[[home]] with meter = "Meter_0"')
     settings = read(given.configuration_file)
+    # Market time is the world's at speed 1 alone, and only then can a sample be known to be ahead of it.
+    now_ms = _now_ms if (given.speed or compiled.period.speed) == 1.0 else None
     given.state.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
         loop = new_loop()
         stack.callback(loop.close)
         recorder = Recorder(loop, None)
         stack.callback(recorder.close)
-        link = Link(loop, address(settings.broker), words.PACE, PROGRAM, recorder, words.jitter)
+        broker = address(settings.broker)
+        link = Link(loop, broker, words.PACE, PROGRAM, recorder, words.jitter)
+        refusing = recorder.shared.refusing
+        aside = Link(loop, broker, words.PACE, f"{PROGRAM}, put aside", refusing, words.jitter)
         collections = []
         for meter in meters:
             file = BookFile(place(given.state, meter), meter)
@@ -55,9 +60,8 @@ def serve(given: argparse.Namespace, stop: service.StopFlag) -> int:
                     f"the book of {meter} has slots of {book.slot_s} s, not of {compiled.period.slot_s} s",
                     f"move {place(given.state, meter)} away: the meter's registers then begin anew",
                 )
-            now_ms = _now_ms if given.world_time else None
-            collections.append(Collecting(meter, file, book, recorder.due, now_ms))
-        recorder.record(collections)
+            collections.append(Collecting(meter, file, book, recorder.shared, now_ms))
+        recorder.record(collections, aside)
         log.info("books of: %s", meters)
         Turning(link, recorder, stop, Notifier()).run()
     return Exit.OK
@@ -74,9 +78,10 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--scenario", metavar="NAME", help="a scenario's name or file, compiled before")
     parser.add_argument("--state", type=Path, required=True, metavar="DIR", help="directory of the books")
     parser.add_argument(
-        "--world-time",
-        action="store_true",
-        help="market time is the world's: what is more than an hour ahead of it is put aside",
+        "--speed",
+        type=words.positive,
+        metavar="X",
+        help="the market's, instead of the scenario's; at 1, what is an hour ahead of the world is put aside",
     )
     return parser.parse_args(arguments)
 

@@ -114,8 +114,16 @@ header without a slot ({NO_SLOT}) says that its area is being written.
 _AREAS: Final = """
 Behind it stands the CRC-32 of these bytes (u4, at {size}). `checksum` is CRC-32 over the sums of
 the 8-byte words of each page of the area (u8, modulo 2^64), then over their exclusive-ors (u8). An area
-holds the columns back to back, {STATE_BYTES_PER_HOME} bytes a home; or {NARROW_BYTES_PER_HOME} with registers
-of i4, as a file begins, until a home has more than they hold. `payload_bytes` says which. Columns:
+holds the columns back to back. In version {VERSION} each has a value per home:
+{STATE_BYTES_PER_HOME} bytes a home, or {NARROW_BYTES_PER_HOME} with registers of i4; `payload_bytes` says
+which. In version {VERSION_SPARSE}, as the file of a shard begins, registers are i4, and some columns have
+values only of the homes that have what they are of. There, blocks of {BLOCK_HOMES} homes follow each other,
+each filled up with zeros to a multiple of {FILLED_TO} bytes. In front of a block's columns stand {KINDS} rows
+of bits, each filled up with zeros to a multiple of 8 bytes, the first home the highest bit of the first byte:
+
+{owned}
+
+Once a home has more than there is room for, its file goes on in version {VERSION}. Columns:
 """
 _WEATHER_FILE: Final = """
 ## Live weather: `{NAME}`
@@ -140,10 +148,18 @@ _DATABASE: Final = """
 ## Ledger: the file
 
 SQLite, WAL, synchronous FULL; one connection, that of the market. `user_version` is {SCHEMA_VERSION}, or
+<<<<<<< HEAD
 {FILES_VERSION} where a market of 100,000 homes or more made it: the body of a slot is empty in its row and
 lies in the file `bodies/SLOT` beside the ledger, durable before the row is; a record of inputs that is empty
 in its row lies in the table `pieces`. In every copy of such a ledger, and in those of earlier markets,
 `user_version` is {PIECES_VERSION} and the bodies lie in `pieces` too. A ledger is made by:
+=======
+{FILES_VERSION} where a market of 100,000 homes or more made it: the body of a slot is empty in its row,
+and lies in the file `bodies/SLOT` beside the ledger, durable before the row is; a record of inputs that
+is empty in its row lies in the table `pieces`. In every copy of such a ledger, and in those of earlier
+markets, `user_version` is {PIECES_VERSION} and the bodies lie in `pieces` too.
+A ledger is made by:
+>>>>>>> main
 """
 _DIGESTS: Final = """
 `seal`: SHA-256 over the hash, the JSON text `[slot, price, import, export, gap, weather_stale]`, and
@@ -263,7 +279,16 @@ def _files() -> Iterator[str]:
     weather = Source("wire.weather_file")
     yield _STATE.format_map(file.names | {"intro": file.intro()})
     yield struct_table(file, "LAYOUT", file.remarks("Shape") | file.remarks("Header"))
-    yield _AREAS.format_map(state.names | {"size": file.names["LAYOUT"].size})
+    owned = Source("core.owned").names
+    kind_of: dict[str, int] = owned["KIND_OF"]
+    of_kind = [
+        ", ".join(f"`{name}`" for name in kind_of if kind_of[name] == kind) for kind in range(owned["KINDS"])
+    ]
+    who = ("who produces", "who has a turbine", "who has a battery", "who answers prices")
+    said = "\n".join(f"- {each}: {names}" for each, names in zip(who, of_kind, strict=True))
+    blocks = Source("core.block").names | Source("core.sparse").names
+    names = state.names | file.names | owned | blocks | {"size": file.names["LAYOUT"].size, "owned": said}
+    yield _AREAS.format_map(names)
     yield columns_table(state, "STATE_COLUMNS")
     yield columns_table(records, "REGISTERS")
     yield _WEATHER_FILE.format_map(weather.names | {"intro": weather.intro()})

@@ -125,7 +125,7 @@ def _option(found: Any, words: str) -> Option:  # noqa: ANN401 - likewise
 def _value(found: Any, words: str) -> Value:  # noqa: ANN401 - likewise
     kind = found.type
     choices = tuple(str(getattr(each, "value", each)) for each in getattr(kind, "choices", ()))
-    placeholder = (found.metavar or "|".join(choices) or found.name.upper()).strip("[]")
+    placeholder = (found.metavar or "|".join(choices) or found.name.upper()).removesuffix("]...").strip("[]")
     source = WORDS if choices else _BY_PLACEHOLDER.get(placeholder, "")
     if not source and getattr(kind, "file_okay", None) is not None:
         source = FILES if kind.file_okay else DIRECTORIES

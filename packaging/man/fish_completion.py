@@ -55,6 +55,12 @@ function __energyctl_argument
     test "$line[1]" = "$argv[1]" -a $line[2] -eq $argv[2]
 end
 
+# The same for one that may be said again.
+function __energyctl_argument_from
+    set -l line (__energyctl_line)
+    test "$line[1]" = "$argv[1]" -a $line[2] -ge $argv[2]
+end
+
 # The word under the cursor; of --option=value, the value.
 function __energyctl_value
     string replace -r -- '^--[a-z-]+=' '' (commandline -ct)
@@ -114,7 +120,8 @@ def _lines(root: Command) -> Iterator[str]:
             yield _option(option, f"__energyctl_at {_quoted(command.words)}")
         for at, argument in enumerate(command.arguments):
             if argument.value and argument.value.source:
-                when = f"__energyctl_argument {_quoted(command.words)} {at}"
+                where = "__energyctl_argument_from" if argument.many else "__energyctl_argument"
+                when = f"{where} {_quoted(command.words)} {at}"
                 yield f"complete -c energyctl -n {_quoted(when)} {_offer(argument.value)}"
 
 

@@ -140,14 +140,16 @@ def _actions(parser: argparse.ArgumentParser) -> Iterator[mdoc.Item]:
             raise LookupError(f"{parser.prog}: {action.dest} has no word of help")
         said = [*mdoc.sentence(action.help)]
         said += [f"One of {', '.join(map(str, action.choices))}."] if action.choices else []
-        known = default not in {None, False, argparse.SUPPRESS} and str(default) not in (action.help or "")
+        unsaid = str(default) not in action.help and "(default" not in action.help
+        known = default not in {None, False, argparse.SUPPRESS} and unsaid
         said += [f"Default: {default}."] if known else []
         yield _words(action), said
 
 
 def _words(action: argparse.Action, *, short: bool = False) -> str:
     value = action.metavar or ("" if action.nargs == 0 else action.dest.upper())
-    shown = f"Ar {mdoc.argument(str(value))}" if value else ""
+    more = " ..." if action.nargs in {"+", "*"} else ""
+    shown = f"Ar {mdoc.argument(str(value))}{more}" if value else ""
     names = action.option_strings[:1] if short else action.option_strings
     return " ".join(part for part in (" , ".join(map(mdoc.flag, names)), shown) if part)
 

@@ -7,6 +7,7 @@ the machine is shared.
 
 from __future__ import annotations
 
+import argparse
 import ctypes
 import time
 from typing import Any, Final
@@ -98,6 +99,7 @@ def keep_freed_memory() -> None:
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(description=__doc__.partition("\n")[0]).parse_args()
     keep_freed_memory()
     for size in SIZES:
         measure(size)

@@ -23,6 +23,8 @@ from typing import Any, Final
 
 import numpy as np
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
 from energymarket.engine import api
 from energymarket.runtime import clock
 from energymarket.transport.client import Connection, Disconnected

@@ -1,6 +1,6 @@
 """Durable transfers: a slot's batch as the market commits it, against a raw log and against rows.
 
-    PYTHONPATH=daemons:. python tests/bench/bench_durable.py [--pairs 15] [--place DIR]
+    python tests/bench/bench_durable.py [--pairs 15] [--place DIR]
 
 A batch is the body of a slot (packed columns and gifts) of which every transfer counts. Ours is
 `LedgerStore.commit_slot`: one transaction of SQLite, write-ahead log, synchronous=FULL, the hash and the
@@ -21,6 +21,8 @@ import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from energymarket.core import ledger
 from energymarket.core.units import I64

@@ -1,6 +1,6 @@
 """The event bus: messages from one process to another, and a barrier of eight, against the raw mechanisms.
 
-    PYTHONPATH=daemons:. python tests/bench/bench_event_bus.py [--pairs 7]
+    python tests/bench/bench_event_bus.py [--pairs 7]
 
 Messages: 64 bytes, one after the other, from one process to another, counted by the receiver's program; the
 anchor is `multiprocessing.Pipe`. Barrier: rounds of eight processes that do nothing else; the anchor is two
@@ -12,9 +12,13 @@ from __future__ import annotations
 
 import argparse
 import multiprocessing
+import sys
 from multiprocessing.context import ForkContext
 from multiprocessing.queues import SimpleQueue
+from pathlib import Path
 from typing import Final
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from energymarket.runtime.clock import monotonic_s
 from event_bus import Message, Process, ProcessManager

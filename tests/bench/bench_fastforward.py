@@ -1,6 +1,6 @@
 """Fast-forward with its ledger on: a year of 1,000 homes, a day of a million, growth and memory.
 
-    PYTHONPATH=daemons:. python tests/bench/bench_fastforward.py [--only year day growth] [--pairs 5]
+    python tests/bench/bench_fastforward.py [--only year day growth] [--pairs 5]
 
 `year` and `day` are wall time from a compiled scenario to a finished ledger, indicators included, on all
 cores. Their anchor is the same core as a live market uses it, slot after slot in one process and with
@@ -23,6 +23,8 @@ import tempfile
 from math import log
 from pathlib import Path
 from typing import Any, Final
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from energymarket.engine import api
 from energymarket.runtime.clock import monotonic_s

@@ -1,6 +1,6 @@
 """Fleet kernel against a twin of hand-written objects, and its growth from 10,000 to a million homes.
 
-    PYTHONPATH=daemons:. python tests/bench/bench_fleet.py [--pairs 5] [--homes 10000]
+    python tests/bench/bench_fleet.py [--pairs 5] [--homes 10000]
 
 Both live through the same twelve hours of the same neighbourhood (load, U curve, degrees, PV, wind,
 battery with losses, elasticity with shifting) in turn. Without noise their totals must agree; with
@@ -25,6 +25,8 @@ from random import Random  # noqa: TID251 - the twin is what one would write by 
 from typing import Any, Final
 
 import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from energymarket.core.assets import Supply
 from energymarket.core.chance import Purpose, draw_u64

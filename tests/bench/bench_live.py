@@ -1,6 +1,6 @@
 """The whole suite live, as real processes: CPU, wake-ups, lateness, memory and disk at one slot per second.
 
-    PYTHONPATH=daemons:ctl python tests/bench/bench_live.py [--homes 10000 ...] [--slots 60] [--repeat 3]
+    python tests/bench/bench_live.py [--homes 10000 ...] [--slots 60] [--repeat 3]
 
 `energyctl up default --fresh` is run as a user runs it, its own process included. Between the slots
 WARM_UP and the last but one, CPU time is taken from the kernel's scheduler (nanoseconds of every

@@ -1,6 +1,6 @@
 """The live path as fast as it keeps up: home-slots per CPU second of all daemons, beside other frameworks.
 
-    PYTHONPATH=daemons:ctl:. python tests/bench/bench_live_speed.py [--homes 10000] [--pairs 5]
+    python tests/bench/bench_live_speed.py [--homes 10000] [--pairs 5]
         [--mesa VENV/bin/python] [--assume VENV/bin/python] [--assume-homes 100]
 
 The suite is run as a user runs it (`energyctl up default --fresh --speed ..`): every slot is opened by the
@@ -30,6 +30,8 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from energymarket.engine import api
 from tests.bench import twin_inputs

@@ -53,11 +53,9 @@ def fill(broker: Broker, meters: Sequence[str], samples: int, packed: int, first
     """Put samples into the queues of all meters, `packed` to a message; sequences begin at `first`."""
     properties = pika.BasicProperties(delivery_mode=2)
     with channel_of(broker) as channel:
-        channel.exchange_declare("energy.meters.refused", exchange_type="fanout", durable=True)
         channel.exchange_declare("energy.meters", exchange_type="direct", durable=True)
-        dead = {"x-dead-letter-exchange": "energy.meters.refused"}
         for meter in meters:
-            channel.queue_declare(topology.queue(meter), durable=True, arguments=dead)
+            channel.queue_declare(topology.queue(meter), durable=True)
             channel.queue_bind(topology.queue(meter), "energy.meters", meter)
         for at in range(first, first + samples, packed):
             last = min(at + packed, first + samples)

@@ -1,10 +1,10 @@
 """A million homes live, at one slot per second: CPU, memory per home, growth, lateness; and the idle suite.
 
-    PYTHONPATH=daemons:ctl:. python tests/bench/bench_million.py [--homes 10000 100000 1000000] [--pairs 5]
-        [--slots 40] [--idle 10000] [--long 0]
+    python tests/bench/bench_million.py [--homes 10000 100000 1000000] [--pairs 5]
+        [--slots 40] [--hour 11] [--idle 10000] [--long 0]
 
 Targets 2, 5, 11 and 12 of the performance page. Every pair runs the suite (`energyctl up --fresh`, the
-shipped default scenario from 11 o'clock on, so that gifts flow) with each number of homes in turn, and
+shipped default scenario from 11 o'clock on, when most gifts flow) with each number of homes in turn, and
 beside the largest a C program that sleeps to absolute deadlines: its wake-ups are the anchor of lateness.
 Only homes that were heard in a slot count (a late batch is work, but no home-slot). CPU is the scheduler's
 count of every thread of every daemon; memory is the sum of proportional set sizes, `energyctl up` left out
@@ -29,13 +29,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
 from energymarket.scenario import toml
 from tests.bench.bench_live import SLOT_S, Sight, _slots_of, look
 from tests.bench.pairs import Spread, head, load, met
 
 HERE: Final = Path(__file__).resolve().parent
 WARM_UP: Final = 8
-START: Final = ("start = 2025-06-16\n", "start = 2025-06-16T11:00:00\n")
+START: Final = "start = 2025-06-16\n"
 GATE: Final = ("[service]\n", "[service]\nexchange_until = 0.4\ngate_at = 0.65\n")
 WATCHER: Final = "energyctl up"
 
@@ -66,10 +68,10 @@ class Seen:
         return self.heard / (self.slot_ms * self.slots) * 1e3
 
 
-def scenario(place: Path) -> Path:
-    """The shipped default scenario, begun by day and with an earlier gate."""
+def scenario(place: Path, hour: int = 11) -> Path:
+    """The shipped default scenario, begun at that hour of a day in June and with an earlier gate."""
     text = (Path(toml.__file__).parent / "shipped" / "default.toml").read_text()
-    for old, new in (START, GATE):
+    for old, new in ((START, f"{START.strip()}T{hour:02}:00:00\n"), GATE):
         if text.count(old) != 1:
             sys.exit(f"the default scenario has no {old.strip()!r} any more")
         text = text.replace(old, new)
@@ -78,11 +80,18 @@ def scenario(place: Path) -> Path:
     return path
 
 
-def run(homes: int, slots: int, slots_per_s: float = 1.0, every: int = 10) -> Seen:
+def run(homes: int, slots: int, slots_per_s: float = 1.0, *, every: int = 10, hour: int = 11) -> Seen:
     """Run the suite from a fresh state."""
     where = Path(tempfile.mkdtemp(prefix="em-bench-", dir="/var/tmp"))
     words = [sys.executable, "-m", "energyctl", "--run", str(where / "run"), "--json", "up"]
-    words += [str(scenario(where)), "--homes", str(homes), "--speed", str(SLOT_S * slots_per_s), "--fresh"]
+    words += [
+        str(scenario(where, hour)),
+        "--homes",
+        str(homes),
+        "--speed",
+        str(SLOT_S * slots_per_s),
+        "--fresh",
+    ]
     words += ["--for", str(slots), "--state", str(where / "state")]
     try:
         with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as suite:
@@ -137,11 +146,11 @@ def anchor(place: Path) -> Path | None:
     return program
 
 
-def beside(program: Path, homes: int, slots: int, slots_per_s: float) -> tuple[Seen, list[int]]:
+def beside(program: Path, homes: int, slots: int, slots_per_s: float, hour: int) -> tuple[Seen, list[int]]:
     """A run, and how late the C program woke meanwhile: in us, a number per slot's length."""
     words = [str(program), str(round(1e9 / slots_per_s)), str(slots)]
     with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as sleeper:
-        seen = run(homes, slots, slots_per_s)
+        seen = run(homes, slots, slots_per_s, hour=hour)
         sleeper.terminate()
         said = sleeper.stdout.read() if sleeper.stdout is not None else ""
     return seen, [int(line) for line in said.split()]
@@ -185,6 +194,7 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=5)
     parser.add_argument("--slots", type=int, default=40)
     parser.add_argument("--slots-per-s", type=float, default=1.0, help="of the largest market alone")
+    parser.add_argument("--hour", type=int, default=11, help="begin then: at 11 gifts flow, at 23 none do")
     parser.add_argument("--idle", type=int, default=10_000, help="homes of the idle suite; 0: not measured")
     parser.add_argument("--long", type=int, default=0, metavar="SLOTS", help="memory over so many slots")
     words = parser.parse_args()
@@ -196,12 +206,12 @@ def main() -> None:
         for _ in range(words.pairs):
             for homes, found in runs.items():
                 if homes == largest and program is not None:
-                    seen, slept_us = beside(program, homes, words.slots, words.slots_per_s)
+                    seen, slept_us = beside(program, homes, words.slots, words.slots_per_s, words.hour)
                     ratios.append(p99(seen.lateness_us) / p99(slept_us))
                     ours, theirs = p99(seen.lateness_us), p99(slept_us)
                     print(f"    lateness p99 {ours} us, C {theirs} us; load {load()}")
                 else:
-                    seen = run(homes, words.slots)
+                    seen = run(homes, words.slots, hour=words.hour)
                 found.append(seen)
                 if homes == words.idle:
                     idle.append(seen.slot_ms * seen.slots / seen.span_s / 10)
@@ -214,7 +224,7 @@ def main() -> None:
         busy = Spread(tuple(idle))
         print(f"target 12: {busy:.2f} % of a core (<= 3: {met(busy.median, 3, at_most=True)})")
     if words.long:
-        seen = run(largest, words.long, every=words.long // 10)
+        seen = run(largest, words.long, every=words.long // 10, hour=words.hour)
         half = len(seen.memory_bytes) // 2
         early, late_ = (
             statistics.median(part) for part in (seen.memory_bytes[:half], seen.memory_bytes[half:])

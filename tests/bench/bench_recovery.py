@@ -1,6 +1,6 @@
 """How long a unit is away: SIGKILL and SIGSTOP to serving again, under a real systemd.
 
-    python -m tests.bench.bench_recovery [--machine here|debian13] [--times 20]
+    python tests/bench/bench_recovery.py [--machine here|debian13] [--times 20]
 
 Makes a machine (tests/system/machine.py; root), starts the default scenario, and prints per unit and fault
 the median, the longest and the number of tries, with the load of the machine before and after. "Serving
@@ -16,7 +16,10 @@ import signal
 import statistics
 import sys
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Final
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from tests.system.bases import ThisMachine, debian13
 from tests.system.machine import UNITS, Machine, pause

@@ -1,6 +1,6 @@
 """What a process's memory consists of: proportional set size by mapping, clean and dirty, in bytes per home.
 
-    PYTHONPATH=daemons:. python tests/bench/memory_by_mapping.py --homes 1000000 PID [PID ...]
+    python tests/bench/memory_by_mapping.py --homes 1000000 PID [PID ...]
 
 Read from `/proc/PID/smaps` of processes that run, as they are at that moment: the heap, other anonymous
 memory, compiled columns, the state file, libraries. Needs the right to look at them.

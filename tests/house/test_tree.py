@@ -54,6 +54,16 @@ def test_first_line_says_what_lives_here(path: Path) -> None:
     assert first.endswith((".", ":")) or len(docstring.splitlines()) > 1, f"not a sentence: {first}"
 
 
+@pytest.mark.parametrize("path", sorted((ROOT / "tests/bench").glob("*.py")), ids=name_of)
+def test_benchmarks_run_as_programs(path: Path) -> None:
+    """A script that needs the tests' modules says where they are: Python looks beside the script only."""
+    tree = ast.parse(path.read_text())
+    imports = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
+    wants = [node.lineno for node in imports if (node.module or "").partition(".")[0] == "tests"]
+    says = [node.lineno for node in tree.body if ast.unparse(node).startswith("sys.path.insert(0, ")]
+    assert not wants or (says and says[0] < min(wants)), "python SCRIPT would not find `tests`"
+
+
 def facts_of(path: Path) -> list[ast.FunctionDef]:
     return [
         node

@@ -13,6 +13,7 @@ from typing import Final
 from energymarket.runtime.clock import monotonic_s
 
 SERVER: Final = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
+CONTROL: Final = Path("/usr/lib/rabbitmq/bin/rabbitmqctl")
 START_S_MAX: Final = 90.0
 
 
@@ -91,6 +92,13 @@ class Broker:
             "RABBITMQ_CONF_ENV_FILE": f"{home}/no-environment",
             "RABBITMQ_ENABLED_PLUGINS_FILE": f"{home}/plugins",
         }
+
+    def control(self, *words: str) -> None:
+        """An operator's command, to its good end."""
+        command = [str(CONTROL), "-n", f"energy{self.port}@localhost", *words]
+        environment = self._environment(str(self.directory / "notify"))
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
 
     def freeze(self) -> None:
         """It takes what the kernel buffers for it, and does nothing with it."""

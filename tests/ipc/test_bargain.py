@@ -182,3 +182,42 @@ def test_more_offers_than_the_queue_passes_on_are_shared_at_home_first(
     few = party(ipc, offers={1: 300}, needs={4: 350})
     few._serve_at_home()
     assert claims_of(few) == []
+
+
+FAIR = Sharing(Take.EXACT, Turn.FAIR, Excess.NEUTRAL)
+
+
+def test_a_long_line_is_served_from_several_messages_in_a_turn(
+    ipc: Ipc, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One offer or part a taker; what is left of a message goes back under its giver's own type."""
+    monkeypatch.setattr(bargain, "IN_LINE", 1)
+    for giver, energy_wh in {1: 250, 2: 30, 3: 1000, 4: 40}.items():
+        party(ipc, FAIR, offers={giver: energy_wh})._turn(0.5)
+    taker = party(ipc, FAIR, needs=dict.fromkeys(range(5, 11), 100))
+    assert taker._turn(0.5) is True
+    # 5, 6 and 7 share the first giver's, 8 has all of the second's, 9 and 10 are served by the third
+    assert claims_of(taker) == [(1, 0, 100), (1, 1, 100), (1, 2, 50), (2, 0, 30), (3, 0, 100), (3, 1, 100)]
+    queue = OfferQueue(ipc)
+    with queue.locked():
+        left = [queue.take(), queue.take(), queue.take()]
+    assert [kind for kind, _ in filter(None, left)] == [3, 4]
+    offers = [offer_message.unpack(data)[1][0] for _, data in filter(None, left)]
+    assert [(int(o["giver"]), int(o["index"]), int(o["energy_wh"])) for o in offers] == [
+        (3, 2, 800),
+        (4, 0, 40),
+    ]
+
+
+def test_a_giver_that_lies_there_twice_is_not_claimed_twice_in_a_turn(
+    ipc: Ipc, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both lives of a giver have put the same part: of the second one nothing is taken, now or later."""
+    monkeypatch.setattr(bargain, "IN_LINE", 1)
+    party(ipc, FAIR, offers={1: 300})._turn(0.5)
+    party(ipc, FAIR, offers={1: 300})._turn(0.5)
+    taker = party(ipc, FAIR, needs=dict.fromkeys(range(2, 11), 100))
+    taker._turn(0.5)
+    assert claims_of(taker) == [(1, 0, 100), (1, 1, 100), (1, 2, 100)]
+    taker._turn(0.5)
+    assert claims_of(taker) == [(1, 0, 100), (1, 1, 100), (1, 2, 100)]

@@ -124,6 +124,7 @@ def test_values_are_offered_by_kind(shell: str, nobody: Suite) -> None:
     assert offers("energyctl call Verif", nobody) == ["Verify"]
     assert offers("energyctl logs -u energy-market.s", nobody) == ["energy-market.service"]
     assert offers("energyctl logs --unit=energy-h", nobody)[0].endswith("energy-homes.service")
+    assert offers("energyctl restart energy-weather energy-homes.s", nobody) == ["energy-homes.service"]
     assert offers("energyctl price --last ", nobody) == []
 
 

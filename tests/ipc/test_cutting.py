@@ -16,12 +16,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from energymarket.core.chance import Purpose, draw_u64
+from energymarket.core.owned import KINDS, SUPPLY, Owned
+from energymarket.core.sparse import payload_bytes, state_in
 from energymarket.core.state import STATE_COLUMNS, Layout, State
 from energymarket.home import files
 from energymarket.transport import cutting
 from energymarket.transport.cutting import Piece
 from energymarket.transport.generation import GenerationError, GenerationFault, GenerationFile, held
-from energymarket.wire.state_file import HEADER_STEP, PAGE_BYTES
+from energymarket.wire.state_file import HEADER_STEP, PAGE_BYTES, VERSION_SPARSE
 
 IDENTITY = bytes(range(32))
 STEPS = ("open", "posix_fallocate", "pwrite", "fsync", "replace", "unlink")
@@ -72,7 +74,7 @@ def pieces_of(directory: Path, edges: Sequence[int]) -> list[Piece]:
 
 def cut(path: Path, pieces: Sequence[Piece]) -> None:
     with held(path) as descriptor:
-        cutting.cut(path, descriptor, pieces, Layout.WIDE.widths)
+        cutting.cut(path, descriptor, pieces)
 
 
 @given(st.data())
@@ -136,6 +138,45 @@ def test_damage_is_not_made_good(tmp_path: Path) -> None:
         assert refused.value.fault is GenerationFault.CORRUPT
         found, edition = read(piece, first, count, 4)
         assert (found["import_wh"], edition) == (said["import_wh"][first - 1 : first - 1 + count], 1)
+
+
+@pytest.mark.parametrize("at", [0, 200], ids=["in who has what", "in a column"])
+def test_a_sparse_state_is_cut_and_its_damage_stays(tmp_path: Path, at: int) -> None:
+    """Homes 1 to 10 of whom 2, 5 and 9 produce: one generation whole in each piece, one refused in each."""
+    path = tmp_path / "whole.state"
+    owned = owned_by(2, 5, 9)
+    with GenerationFile(path, 1, 10, payload_bytes(owned), IDENTITY, VERSION_SPARSE) as file:
+        for slot in (4, 5):
+            area = file.writable()
+            area[:] = owned.packed() + bytes(len(area) - owned.packed_bytes)
+            state = State(area, 10, Layout.NARROW, owned)
+            state.given_wh[:] = (20 + slot, 50 + slot, 90 + slot)
+            state.import_wh[:] = range(10)
+            del state, area
+            file.commit(slot, 1)
+            file.keep(slot)
+    damaged = bytearray(path.read_bytes())
+    damaged[2 * PAGE_BYTES + at] ^= 0x81  # the second area
+    path.write_bytes(damaged)
+    cut(path, pieces_of(tmp_path, (1, 5, 11)))
+    for first, count, gave in ((1, 4, [0, 24, 0, 0]), (5, 6, [54, 0, 0, 0, 94, 0])):
+        piece = tmp_path / f"shard-{first}-{count}.state"
+        size = payload_bytes(owned.part(first - 1, first - 1 + count))
+        with GenerationFile(piece, first, count, size, IDENTITY, VERSION_SPARSE) as file:
+            with pytest.raises(GenerationError) as refused:
+                file.load(5)
+            assert refused.value.fault is GenerationFault.CORRUPT
+            found = state_in(file.load(4)[0], count, is_sparse=True)
+            assert found.column("given_wh").tolist() == gave
+            assert found.column("import_wh").tolist() == list(range(first - 1, first - 1 + count))
+            del found
+
+
+def owned_by(*producers: int) -> Owned:
+    """Ten homes of whom these produce, and nobody has anything else."""
+    masks = [np.zeros(10, np.bool_) for _ in range(KINDS)]
+    masks[SUPPLY][[home - 1 for home in producers]] = True
+    return Owned.of_masks(masks)
 
 
 def test_a_torn_header_stays_torn(tmp_path: Path) -> None:

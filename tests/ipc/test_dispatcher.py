@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 import socket
 import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
-from energymarket.dispatch.limits import LINE_BYTES_MAX, RESULT_BYTES_MAX
+from energymarket.dispatch.limits import ACCEPT_PAUSE_S, LINE_BYTES_MAX, QUEUE_WAIT_S, RESULT_BYTES_MAX
 from energymarket.exits import Exit
 from energymarket.runtime import clock
 from tests.ipc.dispatch_place import WATCHDOG_S, Line, Place, eventually, exchange, place
-from tests.ipc.processes import environment
+from tests.ipc.processes import environment, pass_time
 
 NO_TICKET = "no service without a ticket"
 
@@ -191,13 +193,42 @@ def test_a_hundred_at_once_are_served_or_told_busy_and_share_no_ticket(four: Pla
         assert ticket == "busy" or answer == {"result": {"n": number}}
 
 
+def test_who_hangs_up_in_the_queue_leaves_its_place_to_others(tmp_path: Path) -> None:
+    """All places are free at once, not after the time to wait; who only ended its side has an answer."""
+    words = ("--ticket-s", "60", "--queue", "8")
+    with place(tmp_path / "one", 1, *words) as made, Line(made.port) as first, Line(made.port) as late:
+        port, ticket = where(first.ask("echo"))  # nobody comes for it yet
+        crowd = [Line(made.port) for _ in range(8)]
+        for each in crowd:
+            each.send(b"echo\n")
+        eventually(lambda: made.ask("Status")["waiting"] == 8, "the queue is full")
+        crowd[0].sock.shutdown(socket.SHUT_WR)
+        assert crowd[0].line().startswith("-1 busy: no worker is free now")
+        for each in crowd:
+            each.close()
+        eventually(lambda: made.ask("Status")["waiting"] == 0, "they are gone", wait_s=QUEUE_WAIT_S / 3)
+        late.send(b"echo\n")
+        assert exchange(port, ticket) == [{"result": {}}]
+        assert exchange(*where(late.line())) == [{"result": {}}]
+        eventually(lambda: made.ask("Status")["served"] == 2, "both are counted")
+
+
 def open_files(made: Place) -> dict[str, int]:
-    return {name: sum(1 for _ in Path(f"/proc/{made.pid(name)}/fd").iterdir()) for name in made.kept}
+    """Open files of each process while nobody is there; those who ask how it is come and go meanwhile."""
+    eventually(lambda: made.all_idle() and made.ask("Status")["clients"] == 0, "nobody is there")
+    looks = []
+    for _ in range(25):
+        looks.append([sum(1 for _ in Path(f"/proc/{made.pid(name)}/fd").iterdir()) for name in made.kept])
+        pass_time(0.02)
+    return dict(zip(made.kept, map(min, zip(*looks, strict=True)), strict=True))
 
 
 def test_a_thousand_requests_gain_no_descriptor(four: Place) -> None:
-    """Served, refused, mistyped, given up: afterwards each process has as many open files as before."""
-    eventually(lambda: four.all_idle() and four.ask("Status")["clients"] == 0, "nobody is there")
+    """Served, refused, mistyped, given up: afterwards each process has the open files it had."""
+    with ExitStack() as stack:
+        clients = [stack.enter_context(Line(four.port)) for _ in four.workers()]
+        tickets = [where(client.ask("echo")) for client in clients]  # each worker has had its first task
+        assert [exchange(*each) for each in tickets] == [[{"result": {}}]] * len(tickets)
     before, count = open_files(four), four.ask("Status")["served"]
 
     def many(_: int) -> None:
@@ -211,13 +242,27 @@ def test_a_thousand_requests_gain_no_descriptor(four: Place) -> None:
 
     with ThreadPoolExecutor(8) as crowd:
         list(crowd.map(many, range(8)))
-    eventually(lambda: four.all_idle() and four.ask("Status")["clients"] == 0, "all have left")
-    # A few more or less are those who ask about the dispatcher; a leak would be one in each of eight lines.
-    eventually(
-        lambda: all(now <= before[name] + 4 for name, now in open_files(four).items()),
-        f"{open_files(four)} were {before}",
-    )
+    assert open_files(four) == before
     assert four.ask("Status")["served"] == count + 1000
+
+
+def test_without_descriptors_clients_wait_and_one_line_says_so(tmp_path: Path) -> None:
+    """Nobody is refused, those who are in are served, and all are accepted as soon as there is room."""
+    with place(tmp_path / "full", 1) as made:
+        pid = made.pid("dispatcher")
+        soft = max(int(entry.name) for entry in Path(f"/proc/{pid}/fd").iterdir()) + 4  # three are free
+        _, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (soft, hard))
+        log = made.path / "dispatcher.log"
+        with ExitStack() as stack:
+            crowd = [stack.enter_context(Line(made.port)) for _ in range(20)]
+            eventually(lambda: "no client can be accepted" in log.read_text(), "it has none left")
+            assert crowd[0].ask("nonsense").startswith("-1 unknown")
+            pass_time(5 * ACCEPT_PAUSE_S)
+            assert log.read_text().count("accepted") == 1
+        served(made)
+        eventually(lambda: "all clients are accepted again" in log.read_text(), "they have left")
+        assert log.read_text().count("accepted") == 2
 
 
 # ---- deaths and freezes
@@ -433,6 +478,8 @@ def test_what_cannot_begin_says_why_in_one_line_and_ends_with_its_code(tmp_path:
         with ThreadPoolExecutor(4) as crowd:
             found = list(crowd.map(lambda case: case[0].once(*case[1]), cases))
         served(made)
+        tubes = sorted(path.name for path in made.directory.glob("*tube*"))
+        assert tubes == ["dwtube1", "wdtube1"]  # neither taken from the one who has them, nor others made
     for (_, words, code, said), done in zip(cases, found, strict=True):
         assert (done.returncode, len(done.stderr.splitlines())) == (code, 1), (words, done.stderr)
         assert said in done.stderr

@@ -148,7 +148,7 @@ def test_it_tells_each_slot_one_ahead_as_the_core_says(ipc: Ipc, run_dir: Path, 
         heard = listen(doorbell, reported(FIRST))
         for slot in range(FIRST, FIRST + 30):
             board.post(weather_of(slot + 1), boottime_ns())
-            clock.write(open_page(slot))
+            clock.write(open_page(slot, live=True))
             child.wake()
             heard += listen(doorbell, reported(slot + 1))
         assert not [each for each in heard if each.type is RecordType.REPORTED and each.slot > FIRST + 30]
@@ -168,7 +168,7 @@ def test_killed_and_started_again_it_goes_on(ipc: Ipc, run_dir: Path, doorbell: 
         for slot in range(FIRST, FIRST + 12):
             board.post(weather_of(slot), boottime_ns())
         with child_of(run_dir, doorbell, task(active=(running,))) as child:
-            clock.write(open_page(FIRST + 4))
+            clock.write(open_page(FIRST + 4, live=True))
             heard = listen(doorbell, reported(FIRST + 5))
             child.kill()
             assert wait_readable(child.fileno(), boottime_ns() + 5 * S)
@@ -176,10 +176,24 @@ def test_killed_and_started_again_it_goes_on(ipc: Ipc, run_dir: Path, doorbell: 
             assert death is not None
             assert str(death) == "killed by SIGKILL"
         with child_of(run_dir, doorbell, task(FIRST + 6)):
-            clock.write(open_page(FIRST + 9))
+            clock.write(open_page(FIRST + 9, live=True))
             heard += listen(doorbell, reported(FIRST + 10))
     assert begins(heard) == expected(range(FIRST, FIRST + 11))
     assert EventRecord(RecordType.END, FIRST + 2, kind=1, seq=77, until_slot=FIRST + 2) in heard
+
+
+def test_in_lockstep_it_tells_thirty_two_slots_ahead(ipc: Ipc, run_dir: Path, doorbell: Doorbell) -> None:
+    """Up to the 32nd that has its weather, in the same words as one by one. Rung later, it tells the rest."""
+    with ClockWriter(ipc) as clock, BoardWriter(ipc) as board, child_of(run_dir, doorbell) as child:
+        for slot in range(FIRST, FIRST + 64):
+            board.post(weather_of(slot), boottime_ns())
+        clock.write(open_page(FIRST))
+        heard = listen(doorbell, reported(FIRST + 32))
+        clock.write(open_page(FIRST + 20))
+        child.wake()
+        heard += listen(doorbell, reported(FIRST + 52))
+        assert not reported(FIRST + 53)(heard)
+        assert begins(heard) == expected(range(FIRST, FIRST + 53))
 
 
 def test_without_weather_it_waits_and_live_it_does_not(ipc: Ipc, run_dir: Path, doorbell: Doorbell) -> None:

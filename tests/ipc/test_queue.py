@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,12 @@ from tests.ipc.processes import PRELUDE, environment, pass_time, process
 
 pytestmark = pytest.mark.usefixtures("no_ipc_left")
 
+WAITER = """
+queue = OfferQueue(resources.attach(Path(sys.argv[1])))
+ready()
+with queue.locked(20):
+    print("held", flush=True)
+"""
 HOLDER = """
 queue = OfferQueue(resources.attach(Path(sys.argv[1])))
 with queue.locked(5):
@@ -197,6 +204,23 @@ def test_types_wider_than_31_bits_are_sent_and_taken(queue: OfferQueue) -> None:
         assert queue.room() == 0
         assert queue.take(-(1 << 41)) == (high, bytes(4096))
         assert queue.room() == 4096
+
+
+def test_who_waits_and_is_stopped_again_and_again_waits_on(queue: OfferQueue, run_dir: Path) -> None:
+    """SIGSTOP and SIGCONT interrupt the call each time: that is no trouble to it."""
+    hold = ExitStack()
+    hold.enter_context(queue.locked())
+    with hold, process(WAITER, run_dir) as waiter:
+        for _ in range(10):
+            waiter.send_signal(signal.SIGSTOP)
+            os.waitid(os.P_PID, waiter.pid, os.WSTOPPED)
+            waiter.send_signal(signal.SIGCONT)
+            os.waitid(os.P_PID, waiter.pid, os.WCONTINUED)
+            signal.sigtimedwait((), 0.02)  # until it waits again
+        hold.close()
+        assert waiter.stdout is not None
+        assert waiter.stdout.readline() == "held\n"
+        assert waiter.wait(30) == 0
 
 
 def test_a_storm_of_signals_does_not_stretch_the_bound(queue: OfferQueue, run_dir: Path) -> None:

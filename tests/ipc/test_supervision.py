@@ -111,11 +111,43 @@ def test_dispatcher_and_workers_are_carried_like_the_others(tmp_path: Path) -> N
         os.kill(pid, number)
         wait_for_another(suite, f"energy-{unit}.service", pid)
         assert proc.stat_field(pid, 3) is None
-    wait_until(lambda: suite.ctl("workers").returncode == 0)
+    shown = suite.ctl("--json", "workers")  # the new dispatcher is given a moment to find them
+    assert shown.returncode == 0, shown.stderr
+    told = json.loads(shown.stdout)
+    assert told["dispatcher"]["pid"] == suite.child("dispatcher")
+    # Counted by who starts them: this dispatcher has seen one life of each.
+    assert {row["number"]: row["restarts"] for row in told["workers"]} == {1: 1, 2: 0}
     asked = suite.ctl("ask", "report", "--last", "1")
     assert asked.returncode == 0, asked.stderr
     stopped = suite.ctl("stop")
     assert stopped.returncode == 0, stopped.stderr
+    assert suite.left() == []
+
+
+def test_detached_beside_a_port_in_use_the_market_trades_and_one_line_says_so(tmp_path: Path) -> None:
+    """The dispatcher is an option: exit code 0, which port it wanted, and `workers` says: given up."""
+    suite = real_at(tmp_path)
+    file = tmp_path / "my.toml"
+    text = (ROOT / "daemons/energymarket/scenario/shipped/classic.toml").read_text()
+    with socket.create_server(("127.0.0.1", 0)) as holder:
+        port = holder.getsockname()[1]
+        file.write_text(f"{text}\n[dispatch]\nworkers = 1\nport = {port}\n")
+        words = ("up", str(file), "--state", str(tmp_path / "state"), "--speed", "900", "--detach")
+        started = suite.ctl(*words)
+    assert started.returncode == 0, started.stderr
+    (line,) = [line for line in started.stdout.splitlines() if "dispatcher" in line]
+    assert f"127.0.0.1 port {port} is in use" in line
+    assert line.endswith("; the others serve on")
+    assert suite.ctl("price").returncode == 0
+    shown = suite.ctl("workers")
+    assert (shown.returncode, "it was given up: ended with exit code 73" in shown.stderr) == (3, True)
+    assert suite.ctl("start", "dispatcher").returncode == 0  # the port is free by now
+    assert suite.ctl("workers").returncode == 0
+    os.kill(json.loads((suite.run / "up.json").read_text())["up"]["pid"], signal.SIGKILL)
+    suite.wait_until_alone()
+    shown = suite.ctl("workers")  # nobody will start it again: nothing is waited for
+    assert (shown.returncode, "and so has who kept it" in shown.stderr) == (3, True)
+    assert suite.ctl("ipc", "clean").returncode == 0
     assert suite.left() == []
 
 

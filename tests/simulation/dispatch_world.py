@@ -74,6 +74,7 @@ class World:
         self.now = 1_000 * S
         self.workers = {number: SimWorker(number) for number in range(1, self.rules.workers + 1)}
         self.clients: dict[int, SimClient] = {}
+        self.ended: set[int] = set()  # clients that say nothing more
         self.tickets: set[str] = set()
         self.handed: set[int] = set()
         self.told: dict[int, int] = {}  # number of a task -> client
@@ -164,6 +165,7 @@ class World:
         return ticket
 
     def _perform(self, effects: list[Effect]) -> None:
+        assert not self.ended & {request.client for request in self.book.queue}
         assert len(self.book.queue) <= self.rules.queue_max + self.rules.workers + 1
         for effect in effects:
             match effect:
@@ -331,6 +333,8 @@ class World:
         self._perform(self.book.asked(number, peer, "report", str(number), self.now, ticketed=True))
         if self.faults and self.chance.random() < 0.1:
             self.after(self.chance.randint(1, 5_000) * MS, lambda: self._leave(client))
+        elif self.chance.random() < 0.1:
+            self.after(self.chance.randint(0, 5_000) * MS, lambda: self._end_its_side(client))
         relay_ns = RELAY_NS_MAX if self.rules.mode is Mode.RELAY else 0
         self.after(WAIT_NS_MAX + relay_ns, lambda: self._was_answered(client))
 
@@ -341,6 +345,12 @@ class World:
         if client.answer is None and client.dispatcher == self.dispatchers:
             client.left = True
             self._perform(self.book.left(client.id))
+
+    def _end_its_side(self, client: SimClient) -> None:
+        """It says nothing more; whatever happens from now on, it has no place in the queue."""
+        if client.answer is None and not client.left and client.dispatcher == self.dispatchers:
+            self.ended.add(client.id)
+            self._perform(self.book.ended(client.id))
 
     def _answered(self, number: int, line: str, result: tuple[int, int] | None) -> None:
         client = self.clients[number]

@@ -26,7 +26,7 @@ from tests.simulation.market_place import ROOT, Place, let_pass, soon, unbooked
 pytestmark = pytest.mark.timeout(600)
 
 KILLS = int(os.environ.get("ENERGY_KILLS", "7" if IN_CI else "14"))
-CYCLES = int(os.environ.get("ENERGY_CYCLES", "20" if IN_CI else "50"))
+CYCLES = int(os.environ.get("ENERGY_CYCLES", "12" if IN_CI else "50"))
 CUTS = int(os.environ.get("ENERGY_CUTS", "4" if IN_CI else "8"))
 SEED = int(os.environ.get("ENERGY_SEED", "1"))
 REAL_TIME_KILLS = 2

@@ -237,13 +237,23 @@ def test_the_outcome_is_one_object_on_stdout_like_that_of_simulate(
 ) -> None:
     """All members of fast-forward's document, the same energy, money and indicators; nothing else there."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(compiled_cache))
-    wanted = dict(api.simulate("classic", duration=12, engine="embedded").document)
-    words = ("--json", "up", "classic", "--lockstep", "--for", "12", "--state", str(place.state), "--fresh")
-    done = place.ctl(*words)
+    wanted = dict(api.simulate("pencil-gift", duration=2, engine="embedded").document)
+    words = (
+        "--json",
+        "up",
+        "pencil-gift",
+        "--lockstep",
+        "--for",
+        "2",
+        "--state",
+        str(place.state),
+        "--fresh",
+    )
+    done = place.ctl(*words, "--shards", "2")
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     own = {"engine", "shards", "workers", "wall_s", "cpu_s", "folder"}
-    assert found["engine"] == "lockstep"
+    assert (found["engine"], found["shards"], found["workers"]) == ("lockstep", 2, 2)
     assert {name: found[name] for name in wanted if name not in own} == {
         name: value for name, value in wanted.items() if name not in own
     }

@@ -6,6 +6,7 @@ import json
 import re
 import signal
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
@@ -42,6 +43,21 @@ def asked(machine: Machine) -> Iterator[Machine]:
 def states(machine: Machine) -> list[str]:
     said = machine.run("energyctl", "workers", "--json").stdout
     return [worker["state"] for worker in json.loads(said).get("workers", ())] if said else []
+
+
+@contextmanager
+def spoiled(machine: Machine, unit: str) -> Iterator[None]:
+    """A unit whose program ends at once with an error, as long as this lasts."""
+    dropin = machine.tree / f"etc/systemd/system/{unit}.service.d/90-spoiled.conf"
+    dropin.parent.mkdir(parents=True)
+    dropin.write_text("[Service]\nExecStart=\nExecStart=/bin/false\n")
+    machine.must("systemctl", "daemon-reload")
+    try:
+        yield
+    finally:
+        dropin.unlink()
+        dropin.parent.rmdir()
+        machine.must("systemctl", "daemon-reload")
 
 
 def by_hand(machine: Machine, kind: str) -> str:
@@ -83,6 +99,21 @@ def test_units_serve_are_replaced_and_leave_nothing(asked: Machine) -> None:
     machine.wait_until(lambda: states(machine) == ["idle", "idle"])
     assert [machine.pid(unit) for unit in UNITS[1:]] == workers  # a crash of one is none of the other
     by_hand(machine, "requetetype1")
+    told = json.loads(machine.must("energyctl", "--json", "workers"))["workers"]
+    assert [worker["restarts"] for worker in told] == [1, 1]  # the manager's count: this dispatcher saw none
+
+    with spoiled(machine, "energy-worker@2"):
+        machine.must("systemctl", "kill", "--signal=KILL", "energy-worker@2")
+        machine.wait_until(lambda: machine.show("energy-worker@2", "ActiveState") == "failed")
+        workers_say, status_says = machine.run("energyctl", "workers"), machine.run("energyctl", "status")
+        assert (workers_say.returncode, status_says.returncode) == (5, 5), (
+            workers_say.stdout + status_says.stdout
+        )
+        assert "not at work: worker 2 (given up: exit 1" in workers_say.stdout
+        assert "energy-worker@2.service is failed: exit 1" in status_says.stdout
+        by_hand(machine, "requetetype1")  # the other serves on
+    machine.must("energyctl", "start")  # gives it another chance
+    machine.wait_until(lambda: states(machine) == ["idle", "idle"])
 
     since = machine.must("date", "+%s.%N").strip()
     machine.must("systemctl", "stop", "energy.slice", "energy-market.target")

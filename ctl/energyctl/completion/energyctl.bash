@@ -263,7 +263,7 @@ _energyctl_argument() {
     'up 0') echo 'paths classic default metered pencil-classic pencil-full-queue pencil-gift pencil-imbalance pencil-late pencil-phantom-claim pencil-policy3-alone pencil-policy3-part pencil-rule-mid-market pencil-rule-need-first pencil-rule-static-key pencil-sharing-exact-fair pencil-sharing-exact-selfish pencil-sharing-greedy-mean-fair pencil-sharing-greedy-mean-selfish pencil-sharing-greedy-neutral-fair pencil-sharing-greedy-neutral-selfish pencil-stale-weather pencil-trade' ;;
     'simulate 0') echo 'paths classic default metered pencil-classic pencil-full-queue pencil-gift pencil-imbalance pencil-late pencil-phantom-claim pencil-policy3-alone pencil-policy3-part pencil-rule-mid-market pencil-rule-need-first pencil-rule-static-key pencil-sharing-exact-fair pencil-sharing-exact-selfish pencil-sharing-greedy-mean-fair pencil-sharing-greedy-mean-selfish pencil-sharing-greedy-neutral-fair pencil-sharing-greedy-neutral-selfish pencil-stale-weather pencil-trade' ;;
     'study 0') echo 'nothing' ;;
-    'start '*) echo 'nothing' ;;
+    'start '*) echo 'units' ;;
     'wait '*) echo 'nothing' ;;
     'homes 0') echo 'homes' ;;
     'event 0') echo 'words list raise clear' ;;
@@ -276,10 +276,10 @@ _energyctl_argument() {
     'meters 0') echo 'words list watch export plot' ;;
     'meters export 0') echo 'files' ;;
     'meters export '*) echo 'nothing' ;;
-    'meters plot 0') echo 'homes' ;;
+    'meters plot 0') echo 'nothing' ;;
     'ask 0') echo 'words report forecast' ;;
-    'stop '*) echo 'nothing' ;;
-    'restart '*) echo 'nothing' ;;
+    'stop '*) echo 'units' ;;
+    'restart '*) echo 'units' ;;
     'home 0') echo 'words start stop' ;;
     'home start 0') echo 'singles' ;;
     'home stop 0') echo 'singles' ;;

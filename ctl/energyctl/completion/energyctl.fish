@@ -247,6 +247,12 @@ function __energyctl_argument
     test "$line[1]" = "$argv[1]" -a $line[2] -eq $argv[2]
 end
 
+# The same for one that may be said again.
+function __energyctl_argument_from
+    set -l line (__energyctl_line)
+    test "$line[1]" = "$argv[1]" -a $line[2] -ge $argv[2]
+end
+
 # The word under the cursor; of --option=value, the value.
 function __energyctl_value
     string replace -r -- '^--[a-z-]+=' '' (commandline -ct)
@@ -343,6 +349,7 @@ complete -c energyctl -n '__energyctl_at \'study\'' -l resume -d 'Play the cases
 complete -c energyctl -n '__energyctl_at \'study\'' -l anew -d 'Remove the study that lies there, and begin anew'
 
 complete -c energyctl -n '__energyctl_at \'start\'' -l user -d 'The units of your own service manager, not the system\'s'
+complete -c energyctl -n '__energyctl_argument_from \'start\' 0' -a '(__energyctl_ask_market units)'
 
 complete -c energyctl -n '__energyctl_at \'status\'' -l user -d 'The units of your own service manager, not the system\'s'
 
@@ -420,7 +427,6 @@ complete -c energyctl -n '__energyctl_at \'meters plot\'' -l day -x -d 'The day 
 complete -c energyctl -n '__energyctl_at \'meters plot\'' -l out -r -F -d 'The picture, .png or .svg (default: ID-DAY.png)'
 complete -c energyctl -n '__energyctl_at \'meters plot\'' -l timezone -x -d 'Of the meter\'s clock (default: the machine\'s)'
 complete -c energyctl -n '__energyctl_at \'meters plot\'' -l directory -x -a '(__fish_complete_directories (__energyctl_value))' -d 'Where PV services write (default: here, or the installed suite\'s)'
-complete -c energyctl -n '__energyctl_argument \'meters plot\' 0' -a '(__energyctl_ask_market homes)'
 
 complete -c energyctl -n '__energyctl_at \'report\'' -l state -x -a '(__fish_complete_directories (__energyctl_value))' -d 'A state directory, or what a simulation has written'
 complete -c energyctl -n '__energyctl_at \'report\'' -l html -d 'Pictures of the whole run on one page, report.html'
@@ -449,8 +455,10 @@ complete -c energyctl -n '__energyctl_at \'ask forecast\'' -l timeout -x -d 'Wai
 complete -c energyctl -n '__energyctl_at \'ask forecast\'' -l dispatcher -x -d 'The dispatcher, where it is not found'
 
 complete -c energyctl -n '__energyctl_at \'stop\'' -l user -d 'The units of your own service manager, not the system\'s'
+complete -c energyctl -n '__energyctl_argument_from \'stop\' 0' -a '(__energyctl_ask_market units)'
 
 complete -c energyctl -n '__energyctl_at \'restart\'' -l user -d 'The units of your own service manager, not the system\'s'
+complete -c energyctl -n '__energyctl_argument_from \'restart\' 0' -a '(__energyctl_ask_market units)'
 
 complete -c energyctl -n '__energyctl_at \'reload\'' -l wait -d 'Return when the first slot has opened at the new coefficients'
 complete -c energyctl -n '__energyctl_at \'reload\'' -l timeout -x -d 'With --wait: not longer than so'

@@ -86,6 +86,7 @@ def _readings(plan: Plan) -> Iterator[Command]:
     # Like the weather's fetcher: the homes need no network, and a broker that hangs hangs none of them.
     words = ["-conf", str(plan.source), "--compiled", str(plan.compiled)]
     words += ["--state", str(plan.state / "readings")]
+    words += [] if plan.speed is None else ["--speed", f"{plan.speed:g}"]
     yield _python("readings", Role.METERS, "readingd", words, required=False)
 
 

@@ -21,6 +21,8 @@ from energymarket.wire.messages import CONTROL_SOCKET, SUPERVISOR_SOCKET, TRADE_
 
 LOCK: Final = "up.lock"
 LOG: Final = "up.log"
+LOGS: Final = (LOG, f"{LOG}.1", f"{LOG}.new")
+"""The log, the lines before, and what a death in between has left."""
 
 
 def write(run: Path, record: Record) -> None:
@@ -48,7 +50,7 @@ class Hold:
     def release(self) -> None:
         """Remove what a run leaves in the directory, then give it back: the next holder finds nothing."""
         if not self.handed_over:
-            clear(self.run, keep=(LOG,) if self.keep_log else ())
+            clear(self.run, keep=LOGS if self.keep_log else ())
         os.close(self.fd)
 
 
@@ -106,7 +108,8 @@ def kill_leftovers(run: Path) -> list[str]:
 def clear(run: Path, keep: Iterable[str] = ()) -> list[str]:
     """Remove what a run leaves in its directory, except the named files; the directory goes if empty."""
     removed = []
-    for name in (CONTROL_SOCKET, TRADE_SOCKET, SUPERVISOR_SOCKET, RECORD, f"{RECORD}.part", LOG, LOCK):
+    sockets = (CONTROL_SOCKET, TRADE_SOCKET, SUPERVISOR_SOCKET)
+    for name in (*sockets, RECORD, f"{RECORD}.part", *LOGS, LOCK):
         if name in keep:
             continue
         with contextlib.suppress(FileNotFoundError):

@@ -62,7 +62,6 @@ def tell_outcome(order: Order, session: Session) -> int:
         return Exit.OK
     children = resource.getrusage(resource.RUSAGE_CHILDREN)
     words = ["--state", str(plan.state), "--compiled", str(plan.compiled), "--slots", str(plan.slots or 0)]
-    words += ["--shards", str(plan.shards or 0)]
     words += ["--wall-s", f"{clock.monotonic_s() - order.began_s:.3f}"]
     words += ["--cpu-s", f"{children.ru_utime + children.ru_stime:.3f}"]
     return run_program("outcome", [*words, "--json"] if session.as_json else words)

@@ -18,6 +18,7 @@ WAIT_S_MAX: Final = 0.3
 """A person waits behind the key: what is not known by then is not completed."""
 WORDS_MAX: Final = 500
 SINGLES: Final = Path("/var/cache/energy-market/singles")
+WORKERS: Final = Path("/var/cache/energy-market/workers")
 """Left by energy-prepare: the homes that are units of their own."""
 PLACE: Final = Path(__file__).parents[1] / "completion"
 
@@ -75,10 +76,11 @@ def _words(here: Session, source: Source, prefix: str) -> list[str]:
     """Words of a kind; none from a market that is down or slow, because nobody reads errors behind a key."""
     match source:
         case Source.SINGLES:
-            return _singles()
+            return _numbers(SINGLES)
         case Source.UNITS:
-            homes = [f"energy-home@{number}.service" for number in _singles()]
-            return [*systemd.ALL, "energy-backup.service", "energy-backup.timer", *homes]
+            homes = [f"energy-home@{number}.service" for number in _numbers(SINGLES)]
+            workers = [f"energy-worker@{number}.service" for number in _numbers(WORKERS)]
+            return [*systemd.ALL, "energy-backup.service", "energy-backup.timer", *workers, *homes]
         case Source.HOMES:
             total = _asked(here, "Homes", {"first": 1, "count": 1}).get("total", 0)
             return [word for word in map(str, range(1, int(total) + 1)) if word.startswith(prefix)]
@@ -90,11 +92,11 @@ def _words(here: Session, source: Source, prefix: str) -> list[str]:
             assert_never(source)
 
 
-def _singles() -> list[str]:
+def _numbers(file: Path) -> list[str]:
     try:
-        return SINGLES.read_text("ascii").split()
+        return file.read_text("ascii").split()
     except (OSError, UnicodeDecodeError):
-        return []  # there is no suite here, or none of its homes is a unit
+        return []  # there is no suite here, or nothing of this kind is a unit
 
 
 def _asked(here: Session, method: str, parameters: dict[str, int] | None = None) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import os
 import subprocess
 from collections import deque
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -18,6 +19,7 @@ from energyctl.keeper import keeper_of, means_users
 from energyctl.render import Answer
 from energyctl.session import Session, session
 from energyctl.up import record
+from energyctl.up.log import before
 from energyctl.up.names import unit_of
 from energyctl.verbs.start import USER
 
@@ -80,8 +82,10 @@ def _of_run(log: Path, unit: str | None, home: int | None, lines: int, *, follow
         raise ProblemError(
             Exit.USAGE, "only_in_journal", "--home is a field of the journal", f"{log} has lines only"
         )
-    with log.open(encoding="utf-8", errors="replace") as file:
-        last = deque(_of_unit(file, unit), maxlen=lines)
+    last: deque[str] = deque(maxlen=lines)
+    for path in (before(log), log):
+        with suppress(FileNotFoundError), path.open(encoding="utf-8", errors="replace") as file:
+            last.extend(_of_unit(file, unit))
     yield from map(_line, last)
     if follow:
         command = ["tail", "--lines=0", "--follow=name", str(log)]

@@ -60,7 +60,7 @@ def export(
     ctx: typer.Context,
     out: Annotated[Path, typer.Argument(metavar="FILE", help="The Parquet file to write.")],
     meter_ids: Annotated[
-        list[str] | None, typer.Argument(metavar="[ID]...", help="Of these meters; without, of all.")
+        list[str] | None, typer.Argument(metavar="[METER]...", help="Of these meters; without, of all.")
     ] = None,
     directory: Annotated[Path | None, _DIRECTORY] = None,
 ) -> int:
@@ -72,7 +72,7 @@ def export(
 
 def plot(
     ctx: typer.Context,
-    meter_id: Annotated[str, typer.Argument(metavar="ID", help="The meter.")],
+    meter_id: Annotated[str, typer.Argument(metavar="METER", help="The meter.")],
     day: Annotated[
         str | None, typer.Option("--day", metavar="YYYY-MM-DD", help="The day (default: its last).")
     ] = None,

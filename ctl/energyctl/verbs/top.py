@@ -166,7 +166,7 @@ class View:
         self._roots = [("market", market)] if market else []
         if keeper is None:
             return
-        showing = systemd.Showing((*systemd.ALL, systemd.SINGLE_HOMES), user=keeper is Keeper.USER)
+        showing = systemd.Showing(systemd.SHOWN, user=keeper is Keeper.USER)
         units = showing.begin().units()
         self._roots = [(_short(unit.name), unit.pid) for unit in units if unit.pid]
         self._unit_restarts = sum(unit.restarts for unit in units)

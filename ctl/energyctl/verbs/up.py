@@ -139,7 +139,7 @@ def _order(
     hold = record.hold(run)
     stack.callback(hold.release)
     removed = prepare.clear_leftovers(run)
-    if [name for name in removed if name != record.LOG]:
+    if [name for name in removed if name not in record.LOGS]:
         sys.stderr.write(f"removed what an earlier run had left: {', '.join(removed)}\n")
     state_dir = (state or default_state(os.environ, checked.name)).absolute()
     state_fd = prepare.hold_state(state_dir, checked.name, fresh=fresh)

@@ -11,6 +11,7 @@ import numpy as np
 
 from energymarket.audit.findings import Findings, Kind
 from energymarket.core.limits import HOMES_MAX
+from energymarket.core.sparse import state_in
 from energymarket.core.state import STATE_COLUMNS, Layout, State
 from energymarket.wire.fault import WireError
 from energymarket.wire.state_file import (
@@ -150,8 +151,10 @@ def _size_said(head: bytes, number: int) -> int | None:
         shape = Header.unpack(head[at : at + HEADER_BYTES]).shape
     except WireError:
         return None
-    possible = shape.count <= HOMES_MAX and Layout.of(shape.count, shape.payload_bytes) is not None
-    return shape.file_bytes if possible else None
+    possible = shape.payload_bytes <= Layout.WIDE.size_bytes(shape.count) + PAGE_BYTES
+    if not shape.is_sparse:
+        possible = Layout.of(shape.count, shape.payload_bytes) is not None
+    return shape.file_bytes if shape.count <= HOMES_MAX and possible else None
 
 
 def generation_of(data: bytes, number: int) -> Generation:
@@ -162,15 +165,18 @@ def generation_of(data: bytes, number: int) -> Generation:
     except WireError as error:
         return f"generation {number}: {error}"
     shape = header.shape
-    layout = Layout.of(shape.count, shape.payload_bytes)
-    if len(data) != shape.file_bytes or layout is None:
-        return f"generation {number}: {len(data)} bytes, not {shape.file_bytes} for {shape.count} homes"
+    wrong_size = f"generation {number}: {len(data)} bytes, not {shape.file_bytes} for {shape.count} homes"
+    if len(data) != shape.file_bytes:
+        return wrong_size
     if header.slot == NO_SLOT:
         return header, None
     area = memoryview(data)[shape.area_at(number) : shape.area_at(number) + shape.area_bytes]
     if checksum(area) != header.checksum:
         return f"generation {number}: the state of slot {header.slot} does not match its checksum"
-    return header, State(area, shape.count, layout)
+    try:
+        return header, state_in(area[: shape.payload_bytes], shape.count, is_sparse=shape.is_sparse)
+    except ValueError:
+        return wrong_size
 
 
 def columns_of(state: State) -> dict[str, I64]:

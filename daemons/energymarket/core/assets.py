@@ -9,8 +9,8 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from energymarket.core.block import F32, I32, I64, Column, Spare, owners_or_none, split_wh
-from energymarket.core.demand import SERIES_NONE
+from energymarket.core.block import F32, I32, I64, Column, Spare, keepers_or_none, owners_or_none, split_wh
+from energymarket.core.owned import SERIES_NONE, supplies
 from energymarket.core.state import Work
 from energymarket.core.weather import Samples
 
@@ -168,9 +168,9 @@ _NOTHING: Final = np.zeros(0, np.float32)
 
 @dataclass(frozen=True, slots=True)
 class Prospect:
-    """What K slots bring a block of homes, fractions of a Wh included; `produce` uses it up."""
+    """What K slots bring those of a block who produce, fractions of a Wh included; `produce` uses it up."""
 
-    sun_wh: F32  # (K, homes)
+    sun_wh: F32  # (K, who produces); empty where nobody does
     sunny: tuple[bool, ...]  # whether a slot brings any of it; empty: none does
     wind_wh: F32 | None  # (K, owners of a turbine)
     windy: tuple[bool, ...]
@@ -180,37 +180,45 @@ class SupplyBlock:
     """PV, series and wind of a block of homes: static columns in, whole Wh of a slot out."""
 
     def __init__(self, homes: Mapping[str, Column], supply: Supply) -> None:
-        has_pv = homes["pv_kwp"] > 0
-        self._pv = owners_or_none(has_pv)
+        produces = supplies(homes)
+        self.owners = keepers_or_none(produces)  # of all that follows
+        if self.owners is None:
+            return
+        column = self.owners.column
+        kwp, series, kw = (column(homes[name]) for name in ("pv_kwp", "series", "wind_kw"))
+        self._pv = owners_or_none(kwp > 0)
         if self._pv is not None:
-            self._roof = self._pv.column(_narrow(np.where(has_pv, homes["pv_roof"], 0)))
-            self._kwp = self._pv.column(np.where(has_pv, homes["pv_kwp"], 0).astype(np.float32))
-        self._series = owners_or_none(homes["series"] != SERIES_NONE)
+            self._roof = self._pv.column(_narrow(np.where(kwp > 0, column(homes["pv_roof"]), 0)))
+            self._kwp = self._pv.column(np.where(kwp > 0, kwp, 0).astype(np.float32))
+        self._series = owners_or_none(series != SERIES_NONE)
         if self._series is not None:
-            keys = np.minimum(homes["series"], supply.series_count)
+            keys = np.minimum(series, supply.series_count)
             self._series_key = self._series.column(keys.astype(np.uint16))
-        has_wind = homes["wind_kw"] > 0
-        self._wind = owners_or_none(has_wind)
-        if self._wind is not None:
-            self._site = self._wind.column(_narrow(np.where(has_wind, homes["wind_site"], 0)))
-            self._kw = self._wind.column(np.where(has_wind, homes["wind_kw"], 0).astype(np.float32))
+        self._wind = keepers_or_none(homes["wind_kw"] > 0)  # of the block's homes: they have a carry
+        self._blown = keepers_or_none(kw > 0)  # the same, of those who produce
+        if self._blown is not None:
+            self._site = self._blown.column(_narrow(np.where(kw > 0, column(homes["wind_site"]), 0)))
+            self._kw = self._blown.column(np.where(kw > 0, kw, 0).astype(np.float32))
 
     def offer(self, shared: SupplyOfSlots, sun: F32, wind: F32, spare: Spare) -> Prospect:
-        """What K slots will bring, fractions of a Wh included: PV and series into `sun` (K, homes).
+        """What K slots will bring, fractions of a Wh included.
 
-        `wind` is flat, with room for as much.
+        `sun` and `wind` are flat, with room for it.
         """
+        slots = len(shared.sunny)
+        if self.owners is None:
+            return Prospect(_NOTHING, (), None, shared.windy)
+        energy = sun[: slots * self.owners.count].reshape(slots, self.owners.count)
         has_sun = shared.pv_wh.size > 0 and self._pv is not None
         if has_sun or self._series is not None:
-            self._shine(shared, sun, spare)
+            self._shine(shared, energy, spare)
         blows: F32 | None = None
-        if shared.wind_wh.size and self._wind is not None:
-            slots = len(shared.windy)
-            blows = wind[: slots * self._wind.count].reshape(slots, self._wind.count)
+        if shared.wind_wh.size and self._blown is not None:
+            blows = wind[: slots * self._blown.count].reshape(slots, self._blown.count)
             spare.look_up(shared.wind_wh, self._site, blows)
             blows *= self._kw
-        gives = (True,) * len(shared.sunny) if self._series is not None else shared.sunny
-        return Prospect(sun, gives if has_sun or self._series is not None else (), blows, shared.windy)
+        gives = (True,) * slots if self._series is not None else shared.sunny
+        return Prospect(energy, gives if has_sun or self._series is not None else (), blows, shared.windy)
 
     def _shine(self, shared: SupplyOfSlots, energy: F32, spare: Spare) -> None:
         """PV and series in one stream."""
@@ -231,30 +239,44 @@ class SupplyBlock:
         """Whole Wh that each home produces in the slot at a place of the prospect; fractions move on."""
         before, after, scratch = work.before, work.after, work.scratch
         production_wh = scratch.production_wh[: before.count]
-        if prospect.sunny and prospect.sunny[at]:
-            carry = (before.pv_carry_wh, after.pv_carry_wh)
-            split_wh(prospect.sun_wh[at], carry, production_wh, scratch.floats[1][: before.count])
-        else:
-            work.keep("pv_carry_wh")
+        owners = self.owners
+        if owners is None:
+            work.keep("pv_carry_wh", "wind_carry_wh")
             production_wh.fill(0)
-        self._add_wind(prospect, at, production_wh, work)
+            return production_wh
+        part = owners.place(production_wh, scratch.integers[2])
+        sunny = bool(prospect.sunny) and prospect.sunny[at]
+        if not sunny or owners.count < before.count:
+            work.keep("pv_carry_wh")
+        if sunny:
+            carry = owners.read(before.pv_carry_wh, scratch.floats[1])
+            carry_after = owners.place(after.pv_carry_wh, scratch.floats[2])
+            split_wh(prospect.sun_wh[at], (carry, carry_after), part, scratch.floats[3][: owners.count])
+            owners.write(after.pv_carry_wh, carry_after)
+        else:
+            part.fill(0)
+        self._add_wind(prospect, at, part, work)
+        if owners.count < before.count:
+            production_wh.fill(0)
+            owners.write(production_wh, part)
         return production_wh
 
     def _add_wind(self, prospect: Prospect, at: int, production_wh: I32, work: Work) -> None:
+        """Add it to what those who produce do."""
         before, after, scratch = work.before, work.after, work.scratch
         wind = self._wind if prospect.wind_wh is not None and prospect.windy[at] else None
         if wind is None or wind.count < before.count:
             work.keep("wind_carry_wh")
-        if wind is None or prospect.wind_wh is None:
+        if wind is None or self._blown is None or prospect.wind_wh is None:
             return
         carry_after = wind.place(after.wind_carry_wh, scratch.floats[1])
         whole = scratch.integers[0][: wind.count]
         carry = wind.read(before.wind_carry_wh, scratch.floats[2])
         split_wh(prospect.wind_wh[at], (carry, carry_after), whole, scratch.floats[3][: wind.count])
         wind.write(after.wind_carry_wh, carry_after)
-        part = wind.read(production_wh, scratch.integers[1])
+        part = self._blown.read(production_wh, scratch.integers[1])
         part += whole
-        wind.write(production_wh, part)
+        self._blown.write(production_wh, part)
 
 
 def _narrow(keys: Column) -> Column:

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from energymarket.core.block import I32, Bools, Column, Scratch, owners_or_none
+from energymarket.core.block import I32, Bools, Column, Scratch, keepers_or_none
 from energymarket.core.state import Work
 
 EFFICIENCY_STEPS: Final = 10_000  # an efficiency is known to 0.01 %
@@ -29,7 +29,7 @@ class BatteryBlock:
 
     def __init__(self, homes: Mapping[str, Column], slot_s: int) -> None:
         owns = homes["battery_capacity_wh"] > 0
-        self._owners = owners_or_none(owns)
+        self._owners = keepers_or_none(owns)
         if self._owners is None:
             return
         charge = _Limit(np.where(owns, homes["battery_charge_w"], 0), slot_s)

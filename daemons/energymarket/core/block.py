@@ -18,6 +18,7 @@ I64 = npt.NDArray[np.int64]
 U32 = npt.NDArray[np.uint32]
 Bools = npt.NDArray[np.bool_]
 Index = npt.NDArray[np.intp]
+Places = npt.NDArray[np.integer[Any]]
 Column = npt.NDArray[Any]
 C = TypeVar("C", bound=np.generic)
 
@@ -26,6 +27,7 @@ BLOCK_HOMES: Final = 16_384
 _NARROW_BYTES: Final = 2
 _NARROW_MAX: Final = 2**15 - 1
 
+_PLACES_MAX: Final = 1 << 16
 _DENSE_SHARE: Final = 0.5  # above it, working on the whole block beats gathering and scattering (measured)
 
 
@@ -42,15 +44,18 @@ class Owners:
     """The homes of a block that own a thing: the whole block if they are many, else an index list.
 
     A column of what only owners have holds `count` values: one per home of the block when dense
-    (those who own nothing have neutral values there), else one per owner.
+    (those who own nothing have neutral values there), else one per owner. A column that is to be read
+    or written may be of the block or, as in a sparse state, of the owners already.
     """
 
     __slots__ = ("_where", "count")
 
-    def __init__(self, mask: Bools) -> None:
+    def __init__(self, mask: Bools, dense_share: float = _DENSE_SHARE) -> None:
         owners = int(np.count_nonzero(mask))
-        dense = owners >= _DENSE_SHARE * mask.size
-        self._where: Index | None = None if dense else np.flatnonzero(mask)
+        dense = owners >= dense_share * mask.size
+        # Two bytes a home of a block: NumPy makes an index of them where they are used.
+        kind = np.uint16 if mask.size <= _PLACES_MAX else np.intp
+        self._where: Places | None = None if dense else np.flatnonzero(mask).astype(kind)
         self.count: int = mask.size if dense else owners
 
     def column(self, values: npt.NDArray[C]) -> npt.NDArray[C]:
@@ -58,13 +63,16 @@ class Owners:
         return np.ascontiguousarray(values if self._where is None else values[self._where])
 
     def read(self, column: npt.NDArray[C], scratch: npt.NDArray[C]) -> npt.NDArray[C]:
-        """The owners' values: the column itself when dense, else a copy in `scratch`.
+        """The owners' values: the column itself when dense or theirs already, else a copy in `scratch`.
 
         A column may have slots before homes: (K, homes); `scratch` is flat in any case.
         """
-        if self._where is None:
+        if self._where is None or self._is_theirs(column):
             return column
         return column.take(self._where, axis=-1, out=self._fit(column, scratch), mode="clip")
+
+    def _is_theirs(self, column: Column) -> bool:
+        return bool(column.shape[-1] == self.count)  # an index list is shorter than its block
 
     def _fit(self, column: npt.NDArray[C], scratch: npt.NDArray[C]) -> npt.NDArray[C]:
         if column.ndim == 1:
@@ -74,11 +82,11 @@ class Owners:
 
     def place(self, column: npt.NDArray[C], scratch: npt.NDArray[C]) -> npt.NDArray[C]:
         """Where to compute the owners' values of `column`; `write` then brings them home."""
-        return column if self._where is None else self._fit(column, scratch)
+        return column if self._where is None or self._is_theirs(column) else self._fit(column, scratch)
 
     def write(self, column: npt.NDArray[C], values: npt.NDArray[C]) -> None:
         """Bring values from `read` or `place` back to the column."""
-        if self._where is None:
+        if self._where is None or self._is_theirs(column):
             return
         if column.ndim == 1:
             column[self._where] = values  # nearly twice as fast as the general index
@@ -87,11 +95,11 @@ class Owners:
 
     def store(self, column: npt.NDArray[C], values: Column) -> None:
         """Bring values from anywhere else to the column."""
-        column[slice(None) if self._where is None else self._where] = values
+        column[slice(None) if self._where is None or self._is_theirs(column) else self._where] = values
 
     def accumulate(self, before: Column, after: Column, values: Column) -> None:
         """Make after = before + values for the owners; `after` must have the others' values already."""
-        if self._where is None:
+        if self._where is None or self._is_theirs(after):
             np.add(before, values, out=after, casting="same_kind")
         else:
             after[self._where] += values
@@ -100,6 +108,11 @@ class Owners:
 def owners_or_none(mask: Bools) -> Owners | None:
     """The owners, or None if there is no one."""
     return Owners(mask) if bool(mask.any()) else None
+
+
+def keepers_or_none(mask: Bools) -> Owners | None:
+    """Those who have something in a state, or None if there is no one: the whole block only if all are."""
+    return Owners(mask, 1.0) if bool(mask.any()) else None
 
 
 class Widening:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol
 
 import numpy as np
@@ -12,6 +12,7 @@ from energymarket.core.assets import Prospect, Supply, SupplyBlock, SupplyOfSlot
 from energymarket.core.battery import BatteryBlock
 from energymarket.core.block import BLOCK_HOMES, F32, I32, Column, Scratch, Spare, Widening, added_up
 from energymarket.core.demand import Answer, Demand, DemandBlock, DemandOfSlots
+from energymarket.core.owned import Owned
 from energymarket.core.parameters import Period
 from energymarket.core.state import State, Work, apply_receipt
 from energymarket.core.weather import Sample, Samples
@@ -125,6 +126,7 @@ class Fleet:
         self.policy = homes["policy"]
         self.single = homes["single"]
         self.battery_initial_wh = homes["battery_initial_wh"]
+        self._homes = homes
         self._table_row = compiled.table_row
         self._demand = Demand(compiled.tables, compiled.settings, slot_s, compiled.seed)
         self._supply = Supply(compiled.tables, compiled.settings, slot_s)
@@ -148,6 +150,11 @@ class Fleet:
         return self._blocks
 
     @property
+    def owned(self) -> Owned:
+        """Who of the homes has what, made when it is asked for."""
+        return Owned.of(self._homes)
+
+    @property
     def scratch(self) -> Scratch:
         """Arrays that a block works in."""
         return self._scratch
@@ -165,9 +172,13 @@ class Fleet:
         self, before: State, after: State, slot: int, weather: Sample, price_ueur_per_kwh: int | None
     ) -> Net:
         """See `step`; here `after` may also be `before`: then the state moves on in place."""
+        return self.live(self._works_on(before, after), slot, weather, price_ueur_per_kwh)
+
+    def live(self, works: Iterable[Work], slot: int, weather: Sample, price_ueur_per_kwh: int | None) -> Net:
+        """Live a slot block by block, each as its `Work` comes; `works` is asked once more at the end."""
         self._outlook.turn_to(range(slot, slot + 1), np.atleast_1d(weather))
         answer = self.answer(price_ueur_per_kwh)
-        for block, work in zip(self._blocks, self._works_on(before, after), strict=True):
+        for block, work in zip(self._blocks, works, strict=True):
             self._step_block(block, answer, work)
         return self._net
 
@@ -187,13 +198,18 @@ class Fleet:
         before, after = work.before, work.after
         consumption_wh, production_wh, net_wh = self._outlook.live_block(block, 0, answer, work)
         np.add(before.consumption_wh, consumption_wh, out=after.consumption_wh)
-        np.add(before.production_wh, production_wh, out=after.production_wh)
         self._net.put(block.start, net_wh, production_wh, consumption_wh)
         surplus_wh = np.maximum(net_wh, 0, out=work.scratch.integers[0][: block.homes])
         need_wh = np.subtract(surplus_wh, net_wh, out=net_wh)
-        np.add(before.export_wh, surplus_wh, out=after.export_wh)
         np.add(before.import_wh, need_wh, out=after.import_wh)
         work.keep("given_wh", "received_wh")
+        owners = block.supply.owners
+        if owners is None or owners.count < block.homes:
+            work.keep("production_wh", "export_wh")
+        if owners is not None:
+            spare = work.scratch.integers[1]
+            for name, flow in (("production_wh", production_wh), ("export_wh", surplus_wh)):
+                owners.accumulate(getattr(before, name), getattr(after, name), owners.read(flow, spare))
 
 
 class Outlook:
@@ -232,10 +248,9 @@ class Outlook:
             raise RuntimeError("no slots have been looked at")
         demand, supply = self._shared
         shape = (len(self.slots), block.homes)
-        size = shape[0] * shape[1]
-        wanted, sun = (rows[room][:size].reshape(shape) for rows in (self._wanted, self._sun))
+        wanted = self._wanted[room][: shape[0] * shape[1]].reshape(shape)
         block.demand.want(demand, wanted, self._spare)
-        return wanted, block.supply.offer(supply, sun, self._wind[room], self._spare)
+        return wanted, block.supply.offer(supply, self._sun[room], self._wind[room], self._spare)
 
     def live_block(self, block: Block, at: int, answer: Answer, work: Work) -> tuple[I32, I32, I32]:
         """Play the slot at a place for a block: consumption, production, net at the meter, in scratch.
@@ -320,6 +335,15 @@ def initial_state(fleet: Fleet, state: State) -> None:
     """Registers at zero, batteries as the scenario fills them."""
     state.clear()
     state.battery_wh[:] = fleet.battery_initial_wh
+
+
+def initial_block(fleet: Fleet, block: Block, state: State) -> None:
+    """The same for the homes of a block, of whatever kind their state is."""
+    state.clear()
+    initial_wh = state.of_owners("battery_wh", fleet.battery_initial_wh[block.start : block.stop])
+    if initial_wh is None:
+        raise ValueError("a home without a battery has something in it")
+    state.battery_wh[:] = initial_wh
 
 
 def step(

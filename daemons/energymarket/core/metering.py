@@ -124,7 +124,7 @@ class Book:
 
     def hear(self, series: str, sample: Power) -> Verdict:
         """Count a sample, once."""
-        if sample.sequence <= self.closed.get(series, 0):
+        if sample.sequence <= self.closed.get(series, -1):
             return Verdict.TOO_LATE
         mine = sorted((run for run in self.runs if run.series == series), key=lambda run: run.first.sequence)
         at = bisect_right(mine, sample.sequence, key=lambda run: run.first.sequence)

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from energymarket.core.block import F32, I32, Column, Scratch
+from energymarket.core.owned import KIND_OF, Owned
 from energymarket.core.records import REGISTERS
 
 Register: TypeAlias = npt.NDArray[np.signedinteger[Any]]
@@ -26,7 +27,11 @@ STATE_COLUMNS: Final[tuple[tuple[str, np.dtype], ...]] = (
     ("deferred_carry_wh", np.dtype("<f4")),
     ("battery_carry", np.dtype("<i4")),  # in 1/10,000 Wh: what rounding left in the battery
 )
-"""A fleet's state: columns back to back in this order, one value per home each."""
+"""A fleet's state: columns back to back in this order, one value per home each.
+
+A sparse state comes in blocks: see `core.sparse`. A block has the bits of `Owned` in front, and columns as
+long as its homes have what they are of.
+"""
 
 STATE_BYTES_PER_HOME: Final = sum(dtype.itemsize for _, dtype in STATE_COLUMNS)
 """Of a wide state, the widest that there is."""
@@ -60,9 +65,13 @@ class Layout(Enum):
 
 
 class State:
-    """Columns over a buffer that somebody else owns: a generation of the state file, or plain memory."""
+    """Columns over a buffer that somebody else owns: a generation of the state file, or plain memory.
 
-    __slots__ = ("count", "layout", *(name for name, _ in STATE_COLUMNS))
+    In a sparse state (`owned` is not None) an attribute has the values of those alone who have what it is of;
+    `column` answers one per home in any state.
+    """
+
+    __slots__ = ("count", "layout", "owned", *(name for name, _ in STATE_COLUMNS))
 
     production_wh: Register
     consumption_wh: Register
@@ -82,15 +91,24 @@ class State:
     battery_carry: I32
 
     def __init__(
-        self, buffer: memoryview | bytearray | bytes, count: int, layout: Layout = Layout.WIDE
+        self,
+        buffer: memoryview | bytearray | bytes,
+        count: int,
+        layout: Layout = Layout.WIDE,
+        owned: Owned | None = None,
     ) -> None:
-        """Lay the columns over the buffer's first bytes; a read-only buffer gives a state to read."""
+        """Lay the columns over the buffer's first bytes; a read-only buffer gives a state to read.
+
+        The bits in front of a sparse state are left as they are.
+        """
         self.count = count
         self.layout = layout
-        offset = 0
+        self.owned = owned
+        offset = 0 if owned is None else owned.packed_bytes
         for name, dtype in layout.value:
-            setattr(self, name, np.frombuffer(buffer, dtype, count, offset))
-            offset += count * dtype.itemsize
+            rows = count if owned is None else owned.rows(name)
+            setattr(self, name, np.frombuffer(buffer, dtype, rows, offset) if rows else np.zeros(0, dtype))
+            offset += rows * dtype.itemsize
 
     @staticmethod
     def size_bytes(count: int) -> int:
@@ -98,35 +116,63 @@ class State:
         return Layout.WIDE.size_bytes(count)
 
     def part(self, start: int, stop: int) -> State:
-        """The homes start .. stop - 1, as views."""
+        """The homes start .. stop - 1, as views. ValueError of a sparse state, which is lived as a whole."""
+        if self.owned is not None:
+            raise ValueError("a sparse state has no parts")
         part = State.__new__(State)
         part.count = stop - start
         part.layout = self.layout
+        part.owned = None
         for name, _ in STATE_COLUMNS:
             setattr(part, name, getattr(self, name)[start:stop])
         return part
 
     def largest_wh(self) -> int:
         """The largest register of all."""
-        return max(int(self.column(name).max(initial=0)) for name in REGISTERS)
+        return max(int(self._kept(name).max(initial=0)) for name in REGISTERS)
 
     def copy_from(self, other: State) -> None:
         """Take over every column of another state of as many homes, of whatever layout.
 
-        OverflowError if a register is larger than this state can hold.
+        OverflowError if a register is larger than this state can hold; ValueError if this one is sparse and
+        the other one has something where it has no room.
         """
         if self.layout is Layout.NARROW and other.largest_wh() > NARROW_WH_MAX:
             raise OverflowError(f"a register of {other.largest_wh()} Wh does not fit 32 bits")
         for name, _ in STATE_COLUMNS:
-            np.copyto(self.column(name), other.column(name), casting="same_kind")
+            values = self.of_owners(name, other.column(name))
+            if values is None:
+                raise ValueError(f"{name} of a home that has none")
+            np.copyto(self._kept(name), values, casting="same_kind")
 
     def clear(self) -> None:
         """All zero."""
         for name, _ in STATE_COLUMNS:
-            self.column(name)[:] = 0
+            self._kept(name)[:] = 0
 
     def column(self, name: str) -> Column:
-        """A column by its name."""
+        """A column by its name, a value per home; of a sparse state it may be a copy, which is read-only."""
+        kept, kind = self._kept(name), KIND_OF.get(name)
+        if self.owned is None or kind is None:
+            return kept
+        column = np.zeros(self.count, kept.dtype)
+        column[self.owned.mask(kind)] = kept
+        column.flags.writeable = False
+        return column
+
+    def of_owners(self, name: str, values: Column) -> Column | None:
+        """Of a value per home those that this state has room for; None if one of the others is not 0."""
+        kind = KIND_OF.get(name)
+        if self.owned is None or kind is None or self.owned.counts[kind] == self.count:
+            return values
+        found: Column = values[self.owned.mask(kind)] if self.owned.counts[kind] else values[:0]
+        return found if np.count_nonzero(found) == np.count_nonzero(values) else None
+
+    def packed(self) -> bytes:
+        """The columns of a state that is not sparse, as bytes: what a buffer of it is."""
+        return b"".join(self._kept(name).tobytes() for name, _ in STATE_COLUMNS)
+
+    def _kept(self, name: str) -> Column:
         column: Column = getattr(self, name)
         return column
 
@@ -143,13 +189,18 @@ class Work:
         """Columns that a step does not change: copied, unless before and after are the same state."""
         if self.before is not self.after:
             for name in names:
-                np.copyto(self.after.column(name), self.before.column(name))
+                np.copyto(getattr(self.after, name), getattr(self.before, name))
 
 
-def apply_receipt(state: State, receipt: Mapping[str, Column]) -> None:
+def apply_receipt(state: State, receipt: Mapping[str, Column]) -> bool:
     """Add to the registers of gifts what a receipt (RECEIPT_COLUMNS) says was given and received.
 
     It changes `state` in place: apply it once, to the generation of the slot that the receipt is for.
+    False, and nothing is changed: the state is sparse, and has no room for what somebody has given.
     """
-    state.given_wh += receipt["given_wh"]
+    given_wh = state.of_owners("given_wh", receipt["given_wh"])
+    if given_wh is None:
+        return False
+    state.given_wh += given_wh
     state.received_wh += receipt["received_wh"]
+    return True

@@ -20,6 +20,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Final
 
 from energymarket.dispatch.effects import CallOff, Effect, Hand, Leave, Ping, Relay, Say
 from energymarket.dispatch.limits import GRACE_S, NS_PER_S, PING_S, QUEUE_WAIT_S, TAKE_UP_S, TRIES_MAX
@@ -37,6 +38,9 @@ class Rules:
     deadline_s: float
     mode: Mode = Mode.REDIRECT
     exchanges_max: int = 0  # then all end; 0: never
+
+
+ENDED: Final = "busy: no worker is free now, and who has ended its side of the connection waits for none"
 
 
 class State(StrEnum):
@@ -65,6 +69,7 @@ class Request:
     until_ns: int  # it waits no longer for a worker
     tries: int = 0
     left: bool = False  # its client is gone
+    ended: bool = False  # its client says nothing more, and is perhaps gone: it does not wait in the queue
 
 
 @dataclass(slots=True)
@@ -133,6 +138,13 @@ class Book:
                 request.left = True
                 effects.append(CallOff(number, worker.task.number))
         return effects
+
+    def ended(self, client: int) -> list[Effect]:
+        """A client says nothing more. One that has hung up looks the same: it keeps no place in the queue."""
+        for request in [*self.queue, *(worker.request for worker in self.workers.values())]:
+            if request is not None and request.client == client:
+                request.ended = True
+        return self._unwaited()
 
     # ---- workers
 
@@ -224,7 +236,12 @@ class Book:
             worker.task = self._task(self.last_number, request)
             worker.until_ns = now_ns + TAKE_UP_S * NS_PER_S
             effects.append(Hand(number, worker.task))
-        return effects
+        return [*effects, *self._unwaited()]
+
+    def _unwaited(self) -> list[Effect]:
+        gone = [request for request in self.queue if request.ended]
+        self.queue = deque(request for request in self.queue if not request.ended)
+        return [self._refuse(request.client, ENDED) for request in gone]
 
     def _task(self, number: int, request: Request) -> Task:
         rules = self.rules

@@ -79,7 +79,8 @@ class Counter:
     """All clients of a dispatcher. `open` it, `serve` whenever it is readable or `due`, `answer` in between.
 
     `on_line` gets a client's next line once the one before is answered: it has to `reply` at once, or to
-    set `waits` and `answer` later. `on_left` gets the id of a client that is gone while it waits.
+    set `waits` and `answer` later. While it waits, `on_ended` gets the id of a client that says nothing more
+    (it may have hung up), and `on_left` that of one that is gone.
     """
 
     def __init__(
@@ -87,15 +88,18 @@ class Counter:
         listener: socket.socket,
         on_line: Callable[[Client, bytes | Broken], None],
         on_left: Callable[[int], None],
+        on_ended: Callable[[int], None],
     ) -> None:
         self._listener = listener
         self._on_line = on_line
         self._on_left = on_left
+        self._on_ended = on_ended
         self._clients: dict[int, Client] = {}
         self._by_fd: dict[int, Client] = {}
         self._idle: Deadlines[int] = Deadlines(IDLE_S)
         self._ready: deque[Client] = deque()  # may have a line whose turn has come
         self._accept_at_s = 0.0  # when accepting goes on; 0: it is on
+        self._starved = False  # somebody could not be accepted, and perhaps waits
         self._last_id = 0
 
     def open(self) -> Counter:
@@ -137,6 +141,7 @@ class Counter:
         if self._accept_at_s and now_s >= self._accept_at_s:
             self._accept_at_s = 0.0
             self._epoll.modify(self._listener, select.EPOLLIN)
+            self._accept(now_s)  # perhaps nobody waits any more: no event would tell
         for descriptor, event in self._epoll.poll(0):
             client = self._by_fd.get(descriptor)
             if client is None:
@@ -191,10 +196,17 @@ class Counter:
         for _ in range(ACCEPTS_MAX):
             try:
                 sock, address = self._listener.accept()
-            except (BlockingIOError, ConnectionError):
+            except BlockingIOError:
+                if self._starved:
+                    log.info("all clients are accepted again")
+                self._starved = False
+                return
+            except ConnectionError:
                 return
             except OSError as error:
-                log.warning("a client cannot be accepted: %s", error.strerror)
+                if not self._starved:
+                    log.warning("no client can be accepted for now: %s", error.strerror)
+                self._starved = True
                 self._accept_at_s = now_s + ACCEPT_PAUSE_S
                 self._epoll.modify(self._listener, 0)
                 return
@@ -222,6 +234,8 @@ class Counter:
         client.lines += client.reader.feed(data) if data else client.reader.finish()
         client.ended = not data
         self._ready.append(client)
+        if client.ended and client.waits:
+            self._on_ended(client.id)
 
     def _push(self, client: Client) -> None:
         if not _send(client) or len(client.out) > OUT_BYTES_MAX:

@@ -49,7 +49,7 @@ class Crew:
                 tubes.ensure(tubes.path_of(self._directory, Side.TO_WORKER, worker))
                 writing = WritingEnd(tubes.path_of(self._directory, Side.TO_WORKER, worker))
                 self._ends[worker] = _Ends(self._read(worker), writing)
-        except BaseException:
+        except BaseException:  # whatever it is, it goes on; the descriptors do not
             self.close()
             raise
         return self

@@ -15,7 +15,7 @@ from energymarket.dispatch.book import Book, State
 from energymarket.dispatch.counter import Client, Counter, too_long
 from energymarket.dispatch.crew import Crew
 from energymarket.dispatch.effects import CallOff, Effect, Hand, Leave, Ping, Relay, Say
-from energymarket.dispatch.limits import LEAVE_S, NS_PER_S
+from energymarket.dispatch.limits import LEAVE_S, NS_PER_MS, NS_PER_S
 from energymarket.dispatch.lines import Broken, Misspoken, error_line, parse_ask, refusal
 from energymarket.dispatch.segment import TooLong
 from energymarket.dispatch.tokens import Kind
@@ -40,6 +40,7 @@ class Front:
         self._bell = bell
         self._questions: deque[Call] = deque()
         self._leave_by_ns: int | None = None
+        self._began_ns = clock.boottime_ns()
 
     def question(self, call: Call) -> None:
         """A call about the dispatcher, from the thread of the varlink server: our own answers it."""
@@ -83,6 +84,12 @@ class Front:
         self._perform(
             self._book.asked(client.id, client.peer, ask.kind, ask.question, now_ns, ticketed=ticketed)
         )
+        if client.ended and client.waits:
+            self.on_ended(client.id)
+
+    def on_ended(self, client: int) -> None:
+        """A client that waits says nothing more."""
+        self._perform(self._book.ended(client))
 
     def on_left(self, client: int) -> None:
         """A client that waited is gone."""
@@ -177,7 +184,8 @@ class Front:
     def _tell(self, call: Call) -> None:
         book = self._book
         if call.method == f"{NAME}.Status":
-            call.reply(interface.status(book, os.getpid(), self._address, len(self._counter)))
+            age_ms = (clock.boottime_ns() - self._began_ns) // NS_PER_MS
+            call.reply(interface.status(book, os.getpid(), age_ms, self._address, len(self._counter)))
             return
         for number, worker in book.workers.items():
             # How far an answer is stands in the segment; nobody is rung for it.

@@ -29,11 +29,12 @@ def worker_row(number: int, worker: Worker) -> dict[str, Any]:
     return row
 
 
-def status(book: Book, pid: int, address: tuple[str, int], clients: int) -> dict[str, Any]:
+def status(book: Book, pid: int, age_ms: int, address: tuple[str, int], clients: int) -> dict[str, Any]:
     """The dispatcher as the interface tells it."""
     rules, tally = book.rules, book.tally
     return {
         "pid": pid,
+        "age_ms": age_ms,
         "address": address[0],
         "port": address[1],
         "mode": str(rules.mode),

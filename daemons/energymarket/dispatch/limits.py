@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 NS_PER_S: Final = 1_000_000_000
+NS_PER_MS: Final = 1_000_000
 
 LINE_BYTES_MAX: Final = 64 * 1024
 """Of a client's line, its end included: a name, or a question of a few hundred bytes."""

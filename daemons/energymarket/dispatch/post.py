@@ -46,10 +46,10 @@ class Post:
         self._epoll = select.epoll()
         try:
             self._open_tubes()
-        except BaseException:
-            self._epoll.close()
+            self.tell()
+        except BaseException:  # whatever it is, it goes on; what we made goes with us
+            self.close()
             raise
-        self.tell()
         return self
 
     def close(self) -> None:
@@ -58,7 +58,7 @@ class Post:
         But for the end that we write: the kernel closes it with the process, and so tells the dispatcher
         that we are gone when we are.
         """
-        if self._alone:
+        if self._alone and self._reading is not None:  # without that end they are another worker's
             tubes.remove(self._directory, self._worker)
             with suppress(OSError):  # others are in it, or it is the system's
                 self._directory.rmdir()

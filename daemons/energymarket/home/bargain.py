@@ -19,7 +19,7 @@ from energymarket.core import exchange
 from energymarket.core.admission import offer_key
 from energymarket.core.limits import CLAIMS_PER_HOME_MAX, ENERGY_WH_MAX
 from energymarket.core.parameters import Take, Turn
-from energymarket.core.records import CLAIM, OFFER
+from energymarket.home.gains import Bargain
 from energymarket.runtime.clock import boottime_ns
 from energymarket.transport.queue import QueueFrozen
 from energymarket.wire import offer_message
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from energymarket.core.block import I32
     from energymarket.core.parameters import Sharing
     from energymarket.core.serving import Places
     from energymarket.runtime.service import StopFlag
@@ -51,47 +50,21 @@ AT_HOME_OFFERS: Final = 32 * offer_message.OFFERS_MAX
 IN_LINE: Final = 1_024
 """So many takers are looked at for one message; more only if it reaches further."""
 
+LOT_MESSAGES: Final = 4
+"""A turn of a range with takers by the thousand is so many messages at most: a full queue."""
+
 BELL_WAIT_S = 0.5
 """One wait for the bell: a stop that comes between looking and waiting is seen after this at the latest,
 and the supervisor hears that often that the homes live."""
 
 
-@dataclass(slots=True)
-class Bargain:
-    """What the exchange came to for one range of homes."""
+@dataclass(frozen=True, slots=True)
+class _Message:
+    """A message that was taken, and what is on offer in it."""
 
-    received_wh: npt.NDArray[np.signedinteger[Any]]  # per taker, in the order given
-    excess_wh: npt.NDArray[np.signedinteger[Any]]  # per taker: greed's, beyond its need
-    claims: list[npt.NDArray[np.void]] = field(default_factory=list)
-    returned: list[npt.NDArray[np.void]] = field(default_factory=list)  # offers that came back
-    shed: int = 0
-    degraded: bool = False
-    garbage: int = 0
-
-    def all_claims(self) -> npt.NDArray[np.void]:
-        """Every claim of the range as one CLAIM array."""
-        return _joined(self.claims, CLAIM)
-
-    def all_returned(self) -> npt.NDArray[np.void]:
-        """Every offer that was taken back as one OFFER array."""
-        return _joined(self.returned, OFFER)
-
-    def add_returned(self, returned_wh: I32, first: int) -> None:
-        """Add what came back to a column of homes, the first one's id given; foreign offers are left out."""
-        for back in self.returned:
-            at = back["giver"].astype(np.intp)
-            at -= first
-            here = (at >= 0) & (at < len(returned_wh))
-            energy_wh = back["energy_wh"].astype(np.int32)
-            if not here.all():
-                at, energy_wh = at[here], energy_wh[here]
-            np.add.at(returned_wh, at, energy_wh)
-
-
-def _joined(parts: list[npt.NDArray[np.void]], kind: np.dtype[np.void]) -> npt.NDArray[np.void]:
-    # as pairs of u8: NumPy joins records twenty times slower than numbers
-    pairs = [np.ascontiguousarray(part).view("<u8") for part in parts if len(part)]
-    return np.concatenate(pairs).view(kind) if pairs else np.zeros(0, kind)
+    kind: int
+    data: bytes
+    offers: npt.NDArray[np.void]
 
 
 @dataclass(slots=True)
@@ -257,14 +230,11 @@ class Exchange:
         """Take the oldest message and serve the takers from it; what they leave goes back to its place."""
         if not self._lacking() or self.claimed >= CLAIMS_PER_HOME_MAX * self.homes:
             return False
-        got = self._next_on_offer()
-        if got is None:
-            return False
-        kind, data = got
-        offers = self._offers_of(data)
-        if offers is None:
-            return True
-        who, served = self._serve(offers)
+        found, lot = self._lot()
+        if not lot:
+            return found
+        offers = lot[0].offers if len(lot) == 1 else np.concatenate([each.offers for each in lot])
+        who, served = self._serve(offers, IN_LINE * len(lot))
         self._book(who, served)
         if len(giver := served.claims["giver"]):
             # Claims of an offer stand together, the last of its parts last.
@@ -272,16 +242,51 @@ class Exchange:
             index = served.claims["index"][ends].astype(np.int64) + 1
             self.next_index.update(zip(giver[ends].tolist(), index.tolist(), strict=True))
         self.front = self.front[self.need_wh[self.front] > 0]
-        # Without room for either, the market sells the rest at the gate or feeds it in.
-        if len(served.rests):
-            self.queue.put_first(kind, offer_message.pack(served.rests, slot=self.slot, epoch=self.epoch))
-        if len(back := served.neutral_rest):
-            self.queue.put(kind | GIVEN_BACK, offer_message.pack(back, slot=self.slot, epoch=self.epoch))
+        self._put_back(lot, served)
         return len(served.claims) > 0
 
-    def _serve(self, offers: npt.NDArray[np.void]) -> tuple[Places, exchange.Served]:
-        """Serve those from a message who come first in the line: as if all stood there, if it is used up."""
-        turns, reach = 1 if self.sharing.turn is Turn.FAIR else None, IN_LINE
+    def _lot(self) -> tuple[bool, list[_Message]]:
+        """Whether a message was found, and the next one with something on offer.
+
+        Where takers wait by the thousand it is as many messages as have takers enough, and no giver twice.
+        """
+        found = False
+        lot: list[_Message] = []
+        waiting = len(self.front) + len(self.line) - self.behind
+        most = 1 if self.sharing.take is Take.GREEDY else max(1, min(LOT_MESSAGES, waiting // IN_LINE))
+        while len(lot) < most and (got := self._next_on_offer()) is not None:
+            found = True
+            offers = self._offers_of(got[1])
+            if offers is None:
+                break
+            lot.append(_Message(*got, offers))
+        if len(lot) > 1:
+            givers = np.concatenate([each.offers["giver"] for each in lot])
+            if not (givers[1:] > givers[:-1]).all() and len(np.unique(givers)) < len(givers):
+                for each in reversed(lot[1:]):
+                    self.queue.put_first(each.kind, each.data)
+                del lot[1:]
+        return found, lot
+
+    def _put_back(self, lot: list[_Message], served: exchange.Served) -> None:
+        """What is left of each message, to its place; without room the market sells it or feeds it in."""
+        rests, end = served.rests, len(served.rests)
+        for each in reversed(lot):
+            start = max(0, end - len(each.offers))
+            if end > start:
+                rest = offer_message.pack(rests[start:end], slot=self.slot, epoch=self.epoch)
+                self.queue.put_first(each.kind, rest)
+            end = start
+            if len(back := served.neutral_rest):
+                if len(lot) > 1:
+                    back = back[np.isin(back["giver"], each.offers["giver"])]
+                if len(back):
+                    given = offer_message.pack(back, slot=self.slot, epoch=self.epoch)
+                    self.queue.put(each.kind | GIVEN_BACK, given)
+
+    def _serve(self, offers: npt.NDArray[np.void], reach: int) -> tuple[Places, exchange.Served]:
+        """Serve those who come first in the line: as if all stood there, if the offers are used up."""
+        turns = 1 if self.sharing.turn is Turn.FAIR else None
         while True:
             who = self._in_line(reach)
             served = exchange.serve(offers, self.taker_ids[who], self.need_wh[who], self.sharing, turns=turns)

@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from energymarket.core.state import Layout
 from energymarket.exits import ConfigError, Exit, Failure
 from energymarket.transport import cutting
 from energymarket.transport.cutting import Piece
@@ -195,14 +194,7 @@ def _cut(whole: StateFile, descriptor: int, mine: StateFile) -> None:
     if mine.end < whole.end:
         after = of_shard(directory, mine.end, whole.end - mine.end)
         pieces.append(Piece(after.path, after.first, after.count))
-    cutting.cut(whole.path, descriptor, pieces, _widths_of(whole, descriptor))
-
-
-def _widths_of(whole: StateFile, descriptor: int) -> tuple[int, ...]:
-    """Bytes of a home in each column; those of the usual layout if the file says no possible one."""
-    shapes = [header.shape for header in headers_of(descriptor) if header is not None]
-    found = [Layout.of(whole.count, shape.payload_bytes) for shape in shapes]
-    return next((layout.widths for layout in found if layout is not None), Layout.WIDE.widths)
+    cutting.cut(whole.path, descriptor, pieces)
 
 
 def _remove_left_over(piece: StateFile, descriptor: int, newest: int) -> None:

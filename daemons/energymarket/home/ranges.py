@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -11,6 +11,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     import numpy.typing as npt
+
+
+SHARD_HOMES: Final = 16_384
+"""So many homes are worth a process: it costs some 2 ms of CPU in a slot whatever it has, as much as their
+arithmetic, and their arrays fit the cache."""
+
+
+def wanted(homes: int, cores: int) -> int:
+    """Shards of a pool that nobody has told how many: one per core, but none for a few homes."""
+    return max(1, min(cores, -(-homes // SHARD_HOMES)))
 
 
 def cut(pooled: npt.NDArray[np.bool_], shards: int) -> list[tuple[int, int]]:

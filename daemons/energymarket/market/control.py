@@ -106,10 +106,14 @@ class ControlDesk:
 
     def publish_commit(self) -> None:
         """A slot is durable: every watcher gets its snapshot."""
-        self.committed_ns = boottime_ns()
+        self.note_commit(boottime_ns())
+        self.tell({"snapshot": self.shown})
+
+    def note_commit(self, now_ns: int) -> None:
+        """Keep what a slot that is durable now shows."""
+        self.committed_ns = now_ns
         if self.owner.last is not None:
             self.shown = self._snapshot(self.owner.last)
-        self._tell({"snapshot": self.shown})
 
     def leave(self, peer: int) -> None:
         """A connection is gone."""
@@ -119,9 +123,10 @@ class ControlDesk:
     def _tell_phase(self, *, everybody: bool) -> None:
         listening = self.watchers if everybody else self.phase_watchers
         if listening:
-            self._tell({"snapshot": self._phase_now()}, only=None if everybody else self.phase_watchers)
+            self.tell({"snapshot": self._phase_now()}, only=None if everybody else self.phase_watchers)
 
-    def _tell(self, answer: dict[str, Any], *, only: set[int] | None = None) -> None:
+    def tell(self, answer: dict[str, Any], *, only: set[int] | None = None) -> None:
+        """Send all watchers, or some, an answer."""
         frame = encode_reply(answer, continues=True)
         for peer, call in list(self.watchers.items()):
             if only is None or peer in only:

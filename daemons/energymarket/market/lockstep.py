@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 from energymarket.core.clock import Deadlines
 from energymarket.core.market import Outside
 from energymarket.core.records import Phase
+from energymarket.market import world
 from energymarket.market.owner import Owner
 from energymarket.market.timetable import Timetable
 from energymarket.runtime.clock import boottime_ns
@@ -28,7 +29,9 @@ if TYPE_CHECKING:
 
     from energymarket.core.weather import Sample
     from energymarket.market.leases import Lease
-    from energymarket.market.lockstep_desk import LockstepDesk
+    from energymarket.market.lockstep_desk import LockstepControl, LockstepDesk
+    from energymarket.market.messages import Heard
+    from energymarket.wire.event_record import EventRecord
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +41,9 @@ NEVER_NS: Final = 1 << 62
 WEATHER_LOOK_NS: Final = 2_000_000
 """How often the board is looked at while only the weather of the next slot is awaited. It is posted many
 slots ahead, so that this is the exception."""
+
+TOLD_SLOTS_MIN: Final = 16
+"""With fewer slots ahead `external` is rung: it tells twice as many."""
 
 TELL_AFTER_NS: Final = 5_000_000_000
 """So long a slot may be awaited before the journal says for whom."""
@@ -66,6 +72,7 @@ class LockstepOwner(Owner):
     """The thread that owns the market's state, in lockstep."""
 
     trade: LockstepDesk
+    control: LockstepControl
 
     def __init__(self, *, epoch: int, **parts: object) -> None:
         """`epoch` lies above those of all starts before: whoever is of an earlier one is told so."""
@@ -73,6 +80,8 @@ class LockstepOwner(Owner):
         self.epoch = epoch
         self.lockstep = True
         self.nudge = Flag()  # asks the main thread to wake `external`
+        self._events_ahead: list[EventRecord] = []  # told of slots that have not opened yet
+        self._straight_on = False  # the next slot follows at once: the pause between them is told nobody
         self._waits_since_ns = 0
         self._told = False
 
@@ -80,13 +89,16 @@ class LockstepOwner(Owner):
 
     def _phase_deadline_ns(self) -> int | None:
         """Nothing comes by itself: but what nobody tells of is looked at again."""
+        show_ns = self.control.due_ns
         if self.phase not in {Phase.STARTING, Phase.CLEARING}:
-            return None
+            return show_ns
         if self._ready():
             return boottime_ns()
-        return boottime_ns() + (WEATHER_LOOK_NS if self._lacks_weather_only() else TELL_AFTER_NS)
+        look_ns = boottime_ns() + (WEATHER_LOOK_NS if self._lacks_weather_only() else TELL_AFTER_NS)
+        return look_ns if show_ns is None else min(look_ns, show_ns)
 
     def _move(self, now_ns: int) -> None:
+        self.control.publish_due(now_ns)
         match self.phase:
             case Phase.STARTING | Phase.CLEARING:
                 if self._ready():
@@ -95,6 +107,8 @@ class LockstepOwner(Owner):
                     self._tell_who_is_awaited(now_ns)
             case Phase.EXCHANGE if self._all_in():
                 self._close()
+                if self._straight_on:
+                    self._next(boottime_ns())
             case _:
                 return
 
@@ -151,8 +165,16 @@ class LockstepOwner(Owner):
 
     def _open(self, slot: int, open_ns: int) -> None:
         self._waits_since_ns, self._told = 0, False
+        world.hear_events(self.market, (each for each in self._events_ahead if each.slot <= slot))
+        self._events_ahead = [each for each in self._events_ahead if each.slot > slot]
         super()._open(slot, open_ns)
-        self.nudge.set()  # the next slot's events may be told now
+        if self._reported_slot < slot + TOLD_SLOTS_MIN:
+            self.nudge.set()
+
+    def _hear_outside(self, heard: Heard) -> None:
+        """Events are told many slots ahead; in the book stands what has begun, as in fast-forward."""
+        self._events_ahead += heard.records
+        self._reported_slot = max(self._reported_slot, heard.reported_slot)
 
     # close
 
@@ -160,6 +182,15 @@ class LockstepOwner(Owner):
         # Several homes order at once: in the ledger their orders stand by home, whoever was faster.
         self.market.orders.sort(key=lambda order: order.home)
         super()._close()
+
+    # tell
+
+    def _set_phase(self, phase: Phase) -> None:
+        self._straight_on = phase is Phase.CLEARING and not self.stopping and self._ready()
+        if self._straight_on:
+            self.phase = phase
+            return
+        super()._set_phase(phase)
 
     # take back
 

@@ -1,19 +1,28 @@
-"""The trade desk in lockstep: who is done with the slot, and who hears that it was taken back."""
+"""The desks in lockstep: who is done with the slot, who hears that it was taken back, what is shown."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
 
+from energymarket.core.records import Phase
+from energymarket.market.control import ControlDesk
 from energymarket.market.trade import TradeDesk
+from energymarket.runtime.clock import boottime_ns
 from energymarket.wire.messages import TRADE
 
 if TYPE_CHECKING:
     from energymarket.core.market import Closed
+    from energymarket.core.parameters import Period
     from energymarket.core.settlement import Batch
     from energymarket.market.leases import Lease
     from energymarket.market.owner import Owner
+    from energymarket.market.reload import Reloader
     from energymarket.market.transactions import TransactionPool
     from energymarket.transport.call import Call
+    from energymarket.transport.resources import Ipc
+
+SHOW_EVERY_NS: Final = 100_000_000
+"""Watchers are shown ten slots a second, and the last one: nobody reads a thousand."""
 
 
 class LockstepDesk(TradeDesk):
@@ -71,3 +80,36 @@ class LockstepDesk(TradeDesk):
 
     def _tell_taken_back(self, call: Call, slot: int) -> None:
         call.error(f"{TRADE}.TakenBack", {"slot": slot, "epoch": self.owner.epoch})
+
+
+class LockstepControl(ControlDesk):
+    """Everything behind the interface io.energymarket.Control, where slots are faster than who watches."""
+
+    def __init__(self, owner: Owner, period: Period, ipc: Ipc, reloader: Reloader, socket: str) -> None:
+        super().__init__(owner, period, ipc, reloader, socket)
+        self._shown_ns = 0
+        self._unshown: dict[str, Any] | None = None  # the latest settled slot, if watchers do not know it
+
+    @property
+    def due_ns(self) -> int | None:
+        """When watchers are to be shown a slot that they have not been shown yet."""
+        return None if self._unshown is None else self._shown_ns + SHOW_EVERY_NS
+
+    def publish_commit(self) -> None:
+        """A slot is durable."""
+        now_ns = boottime_ns()
+        self.note_commit(now_ns)
+        self._unshown = self.shown
+        self.publish_due(now_ns)
+
+    def publish_due(self, now_ns: int, *, anyhow: bool = False) -> None:
+        """Show the latest slot, if enough time has passed since the one before."""
+        if self._unshown is not None and (anyhow or now_ns >= self._shown_ns + SHOW_EVERY_NS):
+            snapshot, self._unshown, self._shown_ns = self._unshown, None, now_ns
+            self.tell({"snapshot": snapshot})
+
+    def publish_phase(self) -> None:
+        """The phase has changed: at the end nothing is left unshown."""
+        if self.owner.phase in {Phase.ENDED, Phase.STOPPED}:
+            self.publish_due(boottime_ns(), anyhow=True)
+        super().publish_phase()

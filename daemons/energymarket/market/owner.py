@@ -96,9 +96,7 @@ class Owner:
         self.last: Closed | None = None  # for batches that are sent again
         self.counts = snapshot.Counts()
         self.outside = Outside(temperature_mc=10_000, raining=False, weather_stale=True)
-        self.stopping = False
-        self.stopped = False
-        self.lockstep = False
+        self.stopping = self.stopped = self.lockstep = False
         self.trade: TradeDesk
         self.control: ControlDesk
         self._page = page
@@ -136,9 +134,8 @@ class Owner:
             match message:
                 case Asked(call):
                     self._answer(call)
-                case Heard(records, reported_slot):
-                    world.hear_events(self.market, records)
-                    self._reported_slot = max(self._reported_slot, reported_slot)
+                case Heard():
+                    self._hear_outside(message)
                 case Left(peer):
                     self._left(self.trade.leave(peer))
                     self.control.leave(peer)
@@ -218,6 +215,10 @@ class Owner:
 
     def _left(self, leases: Sequence[Lease]) -> None:
         """Homes are gone: live, the slot goes on without them."""
+
+    def _hear_outside(self, heard: Heard) -> None:
+        world.hear_events(self.market, heard.records)
+        self._reported_slot = max(self._reported_slot, heard.reported_slot)
 
     # open
 

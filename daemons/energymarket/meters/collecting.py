@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from energymarket.core.metering import Book, Power, Verdict
 from energymarket.meters import limits, topology
-from energymarket.meters.consuming import Consuming, Waiting
+from energymarket.meters.consuming import Consuming, Shared, Waiting
 from energymarket.meters.message import Reading, Readings, Refusal, decode_readings
 from energymarket.transport.book_file import BookFile
 
@@ -38,18 +38,18 @@ class Collecting(Consuming[Readings]):
         meter_id: str,
         file: BookFile,
         book: Book,
-        due: Callable[[], None],
+        shared: Shared,
         now_ms: Callable[[], float] | None = None,
     ) -> None:
         """`now_ms` is the world's time, where the market's is the same: what lies ahead of it is absurd."""
         queue = topology.readings_queue(meter_id)
-        super().__init__(meter_id, queue, limits.PREFETCH_PER_METER[1], due)
+        super().__init__(meter_id, queue, limits.PREFETCH_PER_METER[1], shared)
         self._file = file
         self._book = book
         self._now_ms = now_ms
 
     def _declare(self, channel: Channel) -> None:
-        topology.declare_readings(channel, self.meter_id, lambda: self._ready(channel))
+        self._declaring.readings(channel, self.meter_id, lambda: self._ready(channel))
 
     def committing(self) -> Generator[list[int], None, None]:
         """Count what waits, at most so much at once, and settle it; a step names descriptors to be synced.
@@ -64,7 +64,7 @@ class Collecting(Consuming[Readings]):
         self._book = draft.book
         self.written += draft.samples
         self.duplicates += draft.duplicates
-        self._settle(draft)
+        self._commit(draft)
 
     def _drafted(self) -> _Draft:
         draft = _Draft(self._book.copy())
@@ -89,18 +89,13 @@ class Collecting(Consuming[Readings]):
                 draft.finished.append(waiting)
         return draft
 
-    def _settle(self, draft: _Draft) -> None:
+    def _commit(self, draft: _Draft) -> None:
         for _ in range(len(draft.refused) + len(draft.finished)):
             self._waiting.popleft()
         for waiting, refusal in draft.refused:
             self.refused[refusal] += 1
             self._say_refused(refusal, waiting)
-        if self._channel is None or not self._channel.is_open:
-            return
-        for waiting, _ in draft.refused:
-            self._channel.basic_nack(waiting.tag, requeue=False)
-        if draft.finished:
-            self._channel.basic_ack(draft.finished[-1].tag, multiple=True)
+        self._settle(draft.finished, draft.refused)
         if self._waiting:
             self._due()
 

@@ -216,8 +216,16 @@ class DayFiles:
             os.close(self._open.pop(name))
 
     def close(self) -> None:
-        """Close the files; what was committed is on the disk."""
+        """Close the files; what was committed is on the disk, and its sidecar in both slots.
+
+        A slot that is damaged while nobody runs then costs nothing: the other one is not of a commit before.
+        """
         self._close_all_but(set())
+        if self._generation > 0:
+            generation = self._generation + 1
+            slot = layout.pack(self._kept, generation)
+            with contextlib.suppress(OSError):  # a copy of what is kept; it need not be synced either
+                _write_all(self._fd, slot, generation % 2 * layout.SLOT_BYTES)
         for fd in (self._fd, self._directory_fd):
             if fd >= 0:
                 os.close(fd)

@@ -12,6 +12,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from energymarket.meters import topology
+from energymarket.meters.confirms import Confirms
+from energymarket.meters.declaring import Declaring
 from energymarket.meters.message import Message, Reading, Readings, encode
 
 if TYPE_CHECKING:
@@ -25,29 +27,28 @@ RETURNED: Final = "its readings found no queue"
 class Forwarding:
     """The readings of one meter, on the channel that its messages come from."""
 
-    def __init__(self, meter_id: str, power_kw: Callable[[float, int], float]) -> None:
+    def __init__(self, meter_id: str, power_kw: Callable[[float, int], float], declaring: Declaring) -> None:
         """`power_kw` answers the sun of a time in UTC s at a clock that is so many s ahead."""
         self._meter_id = meter_id
         self._power_kw = power_kw
+        self._declaring = declaring
         self._channel: Channel | None = None
-        self._tag = 0  # of the last message published on this channel
-        self._floor = 0  # up to it all are confirmed
-        self._ahead: set[int] = set()  # confirmed above it
-        self._open: deque[tuple[int, int]] = deque()  # what to acknowledge, once what is confirmed
+        self._confirms = Confirms()
+        self._open: deque[tuple[int, Callable[[], None]]] = deque()  # once what is confirmed, what to do
 
     def open(self, channel: Channel, done: Callable[[], None]) -> None:
         """Declare and ask for confirms on a new channel; `done` is called when the broker has."""
         channel.add_on_return_callback(self._returned)
-        topology.declare_readings(channel, self._meter_id, lambda: self._confirming(channel, done))
+        self._declaring.readings(channel, self._meter_id, lambda: self._confirming(channel, done))
 
     def _confirming(self, channel: Channel, done: Callable[[], None]) -> None:
-        self._channel, self._tag, self._floor = channel, 0, 0
-        self._ahead.clear()
+        self._channel = channel
+        self._confirms.begin()
         self._open.clear()
         channel.confirm_delivery(self._settled, callback=lambda _frame: done())
 
-    def forward(self, messages: list[Message], delivery_tag: int) -> None:
-        """Pass on what was written, then acknowledge all up to a delivery."""
+    def forward(self, messages: list[Message], settle: Callable[[], None]) -> None:
+        """Pass on what was written; `settle` is called when the broker has confirmed all of it."""
         if self._channel is None or not self._channel.is_open:
             return
         for message in messages:
@@ -62,8 +63,8 @@ class Forwarding:
             ]
             body = encode(Readings(self._meter_id, message.series, samples))
             topology.publish_readings(self._channel, self._meter_id, body)
-            self._tag += 1
-        self._open.append((self._tag, delivery_tag))
+            self._confirms.published += 1
+        self._open.append((self._confirms.published, settle))
         self._acknowledge()
 
     def _settled(self, frame: Any) -> None:  # noqa: ANN401 pika's
@@ -71,22 +72,12 @@ class Forwarding:
         if method.NAME != "Basic.Ack":
             self._give_up("the broker refused its readings")
             return
-        if method.multiple:
-            self._floor = max(self._floor, method.delivery_tag)
-        else:
-            self._ahead.add(method.delivery_tag)
-        while self._floor + 1 in self._ahead:
-            self._floor += 1
-            self._ahead.discard(self._floor)
-        self._ahead = {tag for tag in self._ahead if tag > self._floor}
+        self._confirms.settle(method.delivery_tag, multiple=method.multiple)
         self._acknowledge()
 
     def _acknowledge(self) -> None:
-        delivery_tag = 0
-        while self._open and self._open[0][0] <= self._floor:
-            delivery_tag = self._open.popleft()[1]
-        if delivery_tag and self._channel is not None and self._channel.is_open:
-            self._channel.basic_ack(delivery_tag, multiple=True)
+        while self._open and self._open[0][0] <= self._confirms.floor:
+            self._open.popleft()[1]()
 
     def _returned(self, *_of_pika: Any) -> None:  # noqa: ANN401 pika's
         """The queue was deleted: the next channel declares it again, and the messages come again."""

@@ -7,7 +7,7 @@ from typing import Final
 EXCHANGE: Final = "energy.meters"
 """Direct and durable: the routing key is the meter's id."""
 REFUSED: Final = "energy.meters.refused"
-"""Exchange and queue of what was put aside: dead letters of all meters, by the broker itself."""
+"""Exchange and queue of what was put aside: dead letters of all meters, with the reason in their headers."""
 QUEUE_PREFIX: Final = "meter."
 READINGS: Final = "energy.readings"
 """Direct and durable: each sample with the sun added, once it is in its file, for homes that live by it."""
@@ -56,7 +56,7 @@ LINGER_S: Final = 0.05
 COMMIT_SAMPLES_MAX: Final = 4_000
 """Of one meter at once, so that a backlog does not keep the others, nor the broker's heartbeat, waiting."""
 QUEUE_RETRY_S: Final = 1.0
-"""How soon a queue that another service has is asked for again."""
+"""How soon a queue that another service has is asked for again: doubled each time, like a broker."""
 SYNCS_AT_ONCE: Final = 8
 """Files that are synced side by side: on ext4, 100 meters in a tenth of the time that one by one takes."""
 DISK_RETRY_S: Final = 1.0

@@ -7,10 +7,19 @@ then, and the power in W. The offset travels with each sample because a day, and
 are of the meter's clock: whoever reads needs no table of time zones, nor the same version of one. The
 series names the memory that sequences are counted in: a meter that has lost it counts from 1 again, in
 another series.
+
+Meters that are none of ours may say one sample as a plain object; keys that are not known are passed over:
+
+    {"meter_id": "Meter_0", "sequence": 17, "time_s": 1795680902, "power_w": 431.25}
+
+`series` and `utc_offset_s` may be added. Without them the series is the empty one, and the clock is that of
+the zone of whoever reads. The power may have the name of its column, `meter_power_value_w`.
 """
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Callable
 from enum import StrEnum
 from typing import Annotated, Final
 
@@ -26,6 +35,12 @@ from energymarket.meters.limits import (
     UTC_OFFSET_S_MAX,
 )
 
+Sequence = Annotated[int, msgspec.Meta(ge=0, le=SEQUENCE_MAX)]
+Series = Annotated[str, msgspec.Meta(pattern="^[0-9A-Za-z._-]{0,64}$")]
+TimeS = Annotated[float, msgspec.Meta(ge=TIME_S_MIN, lt=TIME_S_MAX)]
+OffsetS = Annotated[int, msgspec.Meta(ge=-UTC_OFFSET_S_MAX, le=UTC_OFFSET_S_MAX)]
+PowerW = Annotated[float, msgspec.Meta(ge=0, le=POWER_W_MAX)]
+
 
 class Refusal(StrEnum):
     """Why a message is put aside, by the name that counters, log, page and tests use."""
@@ -39,26 +54,48 @@ class Refusal(StrEnum):
 class Sample(msgspec.Struct, array_like=True, forbid_unknown_fields=True, frozen=True, gc=False):
     """One sample as it travels."""
 
-    sequence: Annotated[int, msgspec.Meta(ge=1, le=SEQUENCE_MAX)]
-    time_s: Annotated[float, msgspec.Meta(ge=TIME_S_MIN, lt=TIME_S_MAX)]
-    utc_offset_s: Annotated[int, msgspec.Meta(ge=-UTC_OFFSET_S_MAX, le=UTC_OFFSET_S_MAX)]
-    power_w: Annotated[float, msgspec.Meta(ge=0, le=POWER_W_MAX)]
+    sequence: Sequence
+    time_s: TimeS
+    utc_offset_s: OffsetS
+    power_w: PowerW
 
 
 class Message(msgspec.Struct, forbid_unknown_fields=True, frozen=True, gc=False):
     """Samples of one meter."""
 
     meter_id: str
-    series: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{32}$")]
+    series: Series
     samples: Annotated[list[Sample], msgspec.Meta(min_length=1, max_length=SAMPLES_PER_MESSAGE_MAX)]
+
+
+def _one_power(*named_w: float | None) -> float:
+    """The power of a plain sample under one of its names. ValueError: under none, or under both."""
+    (power_w,) = (each for each in named_w if each is not None)
+    return power_w
+
+
+class Plain(msgspec.Struct, frozen=True, gc=False):
+    """One sample of a meter that is none of ours."""
+
+    meter_id: str
+    sequence: Sequence
+    time_s: TimeS
+    power_w: PowerW | None = None
+    meter_power_value_w: PowerW | None = None
+    series: Series = ""
+    utc_offset_s: OffsetS | None = None
+    samples: None = None  # of the other form: a message is of one of them
+
+    def __post_init__(self) -> None:
+        _one_power(self.power_w, self.meter_power_value_w)
 
 
 class Reading(msgspec.Struct, array_like=True, forbid_unknown_fields=True, frozen=True, gc=False):
     """A sample with the sun added, as the PV service passes it on."""
 
-    sequence: Annotated[int, msgspec.Meta(ge=1, le=SEQUENCE_MAX)]
+    sequence: Sequence
     time_s: Annotated[float, msgspec.Meta(ge=0, lt=TIME_S_MAX)]
-    power_w: Annotated[float, msgspec.Meta(ge=0, le=POWER_W_MAX)]
+    power_w: PowerW
     pv_kw: Annotated[float, msgspec.Meta(ge=0, le=POWER_W_MAX / 1000)]
 
 
@@ -66,7 +103,7 @@ class Readings(msgspec.Struct, forbid_unknown_fields=True, frozen=True, gc=False
     """Readings of one meter."""
 
     meter_id: str
-    series: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{32}$")]
+    series: Series
     samples: Annotated[list[Reading], msgspec.Meta(min_length=1, max_length=SAMPLES_PER_MESSAGE_MAX)]
 
 
@@ -78,10 +115,27 @@ class _Shape(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     samples: list[tuple[int, float, int, float]]
 
 
+class _PlainShape(msgspec.Struct, frozen=True):
+    """Likewise."""
+
+    meter_id: str
+    sequence: int
+    time_s: float
+    power_w: float | None = None
+    meter_power_value_w: float | None = None
+    series: str = ""
+    utc_offset_s: int | None = None
+    samples: None = None
+
+    def __post_init__(self) -> None:
+        _one_power(self.power_w, self.meter_power_value_w)
+
+
 _ENCODER: Final = msgspec.json.Encoder()
 _DECODER: Final = msgspec.json.Decoder(Message)
+_PLAIN: Final = msgspec.json.Decoder(Plain)
 _READINGS: Final = msgspec.json.Decoder(Readings)
-_SHAPE: Final = msgspec.json.Decoder(_Shape)
+_SHAPES: Final = (msgspec.json.Decoder(_Shape), msgspec.json.Decoder(_PlainShape))
 
 
 def encode(message: Message | Readings) -> bytes:
@@ -89,25 +143,42 @@ def encode(message: Message | Readings) -> bytes:
     return _ENCODER.encode(message)
 
 
-def decode(body: bytes, meter_id: str) -> Message | Refusal:
-    """A message from the queue of a meter, or why it is put aside."""
+def _utc(_time_s: float) -> int:
+    return 0
+
+
+def decode(body: bytes, meter_id: str, offset_s: Callable[[float], int] = _utc) -> Message | Refusal:
+    """A message from the queue of a meter, or why it is put aside.
+
+    `offset_s` answers what the clock of a meter that does not say so is ahead of UTC, at a time in UTC s.
+    """
     if len(body) > MESSAGE_BYTES_MAX:
         return Refusal.MALFORMED
     try:
         message = _DECODER.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError):
-        return _refusal(body)
+        try:
+            message = _of_plain(_PLAIN.decode(body), offset_s)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            return _refusal(body)
     if message.meter_id != meter_id:
         return Refusal.ALIEN
     return message
 
 
+def _of_plain(plain: Plain, offset_s: Callable[[float], int]) -> Message:
+    ahead_s = offset_s(plain.time_s) if plain.utc_offset_s is None else plain.utc_offset_s
+    power_w = _one_power(plain.power_w, plain.meter_power_value_w)
+    sample = Sample(plain.sequence, plain.time_s, ahead_s, power_w)
+    return Message(plain.meter_id, plain.series, [sample])
+
+
 def _refusal(body: bytes) -> Refusal:
-    try:
-        _SHAPE.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return Refusal.MALFORMED
-    return Refusal.ABSURD
+    for shape in _SHAPES:
+        with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError):
+            shape.decode(body)
+            return Refusal.ABSURD
+    return Refusal.MALFORMED
 
 
 def decode_readings(body: bytes, meter_id: str) -> Readings | Refusal:

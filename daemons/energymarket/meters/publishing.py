@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from energymarket.meters import limits, topology
+from energymarket.meters.confirms import Confirms
+from energymarket.meters.declaring import Closed, Declaring
 from energymarket.meters.household import Household
 from energymarket.meters.message import Message, Sample, encode
 from energymarket.meters.spool import Spool, Tick
@@ -50,12 +52,11 @@ class Publishing:
         self._offset_s = offset_s
         self._link: Link | None = None
         self._channel: Channel | None = None
-        self._tag = 0  # of the last message published on this channel
-        self._floor = 0  # up to it all are confirmed
-        self._ahead: set[int] = set()  # confirmed above it
+        self._declaring = Declaring()
+        self._confirms = Confirms()
         self._sent: deque[tuple[int, int, int]] = deque()  # (last tag, last sequence, samples) of a batch
         self._in_flight = 0
-        self._away = False
+        self._told: set[str] = set()  # why the broker is away: each once, until it is back
         self._full = False
         self.taken = 0
         self.shed = 0
@@ -81,6 +82,10 @@ class Publishing:
             return 1.0
         return (self._timetable.next_ms - self._now_ms()) / 1000.0 / self._speed
 
+    def hang_up(self, done: Callable[[], None]) -> None:
+        """There is no other connection."""
+        done()
+
     def turn(self) -> bool:
         """A turn of the loop; whether that was all."""
         self.pump()
@@ -104,8 +109,8 @@ class Publishing:
     def link_down(self, reason: str) -> None:
         """Samples wait in the spool."""
         self._channel = None
-        if not self._away:
-            self._away = True
+        if reason not in self._told:
+            self._told.add(reason)
             log.warning(
                 "the broker is away (%s): samples wait in the spool",
                 reason,
@@ -116,26 +121,33 @@ class Publishing:
         channel.add_on_close_callback(self._channel_closed)
         channel.add_on_return_callback(self._returned)
         names = (*self._ids, *map(topology.meter_id, range(len(self._ids), self._spool.meters_max)))
-        topology.declare(channel, names, lambda: self._declared(channel))
+        self._declaring.meters(channel, names, lambda: self._declared(channel))
 
     def _declared(self, channel: Channel) -> None:
         channel.confirm_delivery(self._settled, callback=lambda _frame: self._ready(channel))
 
     def _ready(self, channel: Channel) -> None:
         self._channel = channel
-        self._tag = self._floor = self._in_flight = 0
-        self._ahead.clear()
+        self._confirms.begin()
+        self._in_flight = 0
         self._sent.clear()
         self._spool.rewind()
         log.info("connected; %d ticks wait", self._spool.waiting)
-        self._away = False
+        self._told.clear()
+        if self._link is not None:
+            self._link.ready()
         self.pump()
 
     def _channel_closed(self, channel: Channel, problem: BaseException) -> None:
-        if channel is self._channel:
+        declared = channel is self._channel
+        if declared:
             self._channel = None
-        if self._link is not None and self._link.is_up and not self.stopped:
-            self._link.drop(f"the channel was closed: {problem}")
+        if self._link is None or not self._link.is_up or self.stopped:
+            return
+        if not declared and self._declaring.closed(problem) is Closed.AGAIN:
+            self._link.channel(self._opened)
+        else:
+            self._link.drop(f"the channel was closed: {getattr(problem, 'reply_text', '') or problem}")
 
     def _returned(self, _channel: Channel, method: Any, _properties: Any, _body: bytes) -> None:  # noqa: ANN401 pika's
         """A queue is gone: the next connection declares it again, and what was returned is not confirmed."""
@@ -153,19 +165,12 @@ class Publishing:
             if self._link is not None:
                 self._link.drop("the broker refused a message")
             return
-        if method.multiple:
-            self._floor = max(self._floor, method.delivery_tag)
-        else:
-            self._ahead.add(method.delivery_tag)
-        while self._floor + 1 in self._ahead:
-            self._floor += 1
-            self._ahead.discard(self._floor)
+        self._confirms.settle(method.delivery_tag, multiple=method.multiple)
         confirmed = None
-        while self._sent and self._sent[0][0] <= self._floor:
+        while self._sent and self._sent[0][0] <= self._confirms.floor:
             _, confirmed, samples = self._sent.popleft()
             self._in_flight -= samples
         if confirmed is not None:
-            self._ahead = {tag for tag in self._ahead if tag > self._floor}
             self._spool.confirm(confirmed)
             self.pump()
 
@@ -244,7 +249,7 @@ class Publishing:
             samples = 0
             for number in range(max(len(tick.power_mw) for tick in ticks)):
                 samples += self._send(self._channel, number, [t for t in ticks if len(t.power_mw) > number])
-            self._sent.append((self._tag, ticks[-1].sequence, samples))
+            self._sent.append((self._confirms.published, ticks[-1].sequence, samples))
             self._in_flight += samples
 
     def _send(self, channel: Channel, number: int, ticks: Sequence[Tick]) -> int:
@@ -256,7 +261,7 @@ class Publishing:
             for tick in ticks
         ]
         topology.publish(channel, meter_id, encode(Message(meter_id, self._spool.series, samples)))
-        self._tag += 1
+        self._confirms.published += 1
         return len(samples)
 
 

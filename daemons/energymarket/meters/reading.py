@@ -5,6 +5,7 @@ A last line that is not whole yet is not passed on.
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ import numpy.typing as npt
 
 from energymarket.exits import Failure
 from energymarket.meters.day_files import COLUMNS, HEADER, SUFFIX
+from energymarket.meters.limits import TIME_S_MAX
 from energymarket.scenario.meters_schema import METER_ID
 
 _NAME: Final = re.compile(rf"({METER_ID})-(\d{{4}})-(\d{{1,2}})-(\d{{1,2}})(?:\.\d+)?\.csv")
@@ -83,21 +85,28 @@ def meters_in(directory: Path) -> list[str]:
 def rows_of(file: File) -> Rows:
     """All whole rows of a file, in its order; shape (rows,) of DTYPE. Failure if a line is none of ours."""
     content = file.path.read_bytes()
-    text = content[len(HEADER) : content.rfind(b"\n") + 1].decode()
-    rows = [line.split(",") for line in text.splitlines()]
+    lines = content[len(HEADER) : content.rfind(b"\n") + 1].split(b"\n")[:-1]
+    return np.array([_row(file.path, number, line) for number, line in enumerate(lines, 2)], DTYPE)
+
+
+def _row(path: Path, number: int, line: bytes) -> tuple[float, ...]:
     try:
-        numbers = [
-            tuple(map(float, row[1:])) for row in rows if len(row) == len(COLUMNS) or _refuse(file, row)
-        ]
-    except ValueError as problem:
-        raise Failure(f"{file.path}: {problem}", "the line was not written by a PV service") from problem
-    return np.array(numbers, DTYPE)
+        cells = line.decode().split(",")
+        row = tuple(map(float, cells[1:])) if len(cells) == len(COLUMNS) else ()
+    except ValueError:  # also what is not UTF-8
+        row = ()
+    if not _is_sound(row):
+        shown = line[:80].decode(errors="backslashreplace")
+        raise Failure(
+            f"{path}, line {number}: {shown!r} is no row of a PV service",
+            f"a row is {','.join(COLUMNS)}; correct the line, or take the file away",
+        )
+    return row
 
 
-def _refuse(file: File, row: list[str]) -> bool:
-    raise Failure(
-        f"{file.path}: {','.join(row)[:80]!r} has not {len(COLUMNS)} columns", "it was not written by us"
-    )
+def _is_sound(row: tuple[float, ...]) -> bool:
+    """Whether it has its numbers, all of which are some, and a time that is one."""
+    return len(row) == len(COLUMNS) - 1 and all(map(math.isfinite, row)) and 0 <= row[0] < TIME_S_MAX
 
 
 def last_of(file: File) -> Last | None:
@@ -112,6 +121,7 @@ def last_of(file: File) -> Last | None:
         return None
     values = whole[-1].decode(errors="replace").split(",")
     try:
-        return Last(*map(float, values[1:]))
-    except (ValueError, TypeError):
+        row = tuple(map(float, values[1:]))
+    except ValueError:
         return None
+    return Last(*row) if _is_sound(row) else None

@@ -9,16 +9,19 @@ from __future__ import annotations
 
 import logging
 import os
+from collections import Counter
 from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from energymarket.meters import limits, topology
-from energymarket.meters.consuming import Consumer, Consuming, Waiting
+from energymarket.meters.consuming import Consumer, Consuming, Shared, Waiting
 from energymarket.meters.day_files import DayFiles
+from energymarket.meters.declaring import Declaring
 from energymarket.meters.forwarding import Forwarding
 from energymarket.meters.message import Message, Refusal, decode
+from energymarket.meters.refusing import Refusing
 from energymarket.meters.rows import day_of, line_of
 from energymarket.meters.window import Verdict, Window
 from energymarket.runtime import clock
@@ -38,6 +41,15 @@ class Sun(Protocol):
     def power_kw(self, time_s: float, utc_offset_s: int) -> float:
         """PV power in kW at an instant, given what the meter's clock is ahead of UTC."""
 
+    def is_known(self, time_s: float) -> bool:
+        """Whether `power_kw` answers at once."""
+
+    def prepare(self, time_s: float, done: Callable[[], None]) -> None:
+        """See to it that it will; `done` is called then, from whatever thread."""
+
+    def close(self) -> None:
+        """End what is under way."""
+
 
 @dataclass(slots=True)
 class _Draft:
@@ -50,6 +62,7 @@ class _Draft:
     refused: list[tuple[Waiting[Message], Refusal]] = field(default_factory=list)
     finished: list[Waiting[Message]] = field(default_factory=list)
     partly: int = 0  # samples of the next message that are in it
+    awaits_sun: bool = False  # the next one's is being computed
 
 
 class Recording(Consuming[Message]):
@@ -61,18 +74,21 @@ class Recording(Consuming[Message]):
         files: DayFiles,
         sun: Sun,
         prefetch: int,
-        due: Callable[[], None],
+        shared: Shared,
+        offset_s: Callable[[float], int],
         *,
         forwards: bool = False,
     ) -> None:
-        """`due` is called when there is something to commit; what is written may be forwarded to homes."""
-        super().__init__(meter_id, topology.queue(meter_id), prefetch, due)
+        """`offset_s` is of a meter that does not say what its clock is; what is written may be forwarded."""
+        super().__init__(meter_id, topology.queue(meter_id), prefetch, shared)
         self._files = files
         self._sun = sun
-        self._forwarding = Forwarding(meter_id, sun.power_kw) if forwards else None
+        self._soon = shared.soon
+        self._offset_s = offset_s
+        self._forwarding = Forwarding(meter_id, sun.power_kw, shared.declaring) if forwards else None
 
     def _declare(self, channel: Channel) -> None:
-        topology.declare(channel, (self.meter_id,), lambda: self._declared(channel))
+        self._declaring.meters(channel, (self.meter_id,), lambda: self._declared(channel))
 
     def _declared(self, channel: Channel) -> None:
         if self._forwarding is not None:
@@ -92,7 +108,7 @@ class Recording(Consuming[Message]):
             yield from self._files.committing(draft.lines, draft.windows, draft.duplicates)
         self.written += sum(map(len, draft.lines.values()))
         self.duplicates += draft.duplicates
-        self._settle(draft)
+        self._commit(draft)
 
     def _drafted(self) -> _Draft:
         draft = _Draft(self._files.windows())
@@ -100,7 +116,7 @@ class Recording(Consuming[Message]):
             if draft.samples >= limits.COMMIT_SAMPLES_MAX:
                 break
             if waiting.message is None:
-                judged = decode(waiting.body, self.meter_id)
+                judged = decode(waiting.body, self.meter_id, self._offset_s)
                 if isinstance(judged, Refusal):
                     draft.refused.append((waiting, judged))
                     continue
@@ -114,11 +130,15 @@ class Recording(Consuming[Message]):
         return draft
 
     def _take(self, draft: _Draft, waiting: Waiting[Message], message: Message) -> bool:
-        """The samples of a message into the draft; False if it would touch too many days at once."""
+        """The samples of a message into the draft; False if not now: too many days, or no sun yet."""
         window = draft.windows.pop(message.series, None) or Window()
         draft.windows[message.series] = window  # who spoke last is the last
         for at in range(waiting.done, len(message.samples)):
             sample = message.samples[at]
+            if not self._sun.is_known(sample.time_s):
+                self._sun.prepare(sample.time_s, self._soon)
+                draft.partly, draft.awaits_sun = at, True
+                return False
             day = day_of(sample)
             if day not in draft.lines and len(draft.lines) >= limits.FILES_MAX:
                 draft.partly = at
@@ -134,8 +154,8 @@ class Recording(Consuming[Message]):
             draft.samples += 1
         return True
 
-    def _settle(self, draft: _Draft) -> None:
-        """It is on the disk: what cannot be written goes to the dead letters, all else is acknowledged."""
+    def _commit(self, draft: _Draft) -> None:
+        """It is on the disk: what cannot be written is put aside, all else is acknowledged."""
         settled = len(draft.refused) + len(draft.finished)
         for _ in range(settled):
             self._waiting.popleft()
@@ -144,20 +164,14 @@ class Recording(Consuming[Message]):
         for waiting, refusal in draft.refused:
             self.refused[refusal] += 1
             self._say_refused(refusal, waiting)
-        if self._channel is None or not self._channel.is_open:
-            return
-        messages: list[Message] = []
-        if self._forwarding is not None:
-            # Readings first; and of a message that goes to the dead letters, what could be written of it.
+        if self._forwarding is None:
+            self._settle(draft.finished, draft.refused)
+        else:
+            # Readings first; and of a message that is put aside, what could be written of it.
             told = sorted([*draft.finished, *(each for each, _ in draft.refused)], key=lambda each: each.tag)
             messages = [each.message for each in told if each.message is not None]
-        for waiting, _ in draft.refused:
-            self._channel.basic_nack(waiting.tag, requeue=False)
-        if draft.finished and self._forwarding is None:
-            self._channel.basic_ack(draft.finished[-1].tag, multiple=True)
-        elif self._forwarding is not None and messages:
-            self._forwarding.forward(messages, draft.finished[-1].tag if draft.finished else 0)
-        if self._waiting:
+            self._forwarding.forward(messages, lambda: self._settle(draft.finished, draft.refused))
+        if self._waiting and not draft.awaits_sun:
             self._due()
 
 
@@ -166,36 +180,50 @@ class Recorder:
 
     def __init__(self, loop: Any, idle_exit_s: float | None) -> None:  # noqa: ANN401 pika's
         """It is all over when nothing has come for `idle_exit_s`, if that is said."""
+        declaring = Declaring()
+        self.shared = Shared(
+            self.due, lambda: loop.add_callback_threadsafe(self.due), declaring, Refusing(declaring)
+        )
         self._loop = loop
         self._syncing = ThreadPoolExecutor(limits.SYNCS_AT_ONCE, "sync")
         self._idle_exit_s = idle_exit_s
         self._recordings: Sequence[Consumer] = ()
         self._timer: Any = None
         self._failed: Mapping[str, str] = {}
-        self._away = False
+        self._told: set[str] = set()  # why the broker is away: each once, until it is back
         self._heard_s = clock.monotonic_s()
 
-    def record(self, recordings: Sequence[Consumer]) -> None:
-        """These are the meters."""
+    def record(self, recordings: Sequence[Consumer], aside: Link) -> None:
+        """These are the meters, and this is the connection over which messages are put aside."""
         self._recordings = recordings
+        self.shared.refusing.use(aside)
 
     @property
     def status(self) -> str:
         """One line for people."""
         one = self._recordings
-        refused = sum(each.refused.total() for each in one)
+        refused: Counter[Refusal] = sum((each.refused for each in one), Counter())
+        names = ", ".join(f"{name} {count}" for name, count in sorted(refused.items()))
         written, twice = sum(each.written for each in one), sum(each.duplicates for each in one)
         ours = sum(each.is_consuming for each in one)
         told = f"{ours} of {len(one)} meters; {written} samples written, {twice} dropped as duplicates"
         problem = f"; not written: {next(iter(self._failed.values()))}" if self._failed else ""
-        return f"{told}, {refused} put aside{problem}"
+        late = self.shared.refusing.pending
+        pending = f" ({late} wait for it)" if late else ""
+        aside = f"{refused.total()} put aside" + (f": {names}" if names else "")
+        return f"{told}, {aside}{pending}{problem}"
 
     @property
     def is_settled(self) -> bool:
         """Whether all that was delivered has been written, or cannot be."""
         if not self._failed and not all(each.is_idle for each in self._recordings):
             self.commit()
-        return bool(self._failed) or all(each.is_idle for each in self._recordings)
+        idle = all(each.is_idle for each in self._recordings) and not self.shared.refusing.pending
+        return bool(self._failed) or idle
+
+    def hang_up(self, done: Callable[[], None]) -> None:
+        """Close the connection beside the service's own."""
+        self.shared.refusing.close(done)
 
     def stop(self) -> None:
         """Take no more: what is delivered from now on comes again to whoever is next."""
@@ -208,15 +236,19 @@ class Recorder:
 
     def turn(self) -> bool:
         """A turn of the loop; whether that was all."""
-        if self._idle_exit_s is None or not all(e.is_consuming and e.is_idle for e in self._recordings):
+        if self._idle_exit_s is None:
+            return False
+        busy = not all(each.is_consuming and each.is_idle for each in self._recordings)
+        if busy or self.shared.refusing.pending:
+            self._heard_s = clock.monotonic_s()  # nothing can come before all queues are consumed
             return False
         return clock.monotonic_s() - self._heard_s >= self._idle_exit_s
 
     def link_up(self, link: Link) -> None:
         """Every meter opens its channel."""
-        if self._away:
+        if self._told:
             log.info("the broker is back")
-        self._away = False
+        self._told.clear()
         for each in self._recordings:
             each.link_up(link)
 
@@ -224,8 +256,8 @@ class Recorder:
         """What is not acknowledged comes again."""
         for each in self._recordings:
             each.link_down()
-        if not self._away:
-            self._away = True
+        if reason not in self._told:
+            self._told.add(reason)
             log.warning("the broker is away (%s)", reason, extra=Occasion.BROKER_AWAY.fields(cause=reason))
 
     def due(self) -> None:

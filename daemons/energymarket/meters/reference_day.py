@@ -13,18 +13,20 @@ from typing import Final
 DAY_S: Final = 86_400
 
 POINTS: Final = (
-    ("05:29", 0.0), ("05:30", 0.02), ("06:00", 0.10), ("07:00", 0.20), ("08:00", 0.33), ("09:00", 0.92),
+    ("05:30", 0.02), ("06:00", 0.10), ("07:00", 0.20), ("08:00", 0.33), ("09:00", 0.92),
     ("10:00", 1.70), ("11:00", 2.34), ("12:00", 2.83), ("13:00", 3.12), ("14:00", 3.24), ("14:09", 3.27),
     ("15:00", 3.14), ("16:00", 2.97), ("17:00", 2.56), ("18:00", 1.91), ("19:00", 1.12), ("20:00", 0.17),
-    ("20:30", 0.04), ("20:31", 0.0),
+    ("20:30", 0.04),
 )  # fmt: skip
-"""Local clock and kW. From zero and back to it within a minute, because the curve has no jump."""
+"""Local clock and kW. Before the first and after the last it is night: exactly 0."""
 
 
 def power_kw(second: float) -> float:
     """PV power in kW at a second of the local day, in whole mW; 0 at night. ValueError outside the day."""
     if not 0 <= second < DAY_S:
         raise ValueError(f"a day has no second {second}")
+    if not _FIRST_S <= second <= _LAST_S:
+        return 0.0
     at = int(second)
     first = _BY_SECOND[at]
     return round(first + (second - at) * (_BY_SECOND[at + 1] - first), 6)
@@ -54,6 +56,7 @@ def _table() -> tuple[float, ...]:
     xs, ys = [_second(clock) for clock, _ in POINTS], [power for _, power in POINTS]
     slopes = _slopes(xs, ys)
     values = [0.0] * (DAY_S + 1)
+    values[xs[-1]] = ys[-1]
     for at, (first, last) in enumerate(pairwise(xs)):
         width = last - first
         for second in range(first, last):
@@ -67,4 +70,5 @@ def _table() -> tuple[float, ...]:
     return tuple(values)
 
 
+_FIRST_S, _LAST_S = _second(POINTS[0][0]), _second(POINTS[-1][0])
 _BY_SECOND: Final = _table()

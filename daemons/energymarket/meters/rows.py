@@ -24,6 +24,6 @@ def _day(days: int) -> str:
 
 def line_of(meter_id: str, sample: Sample, pv_kw: float) -> str:
     """The line of a sample: meter W and 1000 times PV kW are the sum, to a µW."""
-    time_s, meter_w = sample.time_s, sample.power_w
+    time_s, meter_w = sample.time_s, sample.power_w + 0.0  # a negative zero is zero
     when = f"{time_s:.0f}" if time_s == int(time_s) else f"{time_s:.3f}"
     return f"{meter_id},{when},{meter_w},{pv_kw},{round(meter_w + 1000.0 * pv_kw, 6)}\n"

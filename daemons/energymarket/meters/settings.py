@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import configparser
+import logging
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -17,6 +18,8 @@ from energymarket.scenario.problems import did_you_mean
 from energymarket.scenario.reader import Findings, read_table
 from energymarket.scenario.schema import Place
 from energymarket.transport.amqp import PORT, TLS_PORT, Address
+
+log = logging.getLogger(__name__)
 
 PASSWORD: Final = "energy-broker-password"  # noqa: S105 the name of a credential
 AUTHORITY: Final = "energy-broker-ca"
@@ -65,20 +68,25 @@ def _of_suite(path: Path) -> Settings:
 
 
 def _of_ini(path: Path) -> Settings:
-    """Sections [broker], [meters], [pv] and [place]; each may be left out, and so may each key."""
+    """Sections [broker], [meters], [pv] and [place]; each may be left out, and so may each key.
+
+    Other sections may be of other programs: a warning names them. A key of ours that nobody knows is refused.
+    """
     parser = configparser.ConfigParser(interpolation=None, default_section="")
     try:
-        with path.open(encoding="utf-8") as file:
+        with path.open(encoding="utf-8-sig") as file:  # a BOM is no part of it
             parser.read_file(file)
     except FileNotFoundError:
         raise ConfigError(f"{path}: there is no such file", "without -conf: localhost:5672") from None
     except (OSError, UnicodeDecodeError, configparser.Error) as problem:
         raise ConfigError(f"{path}: {' '.join(str(problem).split())}") from problem
     findings = Findings(str(path), {(): 0})
-    unknown = [name for name in parser.sections() if name not in _INI]
-    if unknown:
-        hint = did_you_mean(unknown[0], tuple(_INI)) or f"there are [{'], ['.join(_INI)}]"
-        raise ConfigError(f"{path}: [{unknown[0]}]: unknown section", hint)
+    for name in parser.sections():
+        if name not in _INI:  # of another program, perhaps
+            hint = did_you_mean(name, tuple(_INI))
+            log.warning(
+                "%s: [%s] is none of our sections, and is not read%s", path, name, hint and f": {hint}"
+            )
     tables = {name: dict(parser[name]) if name in parser else {} for name in _INI}
     world = {name: tables["meters"].pop(name) for name in _WORLD if name in tables["meters"]}
     roof = {key: _value(PvRoof, key, text) for key, text in tables.pop("pv").items()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from typing import Final, Protocol
 
 from energymarket.meters.limits import FAREWELL_S
@@ -36,6 +37,9 @@ class Worker(Protocol):
 
     def stop(self) -> None:
         """Begin nothing any more."""
+
+    def hang_up(self, done: Callable[[], None]) -> None:
+        """Close whatever else is open to the broker; then `done`."""
 
 
 class Turning:
@@ -94,4 +98,4 @@ class Turning:
         log.info("%s: %s", why, self._worker.status)
         # A broker that does not answer any more is not waited for.
         self._link.loop.call_later(FAREWELL_S, self._link.loop.stop)
-        self._link.close()
+        self._worker.hang_up(lambda: self._link.close(self._link.loop.stop))

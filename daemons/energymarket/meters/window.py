@@ -50,7 +50,7 @@ class Window:
         if self._lasts and sequence == self._lasts[-1] + 1:  # nearly always
             self._lasts[-1] = sequence
             return Verdict.NEW
-        if sequence <= self.closed:
+        if sequence <= self.closed and self.closed:
             return Verdict.TOO_LATE
         after = bisect_right(self._firsts, sequence)
         if after and sequence <= self._lasts[after - 1]:

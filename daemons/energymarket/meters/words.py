@@ -6,16 +6,22 @@ import argparse
 import os
 import re
 import secrets
-from datetime import datetime
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
+from energymarket.exits import Failure, exit_of
 from energymarket.meters import limits
 from energymarket.scenario import kinds
 from energymarket.scenario.kinds import RefusedError
 from energymarket.scenario.meters_schema import METER_ID
 from energymarket.transport.amqp import Pace
 
+FIRST_YEAR: Final = datetime.fromtimestamp(limits.TIME_S_MIN, UTC).year
+LAST_YEAR: Final = datetime.fromtimestamp(limits.TIME_S_MAX - 1, UTC).year
+YEARS: Final = f"{FIRST_YEAR}-01-01 to {LAST_YEAR}-12-31 of UTC: no PV service takes another time"
 PACE: Final = Pace(limits.BACKOFF_FIRST_S, limits.BACKOFF_MAX_S, limits.CONNECT_TIMEOUT_S, limits.HEARTBEAT_S)
 
 
@@ -61,11 +67,14 @@ def span_s(text: str) -> int:
 def moment(text: str) -> datetime:
     """A date, or a date and a time, of the meters' clock; or with an offset."""
     try:
-        return datetime.fromisoformat(text)
+        found = datetime.fromisoformat(text)
     except ValueError:
         raise argparse.ArgumentTypeError(
             f"{text!r} is no date such as 2026-07-01 or 2026-07-01T05:30"
         ) from None
+    if not FIRST_YEAR <= found.year <= LAST_YEAR:
+        raise argparse.ArgumentTypeError(f"{text!r} is not within {YEARS}")
+    return found
 
 
 def meter_id(text: str) -> str:
@@ -75,6 +84,19 @@ def meter_id(text: str) -> str:
             f"{text!r} is no meter's id: letters, digits, '_', '.' and '-', at most 64, no dot first"
         )
     return text
+
+
+@contextmanager
+def using(directory: Path, option: str) -> Iterator[None]:
+    """Failure, in a line for people, where the system refuses what is done in a directory of ours."""
+    try:
+        yield
+    except OSError as problem:
+        where = problem.filename if isinstance(problem.filename, str) else directory
+        why = (
+            "it is no directory" if isinstance(problem, FileExistsError) else problem.strerror or str(problem)
+        )
+        raise Failure(f"{where}: {why}", f"{option} DIR names another place", exit_of(problem)) from problem
 
 
 def state_directory() -> Path:

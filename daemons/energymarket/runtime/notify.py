@@ -12,13 +12,17 @@ import sdnotify
 from energymarket.runtime import clock
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
 # A status is one line of a table; a datagram may be larger, but nobody reads more.
 STATUS_BYTES_MAX: Final = 512
 
 BEAT_EVERY_S: Final = 0.25
 """Often enough for the shortest watchdog that the units set (2 s), with room for a busy machine."""
+
+
+PROGRESS_EVERY_S: Final = 0.5
+"""A slot in lockstep takes milliseconds; nobody reads a line faster than this."""
 
 
 class Notifier:
@@ -33,7 +37,7 @@ class Notifier:
             sdnotify.SystemdNotifier().socket if os.environ.get("NOTIFY_SOCKET") else None
         )
         self._watched = self._socket is not None and watchdog_interval_s() is not None
-        self._beat_s = 0.0
+        self._beat_s = self._progress_s = 0.0
 
     def ready(self, status: str = "") -> None:
         """Able to serve, really."""
@@ -42,6 +46,12 @@ class Notifier:
     def status(self, text: str) -> None:
         """One line for `systemctl status` and for `energyctl up`."""
         self._send(*_status(text))
+
+    def progress(self, text: Callable[[], str]) -> None:
+        """A status that the next one makes stale: made and told as often as anybody reads, and no more."""
+        if self._socket is not None and (now_s := clock.monotonic_s()) >= self._progress_s + PROGRESS_EVERY_S:
+            self._progress_s = now_s
+            self.status(text())
 
     def reloading(self) -> None:
         """Reading the configuration again; `ready` ends it."""

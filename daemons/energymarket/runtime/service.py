@@ -118,6 +118,7 @@ def run(program: str, serve: Callable[[StopFlag], int | None]) -> int:
 
     Failures with a name end with their code and one line; anything else is a bug, told with its traceback.
     """
+    once.open_streams()  # before a descriptor of ours, a file, takes the place of a closed one
     faulthandler.enable()
     logs.configure(program)
     with ExitStack() as stack:
@@ -164,7 +165,6 @@ def run_once(program: str, act: Callable[[StopFlag], int], *, as_json: bool) -> 
 
     With `as_json` a Failure is a JSON document on stderr, in the form of energyctl's own.
     """
-    once.open_streams()  # before a descriptor of ours takes the place of a closed one
     return run(program, lambda stop: once.answered(lambda: act(stop), as_json=as_json))
 
 

@@ -10,10 +10,11 @@ from __future__ import annotations
 import logging
 import ssl
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from energymarket.exits import ConfigError
+from energymarket.runtime import clock
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,6 +26,14 @@ log = logging.getLogger(__name__)
 
 PORT: Final = 5672
 TLS_PORT: Final = 5671
+_FORCED: Final = 320
+"""AMQP's CONNECTION_FORCED: a broker that stops, or an operator. Every other code is an error of ours."""
+_REFUSED: Final = {
+    "ProbableAuthenticationError": "it does not let this user in with this password",
+    "ProbableAccessDeniedError": "it does not let this user into this vhost",
+    "IncompatibleProtocolError": "it speaks something else, or expects TLS",
+}
+"""What pika takes a broker to mean that closes a connection while it is made."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +86,7 @@ class Owner(Protocol):
     """Who uses a link."""
 
     def link_up(self, link: Link) -> None:
-        """The connection is open: channels can be."""
+        """The connection is open: channels can be. Who can work with it then says so: `Link.ready`."""
 
     def link_down(self, reason: str) -> None:
         """The connection is gone, with all of its channels; or it could not be made."""
@@ -98,7 +107,10 @@ class Link:
         self._draw = draw
         self._connection: SelectConnection | None = None
         self._failures = 0
-        self._closing = False
+        self._ready_s: float | None = None  # since when this connection serves its owner
+        self._dropped = False  # by us, or by a broker that found an error in what we said
+        self._why = ""
+        self._hung_up: Callable[[], None] | None = None  # once closed for good: what happens then
         self._retry: Any = None
 
     @property
@@ -141,11 +153,28 @@ class Link:
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         return pika.SSLOptions(context, self._address.host)
 
+    def delay_s(self, failures: int, first_s: float) -> float:
+        """How long somebody on this link waits who has failed so often, beginning with so much."""
+        return replace(self._pace, first_s=first_s).delay_s(failures, self._draw())
+
+    def ready(self) -> None:
+        """This connection serves: what goes wrong from now on is a first failure.
+
+        A broker that lets us in and then refuses what we need is a failure like one that is not there. The
+        owner that gives a connection up again soon after it said so is not believed that it did.
+        """
+        if self._ready_s is None:
+            self._ready_s = clock.monotonic_s()
+
+    def _has_served(self) -> bool:
+        if self._ready_s is None:
+            return False
+        return not self._dropped or clock.monotonic_s() - self._ready_s >= self._pace.most_s
+
     def _opened(self, connection: SelectConnection) -> None:
-        self._failures = 0
         connection.add_on_connection_blocked_callback(self._blocked)
-        if self._closing:
-            self.close()
+        if self._hung_up is not None:
+            self.close(self._hung_up)
             return
         self._owner.link_up(self)
 
@@ -156,16 +185,18 @@ class Link:
         self._gone(_words(problem))
 
     def _closed(self, _connection: SelectConnection, problem: BaseException) -> None:
+        self._dropped |= getattr(problem, "reply_code", _FORCED) != _FORCED
         self._gone(_words(problem))
 
     def _gone(self, reason: str) -> None:
         self._connection = None
-        if self._closing:
-            self.loop.stop()
+        if self._hung_up is not None:
+            self._hung_up()
             return
-        self._failures += 1
+        self._failures = 1 if self._has_served() else self._failures + 1
+        self._ready_s, self._dropped = None, False
         self._retry = self.loop.call_later(self._pace.delay_s(self._failures, self._draw()), self.connect)
-        self._owner.link_down(reason)
+        self._owner.link_down(f"{self._address}: {reason}")
 
     def channel(self, opened: Callable[[Channel], None]) -> None:
         """Open a channel; nothing happens if the connection goes meanwhile."""
@@ -175,18 +206,21 @@ class Link:
     def drop(self, reason: str) -> None:
         """Give the connection up and make another one: what is unsettled on it comes again."""
         if self._connection is not None and self._connection.is_open:
-            log.warning("the connection to %s is made anew: %s", self._address, reason)
+            if reason != self._why or self._has_served():
+                log.warning("the connection to %s is made anew: %s", self._address, reason)
+            self._why = reason
+            self._dropped = True
             self._connection.close()
 
-    def close(self) -> None:
-        """Close for good; the loop stops when the broker has said goodbye."""
-        self._closing = True
+    def close(self, closed: Callable[[], None]) -> None:
+        """Close for good; `closed` is called when the broker has said goodbye."""
+        self._hung_up = closed
         if self._connection is not None and self._connection.is_open:
             self._connection.close()
         elif self._connection is None:
             if self._retry is not None:
                 self.loop.remove_timeout(self._retry)
-            self.loop.stop()
+            closed()
 
 
 def _words(problem: BaseException) -> str:
@@ -201,5 +235,10 @@ def _words(problem: BaseException) -> str:
         if not isinstance(nested, BaseException) or nested is inner:
             break
         inner = nested
-    text = " ".join(str(inner).split())
+    text = " ".join(str(getattr(inner, "reply_text", "") or inner).split())
+    if "Timeout while setting up" in text:
+        return "it does not answer"
+    refused = _REFUSED.get(type(inner).__name__)
+    if refused is not None:
+        return f"{refused}: {text}"
     return text if text and text != "None" else type(inner).__name__

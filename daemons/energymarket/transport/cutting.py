@@ -12,6 +12,7 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from energymarket.core.sparse import part_of_payload
 from energymarket.transport.generation import GenerationError, GenerationFault, headers_of, sync_directory
 from energymarket.wire.state_file import HEADER_STEP, NO_SLOT, Header, Shape, checksum
 
@@ -32,23 +33,22 @@ class Piece:
     count: int
 
 
-def cut(path: Path, descriptor: int, pieces: Sequence[Piece], widths: Sequence[int]) -> None:
+def cut(path: Path, descriptor: int, pieces: Sequence[Piece]) -> None:
     """Cut the file that the caller has locked (`generation.held`) into pieces that cover it, in order.
 
-    Its payload has columns back to back; `widths` are the bytes of a home in each. Slots and editions are
-    kept, checksums are made anew. A generation that is damaged is so in its pieces too: one whose header
-    is torn, or whose payload does not match its checksum. Raises GenerationError, or OSError for what the
-    disk refuses; the file is as it was then.
+    Slots and editions are kept, checksums are made anew. A generation that is damaged is so in its pieces
+    too: one whose header is torn, or whose payload does not match its checksum. Raises GenerationError, or
+    OSError for what the disk refuses; the file is as it was then.
     """
     headers = headers_of(descriptor)
-    shape = _shape_of(path, descriptor, headers, widths)
+    shape = _shape_of(path, descriptor, headers)
     if [piece.first for piece in pieces] != _edges(shape, pieces):
         raise ValueError(f"{pieces} do not cover the homes of {path}")
     drafts = [piece.path.with_name(piece.path.name + DRAFT) for piece in pieces]
     try:
         with mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ) as mapped, memoryview(mapped) as whole:
             for piece, draft in zip(pieces, drafts, strict=True):
-                _write(draft, piece, whole, shape, headers, widths)
+                _write(draft, piece, _parts(piece, whole, shape, headers), shape)
         for piece, draft in zip(pieces, drafts, strict=True):
             draft.replace(piece.path)
     finally:
@@ -67,61 +67,81 @@ def _edges(shape: Shape, pieces: Sequence[Piece]) -> list[int]:
     return edges[:-1] if edges[-1] == shape.first + shape.count else []
 
 
-def _shape_of(path: Path, descriptor: int, headers: Sequence[Header | None], widths: Sequence[int]) -> Shape:
+def _shape_of(path: Path, descriptor: int, headers: Sequence[Header | None]) -> Shape:
     found = {header.shape for header in headers if header is not None}
     if len(found) != 1:
         raise GenerationError(
             GenerationFault.CORRUPT, f"{path}: not a state file, or both headers are torn; move it away"
         )
     shape = found.pop()
-    if os.fstat(descriptor).st_size != shape.file_bytes or shape.payload_bytes != shape.count * sum(widths):
+    if os.fstat(descriptor).st_size != shape.file_bytes:
         raise GenerationError(
             GenerationFault.SHAPE, f"{path}: {shape.payload_bytes} bytes for {shape.count} homes"
         )
     return shape
 
 
-def _write(
-    draft: Path,
-    piece: Piece,
-    whole: memoryview,
-    shape: Shape,
-    headers: Sequence[Header | None],
-    widths: Sequence[int],
-) -> None:
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """A piece's part of a generation."""
+
+    header: Header  # of the whole
+    payload: bytes  # empty: nothing that could be cut
+    wrong: int = 0  # by what the checksum of the whole is off: 0 if it is sound
+
+
+def _parts(
+    piece: Piece, whole: memoryview, shape: Shape, headers: Sequence[Header | None]
+) -> list[_Part | None]:
+    """What a piece gets of each generation; None where the header is torn. Raises GenerationError."""
+    parts: list[_Part | None] = []
+    for generation, header in enumerate(headers):
+        if header is None or header.slot == NO_SLOT:
+            parts.append(None if header is None else _Part(header, b""))
+            continue
+        at, start = shape.area_at(generation), piece.first - shape.first
+        area = whole[at : at + shape.area_bytes]
+        wrong = checksum(area) ^ header.checksum
+        payload, stop = area[: shape.payload_bytes], start + piece.count
+        try:
+            cut_out = part_of_payload(payload, shape.count, start, stop, is_sparse=shape.is_sparse)
+        except ValueError as error:
+            if not wrong:
+                text = f"homes {shape.first} to {shape.first + shape.count - 1}: {error}"
+                raise GenerationError(GenerationFault.SHAPE, text) from error
+            cut_out = b""
+        parts.append(_Part(header, cut_out, wrong))
+    return parts
+
+
+def _write(draft: Path, piece: Piece, parts: Sequence[_Part | None], shape: Shape) -> None:
     """One piece with both generations, durable under its draft's name."""
-    ours = Shape(piece.first, piece.count, piece.count * sum(widths), shape.identity)
+    sizes = {bool(part.wrong): len(part.payload) for part in parts if part is not None and part.payload}
+    size = sizes.get(False, sizes.get(True))  # who has what is alike in both: a sound one knows
+    if size is None:
+        raise GenerationError(GenerationFault.CORRUPT, f"{draft}: no state that could be cut; move it away")
+    ours = Shape(piece.first, piece.count, size, shape.identity, shape.version)
     descriptor = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o640)
     try:
         # Every block is there from now on, as in a file that is made new.
         os.posix_fallocate(descriptor, 0, ours.file_bytes)
-        for generation, header in enumerate(headers):
-            if header is None:
+        for generation, part in enumerate(parts):
+            if part is None:
                 continue  # zeros are no header
+            header = part.header
             fresh = Header(ours, generation, NO_SLOT, 0)
             if header.slot != NO_SLOT:
-                at = shape.area_at(generation)
-                area = whole[at : at + shape.area_bytes]
-                part = _part(area, shape, ours, widths)
-                wrong = checksum(area) ^ header.checksum  # not 0: the piece must not match either
-                fresh = Header(ours, generation, header.slot, checksum(part) ^ wrong, header.edition)
-                _put(descriptor, part, ours.area_at(generation))
+                area = bytearray(ours.area_bytes)
+                if len(part.payload) == size:
+                    area[:size] = part.payload
+                # One that is damaged must not match in its piece either.
+                sums = checksum(memoryview(area)) ^ part.wrong
+                fresh = Header(ours, generation, header.slot, sums, header.edition)
+                _put(descriptor, memoryview(area), ours.area_at(generation))
             _put(descriptor, memoryview(fresh.pack()), generation * HEADER_STEP)
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _part(area: memoryview, shape: Shape, ours: Shape, widths: Sequence[int]) -> memoryview:
-    """The payload of some of an area's homes, column by column, in whole pages."""
-    part = bytearray(ours.area_bytes)
-    source = target = 0
-    for width in widths:
-        start, size = source + (ours.first - shape.first) * width, ours.count * width
-        part[target : target + size] = area[start : start + size]
-        source += shape.count * width
-        target += size
-    return memoryview(part)
 
 
 def _put(descriptor: int, data: memoryview, at: int) -> None:

@@ -23,7 +23,7 @@ from energymarket.wire.state_file import (
     HEADER_STEP,
     IDENTITY_BYTES,
     NO_SLOT,
-    Checksum,
+    VERSION,
     Header,
     Shape,
     checksum,
@@ -34,10 +34,6 @@ if TYPE_CHECKING:
 
 PAYLOAD_BYTES_MAX: Final = 1 << 32
 """4 GiB: four million homes (the most that a market has) with a kilobyte each."""
-
-
-PUT_BYTES: Final = 1 << 20
-"""So much is added up and written at once: it is in the cache still when it is written."""
 
 
 class GenerationFault(StrEnum):
@@ -71,19 +67,25 @@ class GenerationFile:
     """The file, open, locked and mapped. OSError for what the disk refuses (full: at creation, not later)."""
 
     def __init__(
-        self, path: Path, first: int, count: int, payload_bytes: int, identity: bytes = bytes(IDENTITY_BYTES)
+        self,
+        path: Path,
+        first: int,
+        count: int,
+        payload_bytes: int,
+        identity: bytes = bytes(IDENTITY_BYTES),
+        version: int = VERSION,
     ) -> None:
         if not 0 < payload_bytes <= PAYLOAD_BYTES_MAX or len(identity) != IDENTITY_BYTES:
             raise ValueError(f"payload of {payload_bytes} bytes, identity of {len(identity)}")
         self.path = path
-        self._shape = Shape(first, count, payload_bytes, identity)
+        self._shape = Shape(first, count, payload_bytes, identity, version)
         self._kept: int | None = None  # generation that must not be overwritten
         self._writing: int | None = None  # generation that is being written
         self._fd = _open_or_create(path, self._shape)
         try:
             self._map = mmap.mmap(self._fd, self._shape.file_bytes)
             self._check()
-        except BaseException:
+        except BaseException:  # whatever it is, it goes on; the lock does not
             self._unlock()
             raise
 
@@ -93,7 +95,7 @@ class GenerationFile:
         return tuple(sorted(held, reverse=True))
 
     def holds(self, slot: int) -> bool:
-        """Whether the file says that it holds the state of a slot."""
+        """Whether `slots` has a slot."""
         return slot in self.slots()
 
     def load(self, slot: int) -> tuple[memoryview, int]:
@@ -138,42 +140,17 @@ class GenerationFile:
         os.fdatasync(self._fd)
         self._writing = None
 
-    def put(self, area: memoryview, slot: int, edition: int) -> None:
-        """Write a state (`area_bytes` long, zeros behind the payload) where none is kept; then `flush`.
-
-        As `writable` and `commit`, without a mapping: pages that are written there cost a fault each, and
-        count as this process's memory.
-        """
-        generation = self._free_generation()
-        self._put_header(Header(self._shape, generation, NO_SLOT, 0))
-        at, sums = self._shape.area_at(generation), Checksum()
-        for start in range(0, len(area), PUT_BYTES):
-            part = area[start : start + PUT_BYTES]
-            sums.add(part)
-            _write_all(self._fd, part, at + start)
-        self._put_header(Header(self._shape, generation, slot, sums.value(), edition))
-        self._writing = None
-
-    def flush(self) -> None:
-        """Make durable what was put. OSError means that it is not: never try the same file again."""
-        os.fdatasync(self._fd)
-
-    @property
-    def area_bytes(self) -> int:
-        """What one state takes: the payload, rounded up to whole pages."""
-        return self._shape.area_bytes
-
     def forget_pages(self) -> None:
         """Give back the memory of what `load` has shown; it stays readable, from the file."""
         self._map.madvise(mmap.MADV_DONTNEED)
 
     def reshape(self, payload_bytes: int, convert: Callable[[memoryview], bytes]) -> None:
-        """Give the states another layout: each payload as `convert` answers it, all of it or nothing.
+        """Give the states another layout, of version 1: each payload as `convert` answers it, all or nothing.
 
         A new file is made durable beside the old one and takes its name. OSError for what the disk refuses:
         the file is as it was then. Nothing that `load` or `writable` has shown is of this file any more.
         """
-        shape = replace(self._shape, payload_bytes=payload_bytes)
+        shape = replace(self._shape, payload_bytes=payload_bytes, version=VERSION)
         fresh = self.path.with_name(f"{self.path.name}.{os.getpid()}.new")
         descriptor = os.open(fresh, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o640)
         try:
@@ -184,12 +161,12 @@ class GenerationFile:
                     raw = Header(shape, generation, NO_SLOT, 0).pack()
                 else:
                     raw = self._put_converted(descriptor, header, shape, convert)
-                _write_all(descriptor, memoryview(raw), generation * HEADER_STEP)
+                write_all(descriptor, memoryview(raw), generation * HEADER_STEP)
             os.fsync(descriptor)
             mapped = mmap.mmap(descriptor, shape.file_bytes)
             fresh.replace(self.path)
             sync_directory(self.path.parent)
-        except BaseException:
+        except BaseException:  # whatever it is, it goes on; the draft does not
             os.close(descriptor)
             fresh.unlink(missing_ok=True)
             raise
@@ -202,10 +179,10 @@ class GenerationFile:
     ) -> bytes:
         """Write a state in another layout; its header. One that is damaged is so in its new place, too."""
         area = self._area(header.generation)
-        payload = convert(area[: self._shape.payload_bytes].toreadonly())
-        data = memoryview(payload + bytes(shape.area_bytes - len(payload)))
         wrong = checksum(area) ^ header.checksum
-        _write_all(descriptor, data, shape.area_at(header.generation))
+        payload = b"" if wrong else convert(area[: self._shape.payload_bytes].toreadonly())
+        data = memoryview(payload + bytes(shape.area_bytes - len(payload)))
+        write_all(descriptor, data, shape.area_at(header.generation))
         fresh = Header(shape, header.generation, header.slot, checksum(data) ^ wrong, header.edition)
         return fresh.pack()
 
@@ -276,23 +253,23 @@ class GenerationFile:
                 )
 
 
-def _write_all(descriptor: int, data: memoryview, at: int) -> None:
+def write_all(descriptor: int, data: memoryview, at: int) -> None:
+    """Write all of it at a place of a file. OSError for what the disk refuses."""
     while len(data):
         written = os.pwrite(descriptor, data, at)
         data, at = data[written:], at + written
 
 
-def payload_bytes_of(path: Path) -> int | None:
-    """What a state takes in the file of this name, as its headers say; None if none does, or no file is."""
+def shape_of(path: Path) -> Shape | None:
+    """What the headers say of the file of this name; None if none does, or no file is."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
         return None
     try:
-        sizes = [header.shape.payload_bytes for header in headers_of(descriptor) if header is not None]
+        return next((header.shape for header in headers_of(descriptor) if header is not None), None)
     finally:
         os.close(descriptor)
-    return sizes[0] if sizes else None
 
 
 @contextlib.contextmanager
@@ -328,7 +305,7 @@ def _open_locked(path: Path) -> int:
         except FileNotFoundError:
             os.close(descriptor)  # removed between opening and locking
             continue
-        except BaseException:
+        except BaseException:  # whatever it is, it goes on; the descriptor does not
             os.close(descriptor)
             raise
         if (here.st_dev, here.st_ino) == (there.st_dev, there.st_ino):
@@ -346,7 +323,7 @@ def _open_or_create(path: Path, shape: Shape) -> int:
             continue
         try:
             _check_size(os.fstat(descriptor).st_size, path, shape)
-        except BaseException:
+        except BaseException:  # whatever it is, it goes on; the descriptor does not
             os.close(descriptor)
             raise
         return descriptor

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 import sysv_ipc
 
 from energymarket.exits import Exit
+from energymarket.runtime.clock import monotonic_s
 from energymarket.transport.resources import QUEUE_BYTES, Ipc, Kind, ResourceError
 from energymarket.wire.offer_message import MESSAGE_BYTES_MAX
 
@@ -246,9 +247,9 @@ class OfferQueue:
             # Signals wait outside: else each would start the bound afresh.
             before = signal.pthread_sigmask(signal.SIG_BLOCK, _INTERRUPTIBLE)
             try:
-                number = _semop(self._mutex, -1, _SEM_UNDO, timeout_s)
-                if number == errno.EINTR:  # by a tracer, or by SIGSTOP and SIGCONT: once more
-                    number = _semop(self._mutex, -1, _SEM_UNDO, timeout_s)
+                until_s = monotonic_s() + timeout_s
+                while (number := _semop(self._mutex, -1, _SEM_UNDO, until_s - monotonic_s())) == errno.EINTR:
+                    pass  # a tracer, or SIGSTOP and SIGCONT: what is left of the bound
             finally:
                 signal.pthread_sigmask(signal.SIG_SETMASK, before)
         if number == errno.EAGAIN:

@@ -40,6 +40,7 @@ method Workers() -> (workers: []Worker)
 # The dispatcher itself: what became of all requests since its start.
 method Status() -> (
   pid: int,
+  age_ms: int,
   address: string,
   port: int,
   mode: string,

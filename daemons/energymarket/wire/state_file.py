@@ -19,6 +19,9 @@ from energymarket.wire.fault import WireError, WireFault
 
 MAGIC: Final = b"EMSTATE\n"
 VERSION: Final = 1
+VERSION_SPARSE: Final = 2
+"""Of a payload that says first who has what (`core.owned`), and has narrow columns of those only."""
+
 PAGE_BYTES: Final = 4_096
 HEADER_STEP: Final = 2_048
 IDENTITY_BYTES: Final = 32
@@ -38,6 +41,12 @@ class Shape:
     count: int  # homes
     payload_bytes: int
     identity: bytes  # 32 bytes: of the ledger or scenario that the state belongs to; zeros: any
+    version: int = VERSION  # of the payload
+
+    @property
+    def is_sparse(self) -> bool:
+        """Whether the payload has columns of those alone who have what they are of."""
+        return self.version == VERSION_SPARSE
 
     @property
     def area_bytes(self) -> int:
@@ -68,7 +77,7 @@ class Header:
         """The header with its seal."""
         raw = LAYOUT.pack(
             MAGIC,
-            VERSION,
+            self.shape.version,
             self.generation,
             self.shape.first,
             self.shape.count,
@@ -90,11 +99,13 @@ class Header:
         )
         if magic != MAGIC:
             raise WireError(WireFault.MAGIC, "not a state file")
-        if version != VERSION:
-            raise WireError(WireFault.VERSION, f"layout {version}, we read {VERSION}")
+        if version not in {VERSION, VERSION_SPARSE}:
+            text = f"layout {version}, we read {VERSION} and {VERSION_SPARSE}"
+            raise WireError(WireFault.VERSION, text)
         if _SEAL.unpack_from(raw, LAYOUT.size)[0] != zlib.crc32(raw[: LAYOUT.size]):
             raise WireError(WireFault.CHECKSUM, f"the header of generation {generation} is torn")
-        return cls(Shape(first, count, payload_bytes, identity), generation, slot, checked, edition)
+        shape = Shape(first, count, payload_bytes, identity, version)
+        return cls(shape, generation, slot, checked, edition)
 
 
 class Checksum:

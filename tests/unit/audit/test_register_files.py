@@ -13,7 +13,7 @@ from energymarket.audit import register_files
 from energymarket.audit.findings import Findings, Kind
 from energymarket.audit.physics import check_pair, check_state
 from energymarket.audit.register_files import read_all
-from energymarket.core.state import Layout, State
+from energymarket.core.state import State
 from energymarket.home import files
 from energymarket.transport.generation import GenerationFile
 from energymarket.wire.state_file import HEADER_BYTES, HEADER_STEP, NO_SLOT, PAGE_BYTES, Header, Shape
@@ -151,15 +151,18 @@ def test_registers_of_another_scenario_are_found(market: SmallMarket) -> None:
 
 
 def rewritten(market: SmallMarket, name: str, more: int) -> Findings:
-    """Add to a register of home 2 in a fresh generation, checksum and all."""
-    identity = bytes.fromhex(market.compiled.hash)
-    with GenerationFile(path_of(market), *SHARDS[0], Layout.NARROW.size_bytes(2), identity) as file:
-        held = bytes(file.load(market.slot)[0])
-        area = file.writable()
-        area[:] = held
-        State(area, 2, Layout.NARROW).column(name)[1] += more
-        file.commit(market.slot + 1, edition=1)
-        del area
+    """Add to a register of home 2 in a fresh generation, checksum and all, of a file with room for any."""
+    identity, path, size = bytes.fromhex(market.compiled.hash), path_of(market), State.size_bytes(2)
+    kept = next(each.state for each in read_all(market.homes, Findings(), None) if each.slot == market.slot)
+    path.unlink()
+    with GenerationFile(path, *SHARDS[0], size, identity) as file:
+        for slot, added in ((market.slot, 0), (market.slot + 1, more)):
+            state = State(area := file.writable(), 2)
+            state.copy_from(kept)
+            state.column(name)[1] += added
+            file.commit(slot, edition=1)
+            file.keep(slot)
+            del state, area
     findings = Findings()
     found = [each for each in read_all(market.homes, findings, market.compiled.hash) if each.first == 1]
     check_state(found[-1], market.compiled, findings)

@@ -93,6 +93,10 @@ def test_homes_that_live_by_meters_have_their_books_kept_but_not_without_a_clock
     homes = Path(found["home-1"][found["home-1"].index("--state") + 1])
     assert Path(books[books.index("--state") + 1]) == homes.parent / "readings"
     assert books[books.index("-conf") + 1] == str(given.source)
+    assert "--speed" not in books  # the scenario's
+    hurried = {command.name: command.argv for command in commands(plan(metered=True, speed=60.0))}
+    for name in ("market", "readings"):  # what is ahead of market time, both find alike
+        assert hurried[name][hurried[name].index("--speed") + 1] == "60"
     stepped = commands(plan(metered=True, lockstep=True, homes_count=2, single_homes=(1, 2)))
     assert "readings" not in {command.name for command in stepped}
 

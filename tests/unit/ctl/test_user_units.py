@@ -102,6 +102,8 @@ def test_a_user_starts_it_with_the_login() -> None:
     """There is no multi-user.target in a user's manager; sockets are closed to everybody else."""
     found = units()
     assert values(found["energy-market.target"], "WantedBy") == ["default.target"]
+    for name in ("energy-meters.service", "energy-pv.service"):  # enabled, they come with the suite
+        assert values(found[name], "WantedBy") == ["energy-market.target"]
     assert values(found["energy-trade.socket"], "SocketMode") == ["0600"]
 
 

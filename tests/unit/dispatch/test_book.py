@@ -74,6 +74,20 @@ def test_a_full_queue_is_told_at_once_and_a_late_turn_after_its_time() -> None:
     assert late == {3: f"-1 busy: no worker was free within {QUEUE_WAIT_S} s"}
 
 
+def test_who_ends_its_side_gives_its_place_in_the_queue_to_others_at_once() -> None:
+    """It may have hung up. One that a worker was asked for is served; one whose worker is lost is told."""
+    driven = Driven()
+    for client in (1, 2, 3):
+        driven.ask(client)
+    assert driven.book.ended(1) == []
+    assert driven.listens(1, 1_001) == [Say(1, "40001 t1")]
+    assert said(driven.book.ended(3))[3].startswith("-1 busy: no worker is free now")
+    assert driven.ask(4) == []  # there is room again
+    assert driven.book.ended(2) == []
+    assert said(driven.book.due(2 * NS_PER_S))[2].startswith("-1 busy")  # its worker has not looked at it
+    assert [request.client for request in driven.book.queue] == [4]
+
+
 def test_a_task_that_kills_three_workers_is_not_tried_on_a_fourth() -> None:
     """Who dies with an untaken task costs its client a try; the third time it is told."""
     driven = Driven(replace(RULES, workers=1), workers=1)

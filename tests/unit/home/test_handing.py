@@ -12,8 +12,8 @@ import pytest
 from energymarket.core.block import Widening
 from energymarket.core.fleet import Fleet
 from energymarket.core.records import RECEIPT_COLUMNS
-from energymarket.home.bargain import Bargain
 from energymarket.home.books import Books
+from energymarket.home.gains import Bargain
 from energymarket.home.handing import Came, Handed
 from energymarket.home.keeper import Keeper
 from energymarket.home.session import Refused
@@ -56,7 +56,7 @@ class Pool:
         fleet = Fleet(MADE, 1, HOMES)
         self.books = Books(directory / "shard.state", fleet, bytes(32))
         self.books.fresh(FIRST_SLOT - 1)
-        told = SimpleNamespace(beat=lambda: None, status=lambda _text: None)
+        told = SimpleNamespace(beat=lambda: None, progress=lambda _text: None)
         compiled = SimpleNamespace(settings={}, period=MADE.period, sharing=None)
         stubs: tuple[Any, ...] = (self.market, None, None, None, told, None)
         self.keeper = Keeper(cast("Any", compiled), fleet, self.books, *stubs, single=False)
@@ -69,7 +69,7 @@ class Pool:
         bargain = Bargain(received_wh=np.zeros(0, np.int32), excess_wh=np.zeros(0, np.int32))
         page = SimpleNamespace(next_open_ns=0)
         self.keeper._hand_in(Handed(slot, 0, net, nothing, bargain), cast("Any", page))
-        return {name: self.books.present.column(name).tolist() for name in METER}
+        return {name: self.books.column(name).tolist() for name in METER}
 
 
 @pytest.fixture

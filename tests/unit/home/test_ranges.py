@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -17,6 +18,15 @@ def pool(homes: int, *apart: int) -> np.ndarray[tuple[int, ...], np.dtype[np.boo
     found = np.ones(homes, np.bool_)
     found[np.array(apart, np.int64) - 1] = False
     return found
+
+
+@pytest.mark.parametrize(
+    ("homes", "cores", "shards"),
+    [(1, 2, 1), (10_000, 2, 1), (16_384, 8, 1), (16_385, 8, 2), (100_000, 2, 2), (1_000_000, 64, 62)],
+)
+def test_a_few_homes_are_worth_one_process(homes: int, cores: int, shards: int) -> None:
+    """Where nobody says how many: one per 16,384 homes begun, and never more than cores."""
+    assert ranges.wanted(homes, cores) == shards
 
 
 @given(st.lists(st.booleans(), min_size=1, max_size=200), st.integers(1, 9))

@@ -82,15 +82,30 @@ def test_a_death_between_lines_and_sidecar_takes_the_lines_back(tmp_path: Path) 
         assert "99" not in text(tmp_path, f"Meter_0-{date}.csv")
 
 
+@pytest.mark.parametrize("slot", [0, 1])
+def test_a_slot_that_is_damaged_while_nobody_writes_costs_nothing(tmp_path: Path, slot: int) -> None:
+    """A service that ended in order has acknowledged all it wrote: nothing of it would come again."""
+    files = opened(tmp_path)
+    for number in (1, 2, 3):
+        files.commit({DAY: lines(number)}, window_to(number))
+    files.close()
+    with (tmp_path / "Meter_0.sidecar").open("r+b") as file:
+        file.seek(slot * sidecar.SLOT_BYTES)
+        file.write(b"\xff" * sidecar.SLOT_BYTES)
+    again = opened(tmp_path)
+    assert again.windows()["5c0f"].ranges == [(1, 3)]
+    assert text(tmp_path) == whole(1, 2, 3)
+
+
 @pytest.mark.parametrize("at", [0, 40, 120])
 def test_a_torn_sidecar_leaves_the_commit_before(tmp_path: Path, at: int) -> None:
     """A power cut within the write of a slot: the other slot holds, and its lengths."""
     files = opened(tmp_path)
     files.commit({DAY: lines(1)}, window_to(1))
     files.commit({DAY: lines(2)}, window_to(2))
-    files.close()
     path = tmp_path / "Meter_0.sidecar"
-    content = bytearray(path.read_bytes())
+    content = bytearray(path.read_bytes())  # of a service that runs, and was cut off then
+    files.close()
     _, generation = sidecar.unpack(bytes(content))
     slot = generation % 2 * sidecar.SLOT_BYTES
     content[slot + at : slot + 400] = bytes(400 - at)

@@ -29,6 +29,9 @@ class Channel:
         assert properties.delivery_mode == 2
         self.bodies.append(body)
 
+    def ready(self) -> None:
+        """As a link."""
+
     def drop(self, _reason: str) -> None:
         """As a link."""
         self.dropped += 1

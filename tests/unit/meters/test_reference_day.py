@@ -53,8 +53,11 @@ def test_every_day_in_every_zone_is_the_same_clear_day(day: date, zone: str) -> 
 
 
 def test_the_curve_rises_to_its_peak_and_falls_from_it() -> None:
-    """Second by second no wave stands between the points, and a fraction of a second lies between two."""
+    """Zero outside of 05:30 to 20:30, to the second; no wave; a fraction of a second lies between two."""
     sun = ReferenceSun()
+    night = [0, 19_799, 19_799.999, 73_800.001, 73_801, 73_860, 86_399]  # 05:30 is 19,800, 20:30 is 73,800
+    assert [sun.power_kw(second, 0) for second in night] == [0.0] * len(night)
+    assert (sun.power_kw(19_800, 0), sun.power_kw(73_800, 0)) == (0.02, 0.04)
     powers = [sun.power_kw(second, 0) for second in range(86_400)]
     peak = 14 * 3600 + 9 * 60
     assert all(a <= b for a, b in pairwise(powers[: peak + 1]))

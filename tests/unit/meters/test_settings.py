@@ -49,7 +49,6 @@ def test_what_is_not_said_is_localhost_and_5672(tmp_path: Path) -> None:
         ("[broker]\nport = 70000\n", "broker.port"),
         ("[broker]\nport = ٣\n", "broker.port"),
         ("[broker]\nprot = 5672\n", 'did you mean "port"'),
-        ("[brokre]\nport = 5672\n", 'did you mean "broker"'),
         ("port = 5672\n", "no section"),
         ("[broker]\ntls = perhaps\n", "broker.tls"),
         ("[meters]\nseed = x\n", "meters.seed"),
@@ -62,6 +61,17 @@ def test_what_is_wrong_is_named(tmp_path: Path, text: str, words: str) -> None:
     assert words in str(refused.value)
     assert "broker.ini" in str(refused.value)
     assert refused.value.code is Exit.CONFIGURATION
+
+
+def test_sections_of_other_programs_are_passed_over(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A shared file serves, also with a byte order mark; a warning names each, and what was meant."""
+    text = "\ufeff[broker]\nport = 5673\n[logging]\nprot = debug\n[brokre]\nport = 1\n"
+    assert at(tmp_path, text) == ("localhost", 5673)
+    told = [each.getMessage() for each in caplog.records]
+    assert [("[logging]" in each, 'did you mean "broker"' in each) for each in told] == [
+        (True, False),
+        (False, True),
+    ]
 
 
 def test_a_file_that_is_not_there_is_an_error(tmp_path: Path) -> None:

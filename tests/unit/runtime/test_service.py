@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 
@@ -18,8 +19,8 @@ from energymarket.runtime import clock, service
 MS = 1_000_000
 
 
-def daemon(body: str) -> subprocess.Popen[str]:
-    """A process that runs `body` (with `stop` at hand) as its life."""
+def daemon(body: str, shell: str = 'exec "$@"') -> subprocess.Popen[str]:
+    """A process that runs `body` (with `stop` at hand) as its life, as a shell starts it."""
     program = "\n".join(
         (
             "import os, sys, logging",
@@ -32,7 +33,7 @@ def daemon(body: str) -> subprocess.Popen[str]:
     )
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     return subprocess.Popen(
-        [sys.executable, "-c", program],
+        ["/bin/sh", "-c", shell, "sh", sys.executable, "-c", program],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -44,6 +45,16 @@ def ended(body: str) -> tuple[int, str]:
     process = daemon(body)
     _, err = process.communicate(timeout=30)
     return process.returncode, err
+
+
+def test_a_daemon_lives_without_its_streams(tmp_path: Path) -> None:
+    """Started with all three closed: its log goes nowhere, and never into a file that it opened."""
+    written = tmp_path / "state"
+    body = f"file = open({str(written)!r}, 'w')\nlogging.getLogger().error('a word')\nfile.write('kept')"
+    process = daemon(body, 'exec "$@" <&- >&- 2>&-')
+    process.communicate(timeout=30)
+    assert process.returncode == Exit.OK
+    assert written.read_text() == "kept"
 
 
 def test_the_codes_are_those_of_the_manual() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Event
 
 import numpy as np
 import pandas as pd
@@ -13,7 +14,7 @@ import pytest
 
 from energymarket.core.parameters import Period
 from energymarket.core.weather import WEATHER
-from energymarket.exits import Exit
+from energymarket.exits import Exit, Failure
 from energymarket.meters.rooftop_sun import RooftopSun
 from energymarket.scenario import rooftop
 from energymarket.scenario.compile_sun import Place
@@ -115,6 +116,12 @@ def test_power_between_two_minutes_lies_between_them(tmp_path: Path) -> None:
     begin_s = 1_780_272_000  # 2026-06-01T00:00Z
     noon = 11 * 60
     low, high = sorted(table[noon : noon + 2])
+    assert not sun.is_known(begin_s)
+    done = Event()
+    sun.prepare(begin_s + 60 * noon, done.set)
+    assert not done.is_set()  # who asks is not kept
+    assert done.wait(60)
+    assert (sun.is_known(begin_s), sun.is_known(begin_s - 1)) == (True, False)
     assert low - 1e-6 <= sun.power_kw(begin_s + 60 * noon + 30, 7200) <= high + 1e-6
     assert sun.power_kw(begin_s, 7200) == 0
     (kept,) = tmp_path.iterdir()
@@ -123,6 +130,22 @@ def test_power_between_two_minutes_lies_between_them(tmp_path: Path) -> None:
         table[noon], abs=1e-6
     )
     assert kept.stat().st_mtime_ns == before
+
+
+def test_a_roof_that_cannot_be_computed_is_told_to_who_asks_next(tmp_path: Path) -> None:
+    """A scenario that is not there: the failure comes where the service sees it, once, and no draft stays."""
+    place = PlaceTable(latitude=49.49, longitude=8.47, altitude_m=96.0)
+    sun = RooftopSun(PvRoof(mode=PvMode.PHYSICAL), place, tmp_path / "nowhere", tmp_path / "cache")
+    done = Event()
+    sun.prepare(1_780_272_000, done.set)
+    assert done.wait(60)
+    with pytest.raises(Failure, match="nowhere") as refused:
+        sun.is_known(1_780_272_000)
+    assert refused.value.code is Exit.CONFIGURATION
+    assert not sun.is_known(1_780_272_000)
+    assert list((tmp_path / "cache").iterdir()) == []
+    sun.prepare(1_780_272_000, done.clear)
+    sun.close()  # at once, whatever it is at
 
 
 def test_a_place_that_is_none_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
