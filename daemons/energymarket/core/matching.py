@@ -71,14 +71,14 @@ def _all_count(
     if not is_range(home):
         return None
     given, received = np.zeros(len(home), np.int32), np.zeros(len(home), np.int32)
-    gifts = {name: np.empty(len(claims), np.int32) for name in GIFT_COLUMNS}
+    if len(claims) and int(claims["energy_wh"].max()) > ENERGY_WH_MAX:
+        return None
+    gifts = {name: np.empty(len(claims), _width_of(claims[name])) for name in GIFT_COLUMNS}
     first, last_key = int(home[0]), -1
     for start in range(0, len(claims), BLOCK_CLAIMS):
         here = slice(start, start + BLOCK_CLAIMS)
         part = claims[here] if order is None else _taken(claims, order[here])
         key = offer_key(part)
-        if int(part["energy_wh"].max()) > ENERGY_WH_MAX:
-            return None
         energy = part["energy_wh"].astype(np.int32)  # as wide as the sums: NumPy then adds ten times faster
         giver, taker = (key >> 16) - first, part["taker"].astype(np.int64) - first
         low, high = int(giver[0]), int(giver[-1])
@@ -92,6 +92,13 @@ def _all_count(
         for name in GIFT_COLUMNS:
             gifts[name][here] = part[name]
     return Match(gifts, given, received, 0, ())
+
+
+def _width_of(column: npt.NDArray[np.unsignedinteger[Any]]) -> type[np.signedinteger[Any]]:
+    return np.int16 if len(column) and int(column.max()) <= _INT16_MAX else np.int32
+
+
+_INT16_MAX: Final = 2**15 - 1
 
 
 def _match(home: npt.NDArray[np.signedinteger[Any]], offered_wh: I64, claims: npt.NDArray[np.void]) -> Match:
