@@ -57,7 +57,8 @@ Stated: TypeAlias = dict[str, npt.NDArray[Any]]
 FLOWS: Final = ("produced_wh", "consumed_wh", "imported_wh", "exported_wh")
 """What flowed since the last reading, by register: the ledger's names of READING_COLUMNS."""
 
-_MADE: Final = (*SLOT_COLUMNS[1:], "imbalance_wh")
+_MATCHED: Final = ("given_wh", "received_wh")
+_MADE: Final = (*(name for name in SLOT_COLUMNS[1:] if name not in _MATCHED), "imbalance_wh")
 _AGREED: Final = ("offered_wh", "returned_wh", "sold_wh", "bought_wh")
 
 
@@ -115,9 +116,11 @@ def settle(
             for name, column in made.items():
                 column.put(here, columns[name][0])
             rows = here.stop
+    columns = {"home": home, "given_wh": matched.given_wh, "received_wh": matched.received_wh}
+    columns |= {name: column.values for name, column in made.items()}
     (totals,) = legs.totals(rows, (len(matched.gifts["giver"]),), (matched.void_claims,))
     return Settlement(
-        columns={"home": home, **{name: made[name].values for name in SLOT_COLUMNS[1:]}},
+        columns={name: columns[name] for name in SLOT_COLUMNS},
         gifts=matched.gifts,
         void_claims=matched.void_claims,
         voids=matched.voids,
