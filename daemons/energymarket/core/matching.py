@@ -70,15 +70,16 @@ def _all_count(
     """The usual slot: every claim counts. None where one may not; part by part, so that it stays in cache."""
     if not is_range(home):
         return None
-    given, received = np.zeros(len(home), np.int32), np.zeros(len(home), np.int32)
-    gifts = {name: np.empty(len(claims), np.int32) for name in GIFT_COLUMNS}
+    given: npt.NDArray[Any] = np.zeros(len(home), np.int32)
+    received = np.zeros(len(home), np.int32)
+    if len(claims) and int(claims["energy_wh"].max()) > ENERGY_WH_MAX:
+        return None
+    gifts = {name: np.empty(len(claims), _width_of(claims[name])) for name in GIFT_COLUMNS}
     first, last_key = int(home[0]), -1
     for start in range(0, len(claims), BLOCK_CLAIMS):
         here = slice(start, start + BLOCK_CLAIMS)
         part = claims[here] if order is None else _taken(claims, order[here])
         key = offer_key(part)
-        if int(part["energy_wh"].max()) > ENERGY_WH_MAX:
-            return None
         energy = part["energy_wh"].astype(np.int32)  # as wide as the sums: NumPy then adds ten times faster
         giver, taker = (key >> 16) - first, part["taker"].astype(np.int64) - first
         low, high = int(giver[0]), int(giver[-1])
@@ -91,7 +92,19 @@ def _all_count(
             return None
         for name in GIFT_COLUMNS:
             gifts[name][here] = part[name]
-    return Match(gifts, given, received, 0, ())
+    given = _narrowed(given)
+    return Match(gifts, given, _narrowed(received), 0, ())
+
+
+def _narrowed(column: npt.NDArray[np.signedinteger[Any]]) -> npt.NDArray[np.signedinteger[Any]]:
+    return column.astype(np.int16) if len(column) and int(column.max()) <= _INT16_MAX else column
+
+
+def _width_of(column: npt.NDArray[np.unsignedinteger[Any]]) -> type[np.signedinteger[Any]]:
+    return np.int16 if len(column) and int(column.max()) <= _INT16_MAX else np.int32
+
+
+_INT16_MAX: Final = 2**15 - 1
 
 
 def _match(home: npt.NDArray[np.signedinteger[Any]], offered_wh: I64, claims: npt.NDArray[np.void]) -> Match:
@@ -112,11 +125,11 @@ def _match(home: npt.NDArray[np.signedinteger[Any]], offered_wh: I64, claims: np
     received = _sum_at(taker_at, counted, len(home))
     columns = dict(zip(GIFT_COLUMNS, (giver, key & INDEX_MAX, taker, energy), strict=True))
     if counted is energy:
-        return Match(columns, given, received, 0, ())
+        return Match(columns, _narrowed(given), _narrowed(received), 0, ())
     gifts = {name: column[good] for name, column in columns.items()}
     bad = np.flatnonzero(~good)
     voids = np.stack([*columns.values(), fits.astype(np.int64)], axis=1)[bad[:VOIDS_SHOWN_MAX]].tolist()
-    return Match(gifts, given, received, len(bad), tuple(_void(*row) for row in voids))
+    return Match(gifts, _narrowed(given), _narrowed(received), len(bad), tuple(_void(*row) for row in voids))
 
 
 def find(home: npt.NDArray[np.signedinteger[Any]], ids: I64) -> tuple[I64, Mask]:

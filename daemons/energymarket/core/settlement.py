@@ -57,7 +57,8 @@ Stated: TypeAlias = dict[str, npt.NDArray[Any]]
 FLOWS: Final = ("produced_wh", "consumed_wh", "imported_wh", "exported_wh")
 """What flowed since the last reading, by register: the ledger's names of READING_COLUMNS."""
 
-_MADE: Final = (*SLOT_COLUMNS[1:], "imbalance_wh")
+_MATCHED: Final = ("given_wh", "received_wh")
+_MADE: Final = (*(name for name in SLOT_COLUMNS[1:] if name not in _MATCHED), "imbalance_wh")
 _AGREED: Final = ("offered_wh", "returned_wh", "sold_wh", "bought_wh")
 
 
@@ -94,8 +95,7 @@ def settle(
 
     Raises ValueError when two batches overlap or an id is not one of 1 .. homes: the market's mistake.
     """
-    pieces = _pieces(batches, orders["home"], readings, homes)
-    home = _joined([piece.home for piece in pieces])
+    home, pieces = _pieces(batches, orders["home"], readings, homes)
     matched = match(home, [piece.stated["offered_wh"] for piece in pieces], batches)
     legs, rows = Legs((prices,), len(home)), 0
     made = {name: _Column(len(home), money=name == "money_ueur") for name in _MADE}
@@ -116,9 +116,11 @@ def settle(
             for name, column in made.items():
                 column.put(here, columns[name][0])
             rows = here.stop
+    columns = {"home": home, "given_wh": matched.given_wh, "received_wh": matched.received_wh}
+    columns |= {name: column.values for name, column in made.items()}
     (totals,) = legs.totals(rows, (len(matched.gifts["giver"]),), (matched.void_claims,))
     return Settlement(
-        columns={"home": home, **{name: made[name].values for name in SLOT_COLUMNS[1:]}},
+        columns={name: columns[name] for name in SLOT_COLUMNS},
         gifts=matched.gifts,
         void_claims=matched.void_claims,
         voids=matched.voids,
@@ -129,13 +131,23 @@ def settle(
 
 
 class _Column:
-    """A column that is filled block by block: of 16 bits, money of 32, until a value wants more."""
+    """A column that is filled block by block: of 16 bits, money of 32, until a value wants more.
+
+    As long as all are zero it takes no room: a single zero stands for all of them.
+    """
 
     def __init__(self, rows: int, *, money: bool) -> None:
-        self.values: npt.NDArray[np.signedinteger[Any]] = np.empty(rows, np.int32 if money else np.int16)
+        self.values: npt.NDArray[np.signedinteger[Any]]
+        self.values = np.broadcast_to(np.zeros(1, np.int32 if money else np.int16), (rows,))
 
     def put(self, here: slice, values: npt.NDArray[np.signedinteger[Any]]) -> None:
-        """Fill a block."""
+        """Fill a block; blocks come in order, each once."""
+        if not self.values.flags.writeable:
+            if not values.any():
+                return
+            zeros = self.values
+            self.values = np.empty(len(zeros), zeros.dtype)
+            self.values[: here.start] = 0
         if values.itemsize > self.values.itemsize:
             low, high = int(np.minimum.reduce(values)), int(np.maximum.reduce(values))
             while not -(most := int(np.iinfo(self.values.dtype).max)) <= low <= high <= most:
@@ -182,8 +194,10 @@ class _Piece:
         return _Piece(self.home[start:stop], stated, self.grown)
 
 
-def _pieces(batches: Sequence[Batch], order_homes: I64, readings: Readings, homes: int) -> tuple[_Piece, ...]:
-    """The rows of the slot, by home: a piece per batch, or one of all where homes have orders alone."""
+def _pieces(
+    batches: Sequence[Batch], order_homes: I64, readings: Readings, homes: int
+) -> tuple[I64, tuple[_Piece, ...]]:
+    """The homes of the slot, and its rows: a piece per batch, or one of all where homes have orders alone."""
     batches = sorted((batch for batch in batches if batch.count), key=lambda batch: batch.first)
     end = 1
     for batch in batches:
@@ -192,25 +206,21 @@ def _pieces(batches: Sequence[Batch], order_homes: I64, readings: Readings, home
         end = batch.first + batch.count
     if end - 1 > homes or (len(order_homes) and not 1 <= order_homes.min() <= order_homes.max() <= homes):
         raise ValueError(f"a batch or an order is of a home that is not one of 1 .. {homes}")
+    home = _homes_of(batches)
+    ends = np.cumsum([0, *(batch.count for batch in batches)])
     pieces = tuple(
-        _Piece(
-            np.arange(batch.first, batch.first + batch.count, dtype=np.int32),
-            dict(batch.columns),
-            batch.since is not None,
-        )
-        for batch in batches
+        _Piece(home[start : start + batch.count], dict(batch.columns), batch.since is not None)
+        for start, batch in zip(ends, batches, strict=False)
     )
-    if not len(order_homes):
-        return pieces
-    home = _joined([piece.home for piece in pieces])
-    alone = np.setdiff1d(order_homes, home)
+    alone = np.setdiff1d(order_homes, home) if len(order_homes) else order_homes
     if not len(alone):
-        return pieces
+        return home, pieces
     stated = {
         name: np.concatenate([*(_flows_of(piece, name, readings) for piece in pieces), np.zeros(0, kind)])
         for name, kind in BATCH_COLUMNS
     }
-    return (_Piece(*_with_orders_alone(home, stated, alone), grown=True),)
+    home, stated = _with_orders_alone(home, stated, alone)
+    return home, (_Piece(home, stated, grown=True),)
 
 
 def _flows_of(piece: _Piece, name: str, readings: Readings) -> npt.NDArray[Any]:
@@ -218,10 +228,16 @@ def _flows_of(piece: _Piece, name: str, readings: Readings) -> npt.NDArray[Any]:
     return _flow(piece, name, readings) if name in READING_COLUMNS else piece.stated[name]
 
 
-def _joined(parts: Sequence[npt.NDArray[Any]]) -> npt.NDArray[Any]:
-    if len(parts) == 1:
-        return parts[0]
-    return np.concatenate(parts) if parts else np.zeros(0, np.int64)
+def _homes_of(batches: Sequence[Batch]) -> I64:
+    """The homes of batches in order; of batches that follow each other made at once."""
+    if not batches:
+        return np.zeros(0, np.int64)
+    first, end = batches[0].first, batches[-1].first + batches[-1].count
+    if end - first == sum(batch.count for batch in batches):
+        return np.arange(first, end, dtype=np.int32)
+    return np.concatenate(
+        [np.arange(batch.first, batch.first + batch.count, dtype=np.int32) for batch in batches]
+    )
 
 
 def _with_orders_alone(home: I64, stated: Stated, alone: I64) -> tuple[I64, Stated]:
