@@ -23,7 +23,7 @@ from energymarket.exits import ConfigError, Exit, Failure
 from energymarket.home import apart, files, household, ranges
 from energymarket.home.scene import Scenes
 from energymarket.home.stepped_pool import SteppedPool
-from energymarket.runtime import service
+from energymarket.runtime import memory, service
 from energymarket.runtime.child import die_with_parent, interpreter, signal_name
 from energymarket.runtime.clock import boottime_ns
 from energymarket.runtime.notify import CREDENTIALS_BYTES, Notifier, sender_of
@@ -87,16 +87,13 @@ class Pool:
     def __init__(
         self,
         words: argparse.Namespace,
-        pooled: npt.NDArray[np.bool_],
-        ranges: list[tuple[int, int]],
+        spans: list[tuple[int, int]],
         stop: StopFlag,
     ) -> None:
         self._words = words
-        self._pooled = pooled  # by home, less one: whether the scenario has it in the pool
-        self._still = pooled
-        self._left: list[int] = []  # the homes that have left
+        self._spans = spans
+        self._left: list[int] = []  # the homes that have left, ascending
         self._look_ns = 0  # when homes that leave are looked for again
-        self._ranges = ranges
         self._shards: list[Shard] = []
         self._stop = stop
         self._notifier = Notifier()
@@ -118,13 +115,13 @@ class Pool:
             stack.callback(os.close, self._own_pidfd)
             self._socket.setblocking(False)
             stack.callback(self._end)
-            for first, count in self._ranges:
+            for first, count in self._spans:
                 self._shards.append(Shard(first, count, *self._spawn(first, count, path)))
             while not self._stop.is_set():
                 self._wait()
-                pooled = self._still_pooled()
+                self._look_who_left()
                 for shard in list(self._shards):
-                    self._look_after(shard, pooled, path)
+                    self._look_after(shard, path)
                 self._notifier.beat()
             self._notifier.stopping("shards are ending")
         return Exit.OK
@@ -141,15 +138,12 @@ class Pool:
         process = subprocess.Popen(words, env=environment, pass_fds=(self._own_pidfd,))
         return process, os.pidfd_open(process.pid)
 
-    def _still_pooled(self) -> npt.NDArray[np.bool_]:
-        """The homes that have not left the pool, looked for now and then."""
+    def _look_who_left(self) -> None:
+        """Which homes have left the pool, looked for now and then."""
         now_ns = boottime_ns()
         if now_ns >= self._look_ns:
             self._look_ns = now_ns + LOOK_MS * 1_000_000
-            left = sorted(apart.homes_in(self._words.state))
-            if left != self._left:  # a mask of all homes is not made anew several times a second
-                self._left, self._still = left, without(self._pooled, left)
-        return self._still
+            self._left = sorted(apart.homes_in(self._words.state))
 
     def _wait(self) -> None:
         poll = select.poll()
@@ -182,17 +176,17 @@ class Pool:
         elif latest:
             self._notifier.status(text)
 
-    def _look_after(self, shard: Shard, pooled: npt.NDArray[np.bool_], notify: Path) -> None:
+    def _look_after(self, shard: Shard, notify: Path) -> None:
         """Replace a dead shard; it goes on from what the ledger has of it. Let homes leave that want to."""
         code = shard.process.poll()
         if self._stop.is_set():
             return
         if code is None:
-            self._look_at_living(shard, pooled, boottime_ns())
+            self._look_at_living(shard, boottime_ns())
             return
         os.close(shard.pidfd)
         self._shards.remove(shard)
-        parts = ranges.refine(pooled & _only(shard, pooled), [(shard.first, shard.count)], 1)
+        parts = ranges.rest_of(shard.first, shard.count, self._left)
         has_left = parts != [(shard.first, shard.count)]
         if not has_left or (shard.leave_by_ns is None and code != Exit.TRY_AGAIN):
             self._count_death(shard, code)
@@ -201,24 +195,24 @@ class Pool:
             self._shards.append(Shard(first, count, process, pidfd, deaths=list(shard.deaths)))
         self._shards.sort(key=lambda each: each.first)
 
-    def _look_at_living(self, shard: Shard, pooled: npt.NDArray[np.bool_], now_ns: int) -> None:
+    def _look_at_living(self, shard: Shard, now_ns: int) -> None:
         if shard.frozen(now_ns):
             fields = Occasion.SHARD_FROZEN.fields(homes=shard.text)
             log.error("shard %s is silent for too long: killed", shard.text, extra=fields)
             shard.ready = False
             shard.process.kill()
         elif shard.leave_by_ns is None:
-            self._let_leave(shard, pooled, now_ns)
+            self._let_leave(shard, now_ns)
         elif now_ns > shard.leave_by_ns:
             log.warning("shard %s does not end: killed", shard.text)
             shard.process.kill()
 
-    def _let_leave(self, shard: Shard, pooled: npt.NDArray[np.bool_], now_ns: int) -> None:
+    def _let_leave(self, shard: Shard, now_ns: int) -> None:
         """End a shard of which a home wants to leave; what is left of it is started when it has ended."""
-        leaving = np.flatnonzero(~pooled[shard.first - 1 : shard.first - 1 + shard.count])
-        if not len(leaving):
+        leaving = [home for home in self._left if shard.first <= home < shard.first + shard.count]
+        if not leaving:
             return
-        for home in (leaving + shard.first).tolist():
+        for home in leaving:
             fields = Occasion.HOME_LEFT.fields(home=home)
             log.info("home %d leaves the pool: shard %s is cut", home, shard.text, extra=fields)
         shard.leave_by_ns = now_ns + STOP_NS
@@ -258,13 +252,6 @@ def without(pooled: npt.NDArray[np.bool_], apart_: Iterable[int]) -> npt.NDArray
     return still
 
 
-def _only(shard: Shard, homes: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-    """The homes of a shard, as a mask."""
-    mask = np.zeros_like(homes)
-    mask[shard.first - 1 : shard.first - 1 + shard.count] = True
-    return mask
-
-
 def _how(code: int) -> str:
     return f"killed by {signal_name(-code)}" if code < 0 else f"exit {code}"
 
@@ -286,19 +273,29 @@ def _serve(words: argparse.Namespace, stop: StopFlag) -> int:
         file = files.of_shard(words.state, *map(int, words.shard.split(":")))
         household.keep(compiled, words.run, file, stop, single=False, wait_s=FILE_FREE_S)
         return Exit.OK
+    is_stepped = is_lockstep(words, compiled)
+    spans = _spans(compiled, words, stop, is_stepped=is_stepped)
+    compiled.forget_pages()
+    memory.give_back()
+    return SteppedPool(compiled, words, spans, stop).run() if is_stepped else Pool(words, spans, stop).run()
+
+
+def _spans(
+    compiled: Compiled, words: argparse.Namespace, stop: StopFlag, *, is_stepped: bool
+) -> list[tuple[int, int]]:
+    """The ranges of the shards."""
     wanted = words.shards or compiled.settings.get("service", {}).get("shards", 0)
     pooled = np.asarray(compiled.homes["single"]) == 0
     if not pooled.any():
         raise ConfigError("every home of the scenario is a process of its own", "the pool is not needed")
     wanted = wanted or ranges.wanted(int(pooled.sum()), len(os.sched_getaffinity(0)))
-    if not is_lockstep(words, compiled):
-        return Pool(words, pooled, _cut(words.state, pooled, wanted, stop), stop).run()
+    if not is_stepped:
+        return _cut(words.state, pooled, wanted, stop)
     # There a home that is late in a scene must not keep its whole range from handing in.
     late = np.zeros_like(pooled)
     late[_late_homes(compiled) - 1] = True
     spans = _cut(words.state, pooled & ~late, wanted, stop) if (pooled & ~late).any() else []
-    spans += [(home, 1) for home in (np.flatnonzero(pooled & late) + 1).tolist()]
-    return SteppedPool(compiled, words, sorted(spans), stop).run()
+    return sorted(spans + [(home, 1) for home in (np.flatnonzero(pooled & late) + 1).tolist()])
 
 
 def _late_homes(compiled: Compiled) -> npt.NDArray[np.int64]:

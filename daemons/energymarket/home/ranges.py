@@ -48,6 +48,17 @@ def refine(
     return sorted(found + _parts(left, _size(pooled, shards)))
 
 
+def rest_of(first: int, count: int, left: Iterable[int]) -> list[tuple[int, int]]:
+    """What is left of a range without some homes, which ascend."""
+    found, start = [], first
+    for home in left:
+        if first <= home < first + count:
+            found.append((start, home - start))
+            start = home + 1
+    found.append((start, first + count - start))
+    return [(low, homes) for low, homes in found if homes]
+
+
 def _size(pooled: npt.NDArray[np.bool_], shards: int) -> int:
     """Homes of a shard."""
     return max(1, -(-int(pooled.sum()) // max(1, shards)))

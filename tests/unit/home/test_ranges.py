@@ -43,6 +43,23 @@ def test_a_home_that_leaves_cuts_its_own_range_only() -> None:
     assert ranges.refine(pool(1000, 7), [(1, 500), (501, 500)], 2) == [(1, 6), (8, 493), (501, 500)]
 
 
+@pytest.mark.parametrize(
+    ("left", "rest"),
+    [
+        ([], [(5, 6)]),
+        ([4, 11], [(5, 6)]),
+        ([7], [(5, 2), (8, 3)]),
+        ([5, 6, 10], [(7, 3)]),
+        ([5, 6, 7, 8, 9, 10], []),
+    ],
+)
+def test_what_is_left_of_a_range_is_the_homes_between_those_that_left(
+    left: list[int], rest: list[tuple[int, int]]
+) -> None:
+    """Homes 5 to 10: nobody of them left, one in the middle, both ends, all."""
+    assert ranges.rest_of(5, 6, left) == rest
+
+
 def test_the_cut_of_the_first_start_is_kept_on_a_machine_with_more_cores() -> None:
     """Two shards stay two, though four are asked for now; the first and the last home may leave."""
     kept = [(1, 500), (501, 500)]
