@@ -165,9 +165,8 @@ def generation_of(data: bytes, number: int) -> Generation:
     except WireError as error:
         return f"generation {number}: {error}"
     shape = header.shape
-    wrong_size = f"generation {number}: {len(data)} bytes, not {shape.file_bytes} for {shape.count} homes"
     if len(data) != shape.file_bytes:
-        return wrong_size
+        return f"generation {number}: {len(data)} bytes, not {shape.file_bytes} for {shape.count} homes"
     if header.slot == NO_SLOT:
         return header, None
     area = memoryview(data)[shape.area_at(number) : shape.area_at(number) + shape.area_bytes]
@@ -175,8 +174,8 @@ def generation_of(data: bytes, number: int) -> Generation:
         return f"generation {number}: the state of slot {header.slot} does not match its checksum"
     try:
         return header, state_in(area[: shape.payload_bytes], shape.count, is_sparse=shape.is_sparse)
-    except ValueError:
-        return wrong_size
+    except ValueError as error:
+        return f"generation {number}: its {shape.payload_bytes} bytes are no state of {shape.count} homes: {error}"
 
 
 def columns_of(state: State) -> dict[str, I64]:
