@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Sequence
+from types import FrameType
 
 
 def python(module: str, *arguments: str) -> list[str]:
@@ -23,9 +24,16 @@ def run_program(module: str, arguments: Sequence[str]) -> int:
     """Run energymarket.MODULE and return its exit code; 128 + the signal that killed it.
 
     Ctrl-C is the program's to answer: it may have something to save, and is waited for. Asked a second
-    time it is killed.
+    time it is killed. SIGTERM, which `timeout` sends to us alone, is handed on: nothing outlives its verb.
     """
+    told: list[int] = []
     with subprocess.Popen(python(module, *arguments)) as program:
+
+        def hand_on(number: int, _frame: FrameType | None) -> None:
+            told.append(number)
+            program.send_signal(number)
+
+        before = signal.signal(signal.SIGTERM, hand_on)
         interrupted, code = False, None
         while code is None:
             try:
@@ -34,6 +42,9 @@ def run_program(module: str, arguments: Sequence[str]) -> int:
                 # A terminal has interrupted it too, but `kill -INT` of this process has not.
                 program.send_signal(signal.SIGKILL if interrupted else signal.SIGINT)
                 interrupted = True
+        signal.signal(signal.SIGTERM, before)
+    if told:
+        return 128 + told[0]
     if interrupted and code in {0, -signal.SIGINT}:
         return 130
     return 128 - code if code < 0 else code

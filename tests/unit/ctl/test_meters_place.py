@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -32,3 +35,14 @@ def test_meters_are_those_here_else_of_the_run_else_of_the_suite(
     assert meters.place(here) == state / "pv"
     (cwd / "Meter_0.sidecar").touch()
     assert meters.place(here) == Path()
+
+
+def test_what_a_verb_runs_ends_with_it(tmp_path: Path) -> None:
+    """`timeout 3 energyctl meters watch`: SIGTERM comes to energyctl alone, and what it runs has our pipe."""
+    watch = ["-m", "energyctl", "meters", "watch", "--every", "0.05", "--directory", str(tmp_path)]
+    with subprocess.Popen([sys.executable, *watch], stdout=subprocess.PIPE, text=True) as watching:
+        assert watching.stdout is not None
+        assert "no meter has written" in watching.stdout.readline()
+        watching.terminate()
+        watching.communicate(timeout=30)  # until nobody has the pipe any more
+        assert watching.returncode == 128 + signal.SIGTERM
