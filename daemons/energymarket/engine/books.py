@@ -79,8 +79,7 @@ class Books:
             )
             self._contributions = pricing.follow(opening.model, self._contributions, opening.terms)
         if not detailed:
-            passage = settled.passage
-            self._days.add(passage.first_slot, passage.columns, self.store, hashes)
+            self._days.add(settled.passage, self.store, hashes)
             self._summed = True
 
     def _row(self, opening: Opening, totals: Totals, meta: str, body: bytes | None) -> SlotRow:
