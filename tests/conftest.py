@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Final
 
 import pytest
+from hypothesis import settings
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 SHARED_DATA: Final = ROOT.parent / "shared" / "data"
@@ -46,6 +47,8 @@ def pytest_configure(config: pytest.Config) -> None:
     """
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    settings.register_profile("suite", deadline=None)  # a busy machine is no mistake of a test's
+    settings.load_profile("suite")
     config.stash[OWN_IPC] = os.geteuid() == 0 and ctypes.CDLL(None).unshare(_CLONE_NEWIPC) == 0
 
 

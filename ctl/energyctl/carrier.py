@@ -7,9 +7,11 @@ restart in the same words. A market that somebody has started by hand has no car
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Final, Protocol, runtime_checkable
 
 from energyctl import systemd
+from energyctl.exits import ProblemError
 from energyctl.keeper import Keeper, keeper_of, means_users
 from energyctl.session import Session
 
@@ -105,7 +107,8 @@ class Manager:
         workers = systemd.show((systemd.WORKERS,), user=self._user)
         late = [unit.name for unit in workers if unit.state not in {"inactive", "failed", *SERVES}]
         if late:  # started by a unit that does not wait for them, and last to get the processor
-            systemd.tell(["start", *late], user=self._user, about=late)
+            with suppress(ProblemError):  # the verb looks at all units next, and names whoever does not serve
+                systemd.tell(["start", *late], user=self._user)
 
     def stop(self, names: Sequence[str]) -> None:
         """The named units."""
@@ -132,6 +135,14 @@ def carrier_of(here: Session, *, user: bool = False) -> Carrier:
 
             return Supervised(here, kept.up)
     return Manager(user=means_users(user=user) or keeper_of(here.run_dir) is Keeper.USER)
+
+
+def is_kept(here: Session) -> bool:
+    """Whether somebody starts again what dies in this run directory."""
+    from energyctl.up import proc
+
+    kept = proc.read(here.run_dir)
+    return keeper_of(here.run_dir) is not None or (kept is not None and kept.up.alive())
 
 
 def kept_units(here: Session) -> Sequence[Unit]:

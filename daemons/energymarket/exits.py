@@ -43,7 +43,7 @@ _MEANINGS = {
     Exit.DEGRADED: "runs, but something is wrong: a daemon is gone or late, or the checker disagrees",
     Exit.WAIT_TIMED_OUT: "what was waited for did not come in time",
     Exit.UNREACHABLE: "a daemon is there but does not answer",
-    Exit.SECOND_INSTANCE: "another instance holds the runtime or the state directory",
+    Exit.SECOND_INSTANCE: "another instance holds the runtime directory, the state directory or the port",
     Exit.IO_ERROR: "reading or writing failed: a full or failing disk, a broken file",
     Exit.TRY_AGAIN: "not now: starting, stopping or full; the same command may do in a moment",
     Exit.PERMISSION: "the permission is missing",

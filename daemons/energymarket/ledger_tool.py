@@ -71,7 +71,10 @@ def verify(given: argparse.Namespace) -> int:
 
 def _verify_file(stack: ExitStack, path: Path) -> dict[str, Any]:
     directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="energy-market-verify-")))
-    store = LedgerStore(copy_into(directory, path))
+    try:
+        store = LedgerStore(copy_into(directory, path))
+    except LedgerDamagedError as error:
+        raise Failure(str(error), code=Exit.IO_ERROR) from error
     stack.callback(store.close)
     try:
         store.open_read_only()

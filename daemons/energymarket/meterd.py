@@ -51,6 +51,8 @@ def _timetable(
     if not live and last_ms is not None and begin_ms <= last_ms and (end_ms is None or last_ms < end_ms):
         first_ms = begin_ms + ((last_ms - begin_ms) // interval_ms + 1) * interval_ms
         log.info("the spool holds this time up to %s s: it goes on from there", last_ms / 1000)
+        if end_ms is not None and first_ms >= end_ms:
+            log.warning("which is all of it: nothing is read a second time (--state DIR begins anew)")
     timetable = Timetable(interval_ms, first_ms, end_ms, live=live)
     if live:
         return timetable, lambda: clock.wall_ns() / 1e6

@@ -117,8 +117,9 @@ the 8-byte words of each page of the area (u8, modulo 2^64), then over their exc
 holds the columns back to back. In version {VERSION} each has a value per home:
 {STATE_BYTES_PER_HOME} bytes a home, or {NARROW_BYTES_PER_HOME} with registers of i4; `payload_bytes` says
 which. In version {VERSION_SPARSE}, as the file of a shard begins, registers are i4, and some columns have
-values only of the homes that have what they are of. In front stand {KINDS} rows of bits, each filled up with
-zeros to a multiple of 8 bytes, the first home the highest bit of the first byte:
+values only of the homes that have what they are of. There, blocks of {BLOCK_HOMES} homes follow each other,
+each filled up with zeros to a multiple of {FILLED_TO} bytes. In front of a block's columns stand {KINDS} rows
+of bits, each filled up with zeros to a multiple of 8 bytes, the first home the highest bit of the first byte:
 
 {owned}
 
@@ -146,8 +147,11 @@ _CHAIN: Final = """
 _DATABASE: Final = """
 ## Ledger: the file
 
-SQLite, `user_version` {SCHEMA_VERSION}, or {PIECES_VERSION} where a market of many homes made it, WAL,
-synchronous FULL; one connection, that of the market. A ledger is made by:
+SQLite, WAL, synchronous FULL; one connection, that of the market. `user_version` is {SCHEMA_VERSION}, or
+{FILES_VERSION} where a market of 100,000 homes or more made it: the body of a slot is empty in its row and
+lies in the file `bodies/SLOT` beside the ledger, durable before the row is; a record of inputs that is empty
+in its row lies in the table `pieces`. In every copy of such a ledger, and in those of earlier markets,
+`user_version` is {PIECES_VERSION} and the bodies lie in `pieces` too. A ledger is made by:
 """
 _DIGESTS: Final = """
 `seal`: SHA-256 over the hash, the JSON text `[slot, price, import, export, gap, weather_stale]`, and
@@ -274,7 +278,8 @@ def _files() -> Iterator[str]:
     ]
     who = ("who produces", "who has a turbine", "who has a battery", "who answers prices")
     said = "\n".join(f"- {each}: {names}" for each, names in zip(who, of_kind, strict=True))
-    names = state.names | file.names | owned | {"size": file.names["LAYOUT"].size, "owned": said}
+    blocks = Source("core.block").names | Source("core.sparse").names
+    names = state.names | file.names | owned | blocks | {"size": file.names["LAYOUT"].size, "owned": said}
     yield _AREAS.format_map(names)
     yield columns_table(state, "STATE_COLUMNS")
     yield columns_table(records, "REGISTERS")
@@ -293,7 +298,7 @@ def _ledger() -> Iterator[str]:
     for name in ("SLOT_COLUMNS", "GIFT_COLUMNS", "ORDER_COLUMNS"):
         yield columns_table(records, name)
     yield _CHAIN
-    yield _DATABASE.format_map(Source("transport.store").names)
+    yield _DATABASE.format_map(Source("transport.ledger_rows").names)
     yield f"```sql\n{_schema()}\n```\n"
     many = Source("transport.ledger_rows").names["LARGE_HOMES"]
     schema = Source("transport.pieces").names["SCHEMA"].strip()

@@ -148,7 +148,8 @@ def _actions(parser: argparse.ArgumentParser) -> Iterator[mdoc.Item]:
 
 def _words(action: argparse.Action, *, short: bool = False) -> str:
     value = action.metavar or ("" if action.nargs == 0 else action.dest.upper())
-    shown = f"Ar {mdoc.argument(str(value))}" if value else ""
+    more = " ..." if action.nargs in {"+", "*"} else ""
+    shown = f"Ar {mdoc.argument(str(value))}{more}" if value else ""
     names = action.option_strings[:1] if short else action.option_strings
     return " ".join(part for part in (" , ".join(map(mdoc.flag, names)), shown) if part)
 

@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 
 from energymarket.core.chance import Purpose, draw_u64
 from energymarket.core.owned import KINDS, SUPPLY, Owned
-from energymarket.core.state import STATE_COLUMNS, Layout, State, sparse_bytes, state_in
+from energymarket.core.sparse import payload_bytes, state_in
+from energymarket.core.state import STATE_COLUMNS, Layout, State
 from energymarket.home import files
 from energymarket.transport import cutting
 from energymarket.transport.cutting import Piece
@@ -144,7 +145,7 @@ def test_a_sparse_state_is_cut_and_its_damage_stays(tmp_path: Path, at: int) -> 
     """Homes 1 to 10 of whom 2, 5 and 9 produce: one generation whole in each piece, one refused in each."""
     path = tmp_path / "whole.state"
     owned = owned_by(2, 5, 9)
-    with GenerationFile(path, 1, 10, sparse_bytes(owned), IDENTITY, VERSION_SPARSE) as file:
+    with GenerationFile(path, 1, 10, payload_bytes(owned), IDENTITY, VERSION_SPARSE) as file:
         for slot in (4, 5):
             area = file.writable()
             area[:] = owned.packed() + bytes(len(area) - owned.packed_bytes)
@@ -160,7 +161,7 @@ def test_a_sparse_state_is_cut_and_its_damage_stays(tmp_path: Path, at: int) -> 
     cut(path, pieces_of(tmp_path, (1, 5, 11)))
     for first, count, gave in ((1, 4, [0, 24, 0, 0]), (5, 6, [54, 0, 0, 0, 94, 0])):
         piece = tmp_path / f"shard-{first}-{count}.state"
-        size = sparse_bytes(owned.part(first - 1, first - 1 + count))
+        size = payload_bytes(owned.part(first - 1, first - 1 + count))
         with GenerationFile(piece, first, count, size, IDENTITY, VERSION_SPARSE) as file:
             with pytest.raises(GenerationError) as refused:
                 file.load(5)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import resource
+import shutil
 import signal
 import socket
 import subprocess
@@ -15,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from energymarket.dispatch.limits import LINE_BYTES_MAX, QUEUE_WAIT_S, RESULT_BYTES_MAX
+from energymarket.dispatch.limits import ACCEPT_PAUSE_S, LINE_BYTES_MAX, QUEUE_WAIT_S, RESULT_BYTES_MAX
 from energymarket.exits import Exit
 from energymarket.runtime import clock
 from tests.ipc.dispatch_place import WATCHDOG_S, Line, Place, eventually, exchange, place
@@ -245,6 +247,25 @@ def test_a_thousand_requests_gain_no_descriptor(four: Place) -> None:
     assert four.ask("Status")["served"] == count + 1000
 
 
+def test_without_descriptors_clients_wait_and_one_line_says_so(tmp_path: Path) -> None:
+    """Nobody is refused, those who are in are served, and all are accepted as soon as there is room."""
+    with place(tmp_path / "full", 1) as made:
+        pid = made.pid("dispatcher")
+        soft = max(int(entry.name) for entry in Path(f"/proc/{pid}/fd").iterdir()) + 4  # three are free
+        _, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (soft, hard))
+        log = made.path / "dispatcher.log"
+        with ExitStack() as stack:
+            crowd = [stack.enter_context(Line(made.port)) for _ in range(20)]
+            eventually(lambda: "no client can be accepted" in log.read_text(), "it has none left")
+            assert crowd[0].ask("nonsense").startswith("-1 unknown")
+            pass_time(5 * ACCEPT_PAUSE_S)
+            assert log.read_text().count("accepted") == 1
+        served(made)
+        eventually(lambda: "all clients are accepted again" in log.read_text(), "they have left")
+        assert log.read_text().count("accepted") == 2
+
+
 # ---- deaths and freezes
 
 
@@ -356,6 +377,22 @@ def test_garbage_and_torn_tokens_in_the_pipes_do_no_harm(two: Place) -> None:
     for _ in range(10):
         served(two)
     eventually(two.all_idle, "nobody is lost")
+
+
+@pytest.mark.parametrize("name", ["segment", "control", ""])
+def test_what_somebody_removes_is_made_again(two: Place, name: str) -> None:
+    """Segment, socket, or all of the directory: soon there is a dispatcher with the workers of before."""
+    pids = {worker: two.pid(worker) for worker in ("worker-1", "worker-2")}
+    hit = two.pid("dispatcher")
+    if name:
+        (two.directory / name).unlink()
+    else:
+        shutil.rmtree(two.directory)
+    two.replaced("dispatcher", hit)
+    eventually(two.all_idle, "it has found both")
+    served(two)
+    assert {worker: two.pid(worker) for worker in pids} == pids
+    assert two.frozen == []
 
 
 # ---- relay

@@ -11,16 +11,18 @@ import numpy as np
 import pytest
 
 from energymarket.exits import Exit
+from energymarket.transport.block_file import BlockFile
 from energymarket.transport.generation import (
     GenerationError,
     GenerationFault,
     GenerationFile,
     shape_of,
 )
-from energymarket.wire.state_file import PAGE_BYTES
+from energymarket.wire.state_file import PAGE_BYTES, checksum
 from tests.ipc.processes import process
 
 PAYLOAD = 100_000
+HERE = (1, 1000)
 
 
 def opened(path: Path, **changes: int | bytes) -> GenerationFile:
@@ -198,28 +200,58 @@ def test_every_block_is_there_from_the_start(tmp_path: Path) -> None:
     assert found.st_blocks * 512 >= found.st_size
 
 
-def test_what_is_put_is_what_a_mapping_would_have_written(tmp_path: Path) -> None:
-    """Same bytes, same checksum; the kept generation stays, and half a put counts for nothing."""
-    with opened(tmp_path / "mapped") as mapped, opened(tmp_path / "put") as file:
+def made(file: BlockFile, slot: int, state: bytes, present: int | None) -> int:
+    """Write a state in two parts; the generation that has it."""
+    generation = file.begin(present)
+    area = memoryview(state + bytes(file.shape.area_bytes - len(state)))
+    file.write(generation, 0, area[:100])
+    file.write(generation, 100, area[100:])
+    file.finish(generation, slot, 0, checksum(area))
+    file.flush()
+    return generation
+
+
+def test_what_is_written_in_parts_is_what_a_mapping_would_have_written(tmp_path: Path) -> None:
+    """Same bytes, same checksum; and it is read in parts from anywhere."""
+    with opened(tmp_path / "mapped") as mapped, BlockFile(tmp_path / "parts", *HERE, PAYLOAD) as file:
         for slot in (1, 2):
             lived(mapped, slot)
-            area = bytearray(file.area_bytes)
-            area[: len(state_of(slot))] = state_of(slot)
-            file.put(memoryview(area), slot, 0)
-            file.flush()
+            generation = made(file, slot, state_of(slot), None)
             file.keep(slot)
             mapped.keep(slot)
-        assert (tmp_path / "put").read_bytes() == (tmp_path / "mapped").read_bytes()
-        torn = bytearray(file.area_bytes)
-        torn[0] = 1
-        file.put(memoryview(torn), 3, 0)
-        with (tmp_path / "put").open("r+b") as hurt:
-            hurt.seek(file._shape.area_at(0))
-            hurt.write(b"\x02")
+            found = bytearray(50)
+            file.read(generation, 30, memoryview(found))
+            assert bytes(found) == state_of(slot)[30:80]
+        assert (tmp_path / "parts").read_bytes() == (tmp_path / "mapped").read_bytes()
+
+
+def test_a_state_that_is_needed_is_never_written_over(tmp_path: Path) -> None:
+    """The kept one, or, if none is, the one that the next is made from; half of one is nothing."""
+    with BlockFile(tmp_path / "f", *HERE, PAYLOAD) as file:
+        first = made(file, 1, state_of(1), None)
+        assert file.begin(first) == 1 - first  # nothing is kept: what 1 says is all that there is
+        assert file.slots() == (1,)
+        second = made(file, 2, state_of(2), first)
+        file.keep(1)
+        assert file.begin(first) == second != file.kept
+        assert file.begin(second) == second
+        file.write(second, 0, memoryview(b"torn"))
+        assert file.slots() == (1,)
+        assert file.begin(second) == second  # what has no header yet is gone on with in its place
+        file.finish(second, 3, 0, 0)
         with pytest.raises(GenerationError) as caught:
             file.load(3)
         assert caught.value.fault is GenerationFault.CORRUPT
-        assert bytes(file.load(2)[0]) == state_of(2)
+        assert bytes(file.load(1)[0]) == state_of(1)
+
+
+def test_a_file_that_is_cut_short_under_us_is_told_and_not_waited_for(tmp_path: Path) -> None:
+    """Reading beyond its end is damage, not a loop."""
+    with BlockFile(tmp_path / "f", *HERE, PAYLOAD) as file:
+        generation = made(file, 1, state_of(1), None)
+        os.truncate(tmp_path / "f", file.shape.area_at(generation) + 10)
+        with pytest.raises(GenerationError, match="cut short"):
+            file.read(generation, 0, memoryview(bytearray(20)))
 
 
 STEPS = ("posix_fallocate", "pwrite", "fsync", "replace")

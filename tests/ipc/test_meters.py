@@ -252,6 +252,11 @@ def test_tls_and_a_password_are_checked(site: Site) -> None:
     denied = site.meters(*day, ini=wrong)
     until(lambda: "ACCESS_REFUSED" in site.said("meterd"), "a wrong password is refused")
     assert ended(denied, signal.SIGTERM) == 0
+    line = next(each for each in site.said("meterd").splitlines() if "ACCESS_REFUSED" in each)
+    assert "user" in line
+    assert "password" in line
+    assert f":{site.broker.port}/" in line  # where it is, as one who has two brokers needs to know
+    assert line.count("ACCESS_REFUSED") == 1
     trusted = site.configured(
         "tls.ini",
         host="localhost",
@@ -308,6 +313,7 @@ def test_nonsense_is_put_aside_and_stops_nothing(site: Site) -> None:
         letters = [channel.basic_get("energy.meters.refused", auto_ack=True)[2] for _ in nonsense]
     assert sorted(letters) == sorted(nonsense)
     assert re.search(r"4 samples written, 2 dropped as duplicates, 6 put aside", site.said("pvd"))
+    assert "6 put aside: absurd 1, alien 1, malformed 4" in site.said("pvd")
     # A restart remembers: the same again is nothing new.
     site.publish(message([1, noon_s, 7200, 1.0], [5, noon_s, 7200, 5.0]))
     assert ended(site.pv("-ids", "Meter_0", "--idle-exit", "0.5")) == 0
@@ -321,7 +327,8 @@ def test_a_meter_has_one_consumer(site: Site) -> None:
     until(lambda: len(list(site.files.glob("*.csv"))) > 0, "the first writes")
     other = site.directory / "other"
     second = site.run("pvd", "--directory", str(other), "-ids", "Meter_0")
-    until(lambda: "its queue is not ours" in site.said("pvd"), "the second is refused")
+    told = "its queue is not ours: another service consumes it, and is waited for"
+    until(lambda: told in site.said("pvd"), "the second is refused")
     assert not list(other.glob("*.csv"))
     same = site.pv("-ids", "Meter_0")
     assert ended(same) == 73  # the files are the first's
@@ -487,3 +494,5 @@ def test_a_simulated_day_of_ten_meters_takes_seconds(site: Site) -> None:
     energy_kwh = sum(float(row["pv_power_value_kw"]) for row in rows) / 10 / 1800
     assert energy_kwh == pytest.approx(26.6, rel=0.03)
     assert "it goes on from there" in site.said("meterd")
+    assert ended(site.meters(*words)) == 0  # the same words once more: nothing is doubled, and that is said
+    assert "nothing is read a second time" in site.said("meterd")

@@ -143,7 +143,11 @@ def test_detached_beside_a_port_in_use_the_market_trades_and_one_line_says_so(tm
     assert (shown.returncode, "it was given up: ended with exit code 73" in shown.stderr) == (3, True)
     assert suite.ctl("start", "dispatcher").returncode == 0  # the port is free by now
     assert suite.ctl("workers").returncode == 0
-    assert suite.ctl("stop").returncode == 0
+    os.kill(json.loads((suite.run / "up.json").read_text())["up"]["pid"], signal.SIGKILL)
+    suite.wait_until_alone()
+    shown = suite.ctl("workers")  # nobody will start it again: nothing is waited for
+    assert (shown.returncode, "and so has who kept it" in shown.stderr) == (3, True)
+    assert suite.ctl("ipc", "clean").returncode == 0
     assert suite.left() == []
 
 

@@ -190,9 +190,8 @@ class SmallMarket:
         found = []
         for books, (first, count) in zip(self.books, SHARDS, strict=True):
             columns, claims = exchange.batch_columns(result, first, count)
-            state = books.present
             registers: dict[str, npt.NDArray[Any]] = {
-                name: getattr(state, name).astype(np.int64)
+                name: books.column(name).astype(np.int64)
                 for name in ("production_wh", "consumption_wh", "import_wh", "export_wh")
             }
             found.append(Batch(f"{first}@{self.slot}", first, count, registers | columns, claims))

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import os
 import signal
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from energyctl.exits import Exit, ProblemError
 from energyctl.render import Alert, Answer
 from energyctl.up import core, record
+from energyctl.up.life import State
 from energyctl.up.lines import Silence
 from energyctl.up.process import Child
 from energyctl.up.run import Order, supervise
@@ -21,6 +22,8 @@ class Herald(Silence):
 
     def __init__(self, pipe_fd: int) -> None:
         self._fd = pipe_fd
+        self._suite = core.Suite({})
+        self._said: dict[str, str] = {}
 
     def tell(self, **members: object) -> None:
         """One line of JSON; a caller that has gone is no error."""
@@ -32,12 +35,12 @@ class Herald(Silence):
             self.close()
 
     def ready(self) -> None:
-        """All daemons are ready: the caller may go."""
-        self.tell(ready=True)
+        """All daemons are ready that have to be: the caller may go, and hears who else is not."""
+        self.tell(ready=True, without=list(self._without()))
 
     def last_words(self, text: str, lines: list[str]) -> None:
-        """Why it will not get ready, or who is given up."""
-        self.tell(message=text, lines=lines, given_up=True)
+        """Why it will not get ready."""
+        self.tell(message=text, lines=lines)
 
     def note(self, text: str) -> None:
         """What the supervisor says."""
@@ -49,8 +52,21 @@ class Herald(Silence):
             os.close(self._fd)
             self._fd = -1
 
-    def starting(self, suite: core.Suite, children: Mapping[str, Child]) -> None:
-        """Nothing: only the end of the start counts."""
+    def starting(self, suite: core.Suite, children: Mapping[str, Child]) -> None:  # noqa: ARG002
+        """Only the end of the start counts: then it is looked at."""
+        self._suite = suite
+
+    def said(self, name: str, line: str) -> None:
+        """A daemon's own words: the last ones count."""
+        self._said[name] = line
+
+    def _without(self) -> Iterator[str]:
+        for each in self._suite.daemons.values():
+            if each.state is State.READY:
+                continue
+            said = f": {self._said[each.name]}" if each.name in self._said else ""
+            goes_on = "the others serve on" if each.state is State.FAILED else "it is tried again"
+            yield f"{each.name} {each.why}{said}; {goes_on}"
 
 
 def detached(order: Order) -> Answer | Exit:
@@ -127,13 +143,10 @@ def _await(order: Order, reader: int, first_pid: int) -> Answer:
         "homes": plan.homes_count,
     }
     text = f"running as process {pid}: {order.title}"
-    without = [
-        ": ".join([message["message"], *message["lines"][-1:]]) for message in heard if "given_up" in message
-    ]
+    without: list[str] = heard[-1].get("without", [])
     if without:
         data["without"] = without
-    alerts = [Alert(f"{each}; the others serve on") for each in without]
-    return Answer(data, (text, *alerts, "energyctl status shows it, energyctl stop ends it"))
+    return Answer(data, (text, *map(Alert, without), "energyctl status shows it, energyctl stop ends it"))
 
 
 def _not_started(order: Order, heard: list[dict[str, Any]]) -> ProblemError:

@@ -11,7 +11,7 @@ import typer
 from energyctl import client
 from energyctl.asking import TIMEOUT_S, denied
 from energyctl.awaiting import RETRY_S
-from energyctl.carrier import Unit, kept_units
+from energyctl.carrier import Unit, is_kept, kept_units
 from energyctl.exits import Exit, ProblemError
 from energyctl.render import Alert, Answer, Block, Table
 from energyctl.session import Session, session
@@ -67,7 +67,7 @@ def _found(here: Session) -> tuple[dict[str, Any], list[Worker]]:
                 found: list[Worker] = connection.call(f"{NAME}.Workers")["workers"]
         except client.FAILURES as error:
             passing = isinstance(error, client.Unreachable) and error.why in _PASSING
-            if not passing or monotonic_s() >= give_up_s:
+            if not passing or monotonic_s() >= give_up_s or not is_kept(here):
                 raise _in_words(here, error) from error
         else:
             young = status.get("age_ms", 0) < FINDING_S * 1000
@@ -117,6 +117,14 @@ def _in_words(
     match error:
         case client.Refused():
             return denied(here)
+        case client.Unreachable(why=client.Why.DEAD) if not is_kept(here):
+            return ProblemError(
+                Exit.NOT_RUNNING,
+                "no_dispatcher",
+                "the dispatcher has died, and so has who kept it",
+                f"nobody listens on {here.run_dir / DIRECTORY / SOCKET}",
+                "energyctl ipc clean removes what is left, energyctl up goes on",
+            )
         case client.Unreachable(why=client.Why.DEAD):
             return ProblemError(
                 Exit.NOT_RUNNING,

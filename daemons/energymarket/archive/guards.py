@@ -19,7 +19,7 @@ from energymarket.archive.moment import OPENING
 from energymarket.exits import ConfigError, Exit, Failure, SecondInstance
 from energymarket.scenario import compiled as compiling
 from energymarket.scenario import likeness, toml
-from energymarket.transport.store import VERSIONS, VERSIONS_TEXT
+from energymarket.transport.ledger_rows import WHOLE_VERSIONS
 
 if TYPE_CHECKING:
     from contextlib import ExitStack
@@ -87,9 +87,10 @@ def refuse_foreign_directory(state: Path) -> None:
 
 def refuse_version(manifest: Manifest, *, force: bool) -> None:
     """Another schema cannot be read; another version of the program is a step back that is asked for."""
-    if manifest.ledger_schema not in VERSIONS:
+    if manifest.ledger_schema not in WHOLE_VERSIONS:
+        read = " and ".join(map(str, WHOLE_VERSIONS))
         raise Failure(
-            f"the backup's ledger has schema {manifest.ledger_schema}, this program reads {VERSIONS_TEXT}",
+            f"the backup's ledger has schema {manifest.ledger_schema}, this program reads {read}",
             f"restore it with version {manifest.product_version}, which made it",
         )
     if manifest.product_version != __version__ and not force:

@@ -22,6 +22,7 @@ from energymarket.exits import Exit, Failure
 from energymarket.runtime.clock import wall_ns
 from energymarket.scenario import cache
 from energymarket.scenario import compiled as compiling
+from energymarket.transport.bodies import bytes_beside
 from energymarket.transport.store import StoreError, version_of
 
 if TYPE_CHECKING:
@@ -91,7 +92,8 @@ def _copy(origin: Origin, draft: Path, told: Told, stop: StopFlag) -> tuple[Stan
         (draft / part).mkdir()
     with ExitStack() as stack:
         store = moment.open_ledger(stack, origin.state / LEDGER)
-        needed = COPIES * (origin.state / LEDGER).stat().st_size
+        ledger = origin.state / LEDGER
+        needed = COPIES * (ledger.stat().st_size + bytes_beside(ledger))
         if needed > room(draft):
             raise no_room(draft.parent, needed, room(draft))
         found = stack.enter_context(moment.caught(store, origin.state / HOMES, draft / HOMES, stop))

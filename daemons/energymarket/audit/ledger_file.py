@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any, Final
 from energymarket.audit.source import Beside, Checkpoint, Facts, LedgerDamagedError, Stretch
 from energymarket.exits import Exit, Failure, NoSuchObject, SecondInstance
 from energymarket.transport import pieces
+from energymarket.transport.bodies import bytes_beside
+from energymarket.transport.copying import make_whole
+from energymarket.transport.ledger_rows import PIECES_VERSION, WHOLE_VERSIONS
 from energymarket.transport.store import (
-    PIECES_VERSION,
-    VERSIONS,
-    VERSIONS_TEXT,
     ForeignLedgerError,
     LedgerStore,
     OrderRow,
@@ -82,7 +82,7 @@ def copied(stack: ExitStack, path: Path, *, in_use: bool = False) -> LedgerFile:
 
 def _of_one_moment(directory: Path, path: Path) -> Path:
     """A copy by SQLite's own means, in one read transaction: the market's log only grows meanwhile."""
-    _check_room(directory, path, path.stat().st_size)
+    _check_room(directory, path, path.stat().st_size + bytes_beside(path))
     copy, store = directory / path.name, LedgerStore(path)
     try:
         store.open_read_only()
@@ -96,17 +96,23 @@ def _of_one_moment(directory: Path, path: Path) -> Path:
 
 
 def copy_into(directory: Path, path: Path) -> Path:
-    """Copy a ledger with its write-ahead log. Raises Failure if there is none, or a market has it open."""
+    """Copy a ledger with its log and its bodies. Raises Failure if there is none, or a market has it open.
+
+    LedgerDamagedError where SQLite does not read it.
+    """
     if not path.is_file():
         raise NoSuchObject(f"{path}: no ledger here", "--ledger names the file, --state its state")
     if tarfile.is_tarfile(path):
         return _unpacked(directory, path)
-    _check_room(directory, path, path.stat().st_size)
+    _check_room(directory, path, path.stat().st_size + bytes_beside(path))
     lock = _locked_out(path)
     try:
         for name in (path.name, f"{path.name}-wal"):
             if path.with_name(name).exists():
                 shutil.copyfile(path.with_name(name), directory / name)
+        make_whole(directory / path.name, path)
+    except (sqlite3.DatabaseError, StoreError) as error:
+        raise LedgerDamagedError(f"{path}: {error}") from error
     finally:
         if lock is not None:
             os.close(lock)
@@ -169,8 +175,8 @@ class LedgerFile:
             problem = str(self._db.execute("PRAGMA integrity_check(1)").fetchone()[0], "utf-8", "replace")
         except (sqlite3.DatabaseError, TypeError) as error:
             raise LedgerDamagedError(f"{self._original}: {error}") from error
-        if version not in VERSIONS:
-            raise LedgerDamagedError(f"{self._original}: ledger version {version}, we read {VERSIONS_TEXT}")
+        if version not in WHOLE_VERSIONS:  # as every copy is
+            raise LedgerDamagedError(f"{self._original}: ledger version {version} is none that we read")
         self._in_pieces = version == PIECES_VERSION
         if problem != "ok":
             raise LedgerDamagedError(f"{self._original}: {problem.splitlines()[-1]}")

@@ -11,7 +11,8 @@ import numpy as np
 
 from energymarket.audit.findings import Findings, Kind
 from energymarket.core.limits import HOMES_MAX
-from energymarket.core.state import STATE_COLUMNS, Layout, State, state_in
+from energymarket.core.sparse import state_in
+from energymarket.core.state import STATE_COLUMNS, Layout, State
 from energymarket.wire.fault import WireError
 from energymarket.wire.state_file import (
     HEADER_BYTES,

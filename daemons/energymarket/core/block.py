@@ -18,6 +18,7 @@ I64 = npt.NDArray[np.int64]
 U32 = npt.NDArray[np.uint32]
 Bools = npt.NDArray[np.bool_]
 Index = npt.NDArray[np.intp]
+Places = npt.NDArray[np.integer[Any]]
 Column = npt.NDArray[Any]
 C = TypeVar("C", bound=np.generic)
 
@@ -26,6 +27,7 @@ BLOCK_HOMES: Final = 16_384
 _NARROW_BYTES: Final = 2
 _NARROW_MAX: Final = 2**15 - 1
 
+_PLACES_MAX: Final = 1 << 16
 _DENSE_SHARE: Final = 0.5  # above it, working on the whole block beats gathering and scattering (measured)
 
 
@@ -51,7 +53,9 @@ class Owners:
     def __init__(self, mask: Bools, dense_share: float = _DENSE_SHARE) -> None:
         owners = int(np.count_nonzero(mask))
         dense = owners >= dense_share * mask.size
-        self._where: Index | None = None if dense else np.flatnonzero(mask)
+        # Two bytes a home of a block: NumPy makes an index of them where they are used.
+        kind = np.uint16 if mask.size <= _PLACES_MAX else np.intp
+        self._where: Places | None = None if dense else np.flatnonzero(mask).astype(kind)
         self.count: int = mask.size if dense else owners
 
     def column(self, values: npt.NDArray[C]) -> npt.NDArray[C]:

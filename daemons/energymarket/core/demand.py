@@ -235,7 +235,9 @@ class DemandBlock:
         self._take_weather(homes)
         self._elastic = keepers_or_none(homes["elasticity_class"] > 0)
         if self._elastic is not None:
-            self._class = self._elastic.column(homes["elasticity_class"].astype(np.uint8))
+            classes = self._elastic.column(homes["elasticity_class"].astype(np.uint8))
+            kinds = np.unique(classes)
+            self._class: int | Column = classes if kinds.size > 1 else int(kinds[0])
             self._shift_slots = demand.shift_slots
             shifts = np.unique(demand.shift_slots[1:])
             # NumPy divides by one number nine times as fast as by an array of them.
@@ -349,9 +351,8 @@ class DemandBlock:
             work.keep("deferred_carry_wh")
             return None
         part = elastic.read(wanted, scratch.floats[1])
-        later = scratch.look_up(answer.later, self._class, scratch.floats[2])
-        later *= part
-        part *= scratch.look_up(answer.now, self._class, scratch.floats[3])
+        later = np.multiply(self._of_class(answer.later, scratch), part, out=scratch.floats[2][: part.size])
+        part *= self._of_class(answer.now, scratch)
         elastic.write(wanted, part)
         if elastic.count < wanted.size:
             work.keep("deferred_carry_wh")
@@ -361,6 +362,11 @@ class DemandBlock:
         split_wh(later, (carry, carry_after), later_wh, scratch.floats[5][: elastic.count])
         elastic.write(after.deferred_carry_wh, carry_after)
         return later_wh
+
+    def _of_class(self, shares: F32, scratch: Scratch) -> F32 | np.float32:
+        """What a table has for the class of each home, or of all of them."""
+        one: np.float32 | None = shares[self._class] if isinstance(self._class, int) else None
+        return scratch.look_up(shares, np.asarray(self._class), scratch.floats[3]) if one is None else one
 
     def _make_up(self, consumption_wh: I32, later_wh: I32 | None, work: Work) -> None:
         """Consume a part of what is owed since earlier slots; then add what was put off in this one."""
@@ -387,7 +393,7 @@ class DemandBlock:
         if self._one_shift is not None:
             divisor = self._one_shift
         else:
-            divisor = scratch.look_up(self._shift_slots, self._class, scratch.integers[3])
+            divisor = scratch.look_up(self._shift_slots, np.asarray(self._class), scratch.integers[3])
         np.add(owed_wh, divisor, out=due_wh)
         due_wh -= 1
         due_wh //= divisor

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol
 
 import numpy as np
@@ -126,7 +126,7 @@ class Fleet:
         self.policy = homes["policy"]
         self.single = homes["single"]
         self.battery_initial_wh = homes["battery_initial_wh"]
-        self.owned = Owned.of(homes)
+        self._homes = homes
         self._table_row = compiled.table_row
         self._demand = Demand(compiled.tables, compiled.settings, slot_s, compiled.seed)
         self._supply = Supply(compiled.tables, compiled.settings, slot_s)
@@ -150,6 +150,11 @@ class Fleet:
         return self._blocks
 
     @property
+    def owned(self) -> Owned:
+        """Who of the homes has what, made when it is asked for."""
+        return Owned.of(self._homes)
+
+    @property
     def scratch(self) -> Scratch:
         """Arrays that a block works in."""
         return self._scratch
@@ -167,9 +172,13 @@ class Fleet:
         self, before: State, after: State, slot: int, weather: Sample, price_ueur_per_kwh: int | None
     ) -> Net:
         """See `step`; here `after` may also be `before`: then the state moves on in place."""
+        return self.live(self._works_on(before, after), slot, weather, price_ueur_per_kwh)
+
+    def live(self, works: Iterable[Work], slot: int, weather: Sample, price_ueur_per_kwh: int | None) -> Net:
+        """Live a slot block by block, each as its `Work` comes; `works` is asked once more at the end."""
         self._outlook.turn_to(range(slot, slot + 1), np.atleast_1d(weather))
         answer = self.answer(price_ueur_per_kwh)
-        for block, work in zip(self._blocks, self._works_on(before, after), strict=True):
+        for block, work in zip(self._blocks, works, strict=True):
             self._step_block(block, answer, work)
         return self._net
 
@@ -325,7 +334,13 @@ class Course:
 def initial_state(fleet: Fleet, state: State) -> None:
     """Registers at zero, batteries as the scenario fills them."""
     state.clear()
-    initial_wh = state.of_owners("battery_wh", fleet.battery_initial_wh)
+    state.battery_wh[:] = fleet.battery_initial_wh
+
+
+def initial_block(fleet: Fleet, block: Block, state: State) -> None:
+    """The same for the homes of a block, of whatever kind their state is."""
+    state.clear()
+    initial_wh = state.of_owners("battery_wh", fleet.battery_initial_wh[block.start : block.stop])
     if initial_wh is None:
         raise ValueError("a home without a battery has something in it")
     state.battery_wh[:] = initial_wh

@@ -14,6 +14,7 @@ import numpy as np
 
 from energymarket.core import ledger
 from energymarket.core.admission import READING_COLUMNS
+from energymarket.core.matching import rows_of
 from energymarket.core.packed import CorruptError
 from energymarket.core.settlement import FLOWS
 
@@ -50,8 +51,8 @@ def follows(batches: Sequence[Batch], settled: Settlement) -> bool:
         return False
     home, returned_wh = settled.columns["home"], settled.columns["returned_wh"]
     for batch in batches:
-        low = int(np.searchsorted(home, batch.first))
-        if not np.array_equal(batch.columns["returned_wh"], returned_wh[low : low + batch.count]):
+        rows = rows_of(home, batch.first, batch.count)
+        if not np.array_equal(batch.columns["returned_wh"], returned_wh[rows]):
             return False  # more was taken back than was left
         if batch.claims["flags"].any():
             return False
@@ -86,8 +87,7 @@ def read_back(body: bytes | None, batches: Sequence[Head]) -> Tables:
 
 def _rows(home: I64, batches: Sequence[Head]) -> Iterator[slice]:
     for first, count, *_ in batches:
-        low = int(np.searchsorted(home, first))
-        rows = slice(low, low + count)
+        rows = rows_of(home, first, count)
         if not np.array_equal(home[rows], np.arange(first, first + count)):
             raise NotFollowing(f"not all of the homes {first} to {first + count - 1} have a row", 0)
         yield rows

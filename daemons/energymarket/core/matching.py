@@ -54,13 +54,18 @@ def match(
     home: npt.NDArray[np.signedinteger[Any]], offered_wh: Sequence[npt.NDArray[Any]], batches: Sequence[Batch]
 ) -> Match:
     """Match the claims of a slot. `home` ascends; `offered_wh`, in parts, goes by its rows."""
-    claims = _in_order(batches)
+    claims = _joined(batches)
+    order = _order_of(claims)
     offered = np.concatenate(offered_wh) if offered_wh else np.zeros(0, np.int64)
-    return _all_count(home, offered, claims) or _match(home, offered.astype(np.int64), claims)
+    found = _all_count(home, offered, claims, order)
+    return _match(home, offered.astype(np.int64), _in_order(claims, order)) if found is None else found
 
 
 def _all_count(
-    home: npt.NDArray[np.signedinteger[Any]], offered_wh: npt.NDArray[Any], claims: npt.NDArray[np.void]
+    home: npt.NDArray[np.signedinteger[Any]],
+    offered_wh: npt.NDArray[Any],
+    claims: npt.NDArray[np.void],
+    order: I64 | None,
 ) -> Match | None:
     """The usual slot: every claim counts. None where one may not; part by part, so that it stays in cache."""
     if not is_range(home):
@@ -70,12 +75,12 @@ def _all_count(
     first, last_key = int(home[0]), -1
     for start in range(0, len(claims), BLOCK_CLAIMS):
         here = slice(start, start + BLOCK_CLAIMS)
-        part = claims[here]
+        part = claims[here] if order is None else _taken(claims, order[here])
         key = offer_key(part)
         if int(part["energy_wh"].max()) > ENERGY_WH_MAX:
             return None
         energy = part["energy_wh"].astype(np.int32)  # as wide as the sums: NumPy then adds ten times faster
-        giver, taker = part["giver"].astype(np.int64) - first, part["taker"].astype(np.int64) - first
+        giver, taker = (key >> 16) - first, part["taker"].astype(np.int64) - first
         low, high = int(giver[0]), int(giver[-1])
         if int(key[0]) <= last_key or not (key[1:] > key[:-1]).all() or low < 0 or high >= len(home):
             return None  # claimed twice, or of a giver that is not here
@@ -129,19 +134,46 @@ def is_range(home: npt.NDArray[np.signedinteger[Any]]) -> bool:
     return len(home) > 0 and int(home[-1]) - int(home[0]) + 1 == len(home)
 
 
-def _in_order(batches: Sequence[Batch]) -> npt.NDArray[np.void]:
+def rows_of(home: npt.NDArray[np.signedinteger[Any]], first: int, count: int) -> slice:
+    """The rows of the homes `first` and up, so many ids; of ids that ascend."""
+    if is_range(home):
+        low, high = (min(max(end - int(home[0]), 0), len(home)) for end in (first, first + count))
+    else:
+        # in the type of the column, or NumPy makes a wider copy of all of it first
+        low, high = np.searchsorted(home, np.array((first, first + count), home.dtype)).tolist()
+    return slice(low, high)
+
+
+def _joined(batches: Sequence[Batch]) -> npt.NDArray[np.void]:
     # as pairs of u8: NumPy joins records twenty times slower than numbers
     parts = [np.ascontiguousarray(batch.claims).view("<u8") for batch in batches]
-    if not parts:
-        return np.zeros(0, CLAIM)
-    claims = (parts[0] if len(parts) == 1 else np.concatenate(parts)).view(CLAIM)
+    if len(parts) == 1:
+        return parts[0].view(CLAIM)
+    return np.concatenate(parts).view(CLAIM) if parts else np.zeros(0, CLAIM)
+
+
+def _order_of(claims: npt.NDArray[np.void]) -> I64 | None:
+    """The order by (giver, index); None if they stand in it, each part once."""
     key = offer_key(claims)
-    if (key[1:] <= key[:-1]).any():
-        order = np.argsort(key, kind="stable")  # runs, one per shard and cut of the ring: a merge
-        if (key[order[1:]] == key[order[:-1]]).any():
-            order = np.lexsort((claims["taker"], offer_key(claims)))
-        claims = claims.view(np.complex128).take(order).view(CLAIM)  # as numbers of 16 bytes
-    return claims
+    if (key[1:] > key[:-1]).all():
+        return None
+    return np.argsort(key, kind="stable")  # runs, one per shard and cut of the ring: a merge
+
+
+def _in_order(claims: npt.NDArray[np.void], order: I64 | None) -> npt.NDArray[np.void]:
+    """By (giver, index, taker)."""
+    if order is None:
+        return claims
+    found = _taken(claims, order)
+    key = offer_key(found)
+    if (key[1:] == key[:-1]).any():
+        return _taken(found, np.lexsort((found["taker"], key)))
+    return found
+
+
+def _taken(claims: npt.NDArray[np.void], rows: I64) -> npt.NDArray[np.void]:
+    taken: npt.NDArray[np.void] = claims.view(np.complex128).take(rows).view(CLAIM)
+    return taken  # as numbers of 16 bytes, which NumPy takes faster than records
 
 
 def _first_of_each(key: I64, fits: Mask) -> Mask:

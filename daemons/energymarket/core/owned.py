@@ -109,9 +109,11 @@ class Owned:
         """The homes start .. stop - 1."""
         return Owned.of_masks([self.mask(kind)[start:stop] for kind in range(KINDS)])
 
-    def before(self, start: int) -> tuple[int, ...]:
-        """How many of the first `start` homes have a thing of each kind."""
-        return tuple(int(np.count_nonzero(self.mask(kind)[:start])) for kind in range(KINDS))
+    @classmethod
+    def joined(cls, parts: list[Owned]) -> Self:
+        """What homes have that follow each other."""
+        masks = [np.concatenate([part.mask(kind) for part in parts]) for kind in range(KINDS)]
+        return cls.of_masks(masks)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Owned) and self.homes == other.homes and self.packed() == other.packed()

@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from energymarket.core.admission import READING_COLUMNS, Batch, Readings, check
 from energymarket.core.block import BLOCK_HOMES
-from energymarket.core.matching import VoidClaim, find, is_range, match
+from energymarket.core.matching import VoidClaim, find, is_range, match, rows_of
 from energymarket.core.postings import Legs, Orders, Prices
 from energymarket.core.records import (
     BATCH_COLUMNS,
@@ -255,13 +255,13 @@ def _flow(rows: _Piece, register: str, readings: Readings) -> npt.NDArray[np.sig
 def receipt_columns(settled: Settlement, first: int, count: int) -> dict[str, npt.NDArray[Any]]:
     """RECEIPT_COLUMNS or narrower for a range of homes; zeros for a home without a row in the slot."""
     home = settled.columns["home"]
-    low, high = np.searchsorted(home, (first, first + count)).tolist()
+    rows = rows_of(home, first, count)
     facts = settled.columns | {"imbalance_wh": settled.imbalance_wh}
-    if high - low == count:  # all of them have a row
-        return {name: facts[name][low:high] for name, _ in RECEIPT_COLUMNS}
-    at = home[low:high] - first
+    if rows.stop - rows.start == count:  # all of them have a row
+        return {name: facts[name][rows] for name, _ in RECEIPT_COLUMNS}
+    at = home[rows] - first
     columns: dict[str, npt.NDArray[Any]] = {}
     for name, kind in RECEIPT_COLUMNS:
         columns[name] = np.zeros(count, kind)
-        columns[name][at] = facts[name][low:high]
+        columns[name][at] = facts[name][rows]
     return columns

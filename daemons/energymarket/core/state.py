@@ -29,7 +29,8 @@ STATE_COLUMNS: Final[tuple[tuple[str, np.dtype], ...]] = (
 )
 """A fleet's state: columns back to back in this order, one value per home each.
 
-A sparse state has the bits of `Owned` in front, and columns as long as its homes have what they are of.
+A sparse state comes in blocks: see `core.sparse`. A block has the bits of `Owned` in front, and columns as
+long as its homes have what they are of.
 """
 
 STATE_BYTES_PER_HOME: Final = sum(dtype.itemsize for _, dtype in STATE_COLUMNS)
@@ -98,7 +99,7 @@ class State:
     ) -> None:
         """Lay the columns over the buffer's first bytes; a read-only buffer gives a state to read.
 
-        What stands in front of a sparse state is left as it is: `Owned.packed` is to stand there.
+        The bits in front of a sparse state are left as they are.
         """
         self.count = count
         self.layout = layout
@@ -115,17 +116,15 @@ class State:
         return Layout.WIDE.size_bytes(count)
 
     def part(self, start: int, stop: int) -> State:
-        """The homes start .. stop - 1, as views."""
+        """The homes start .. stop - 1, as views. ValueError of a sparse state, which is lived as a whole."""
+        if self.owned is not None:
+            raise ValueError("a sparse state has no parts")
         part = State.__new__(State)
         part.count = stop - start
         part.layout = self.layout
-        part.owned = owned = None if self.owned is None else self.owned.part(start, stop)
-        before = None if self.owned is None else self.owned.before(start)
+        part.owned = None
         for name, _ in STATE_COLUMNS:
-            kind = KIND_OF.get(name)
-            at = start if before is None or kind is None else before[kind]
-            rows = part.count if owned is None else owned.rows(name)
-            setattr(part, name, getattr(self, name)[at : at + rows])
+            setattr(part, name, getattr(self, name)[start:stop])
         return part
 
     def largest_wh(self) -> int:
@@ -136,15 +135,14 @@ class State:
         """Take over every column of another state of as many homes, of whatever layout.
 
         OverflowError if a register is larger than this state can hold; ValueError if this one is sparse and
-        the other one has not just the same columns.
+        the other one has something where it has no room.
         """
         if self.layout is Layout.NARROW and other.largest_wh() > NARROW_WH_MAX:
             raise OverflowError(f"a register of {other.largest_wh()} Wh does not fit 32 bits")
-        alike = self.owned == other.owned
-        if self.owned is not None and not alike:
-            raise ValueError("a sparse state of other homes")
         for name, _ in STATE_COLUMNS:
-            values = other._kept(name) if alike else other.column(name)
+            values = self.of_owners(name, other.column(name))
+            if values is None:
+                raise ValueError(f"{name} of a home that has none")
             np.copyto(self._kept(name), values, casting="same_kind")
 
     def clear(self) -> None:
@@ -165,41 +163,18 @@ class State:
     def of_owners(self, name: str, values: Column) -> Column | None:
         """Of a value per home those that this state has room for; None if one of the others is not 0."""
         kind = KIND_OF.get(name)
-        if self.owned is None or kind is None:
+        if self.owned is None or kind is None or self.owned.counts[kind] == self.count:
             return values
-        found: Column = values[self.owned.mask(kind)]
+        found: Column = values[self.owned.mask(kind)] if self.owned.counts[kind] else values[:0]
         return found if np.count_nonzero(found) == np.count_nonzero(values) else None
 
     def packed(self) -> bytes:
-        """The state as bytes: what a buffer of it is."""
-        front = b"" if self.owned is None else self.owned.packed()
-        return front + b"".join(self._kept(name).tobytes() for name, _ in STATE_COLUMNS)
+        """The columns of a state that is not sparse, as bytes: what a buffer of it is."""
+        return b"".join(self._kept(name).tobytes() for name, _ in STATE_COLUMNS)
 
     def _kept(self, name: str) -> Column:
         column: Column = getattr(self, name)
         return column
-
-
-def sparse_bytes(owned: Owned) -> int:
-    """What the sparse state of homes that have this takes; its registers are narrow."""
-    columns = sum(owned.rows(name) * dtype.itemsize for name, dtype in Layout.NARROW.value)
-    return owned.packed_bytes + columns
-
-
-def state_in(payload: memoryview | bytes, count: int, *, is_sparse: bool) -> State:
-    """The state of so many homes that is the whole of a payload. ValueError if it is none."""
-    if is_sparse:
-        owned = Owned.read(payload, count)
-        if sparse_bytes(owned) == len(payload):
-            return State(payload, count, Layout.NARROW, owned)
-    elif (layout := Layout.of(count, len(payload))) is not None:
-        return State(payload, count, layout)
-    raise ValueError(f"{len(payload)} bytes for {count} homes: no state of theirs")
-
-
-def part_of_payload(payload: memoryview, count: int, start: int, stop: int, *, is_sparse: bool) -> bytes:
-    """The payload of the homes start .. stop - 1 of so many. ValueError if it is none of so many."""
-    return state_in(payload, count, is_sparse=is_sparse).part(start, stop).packed()
 
 
 @dataclass(frozen=True, slots=True)

@@ -99,6 +99,7 @@ class Counter:
         self._idle: Deadlines[int] = Deadlines(IDLE_S)
         self._ready: deque[Client] = deque()  # may have a line whose turn has come
         self._accept_at_s = 0.0  # when accepting goes on; 0: it is on
+        self._starved = False  # somebody could not be accepted, and perhaps waits
         self._last_id = 0
 
     def open(self) -> Counter:
@@ -140,6 +141,7 @@ class Counter:
         if self._accept_at_s and now_s >= self._accept_at_s:
             self._accept_at_s = 0.0
             self._epoll.modify(self._listener, select.EPOLLIN)
+            self._accept(now_s)  # perhaps nobody waits any more: no event would tell
         for descriptor, event in self._epoll.poll(0):
             client = self._by_fd.get(descriptor)
             if client is None:
@@ -194,10 +196,17 @@ class Counter:
         for _ in range(ACCEPTS_MAX):
             try:
                 sock, address = self._listener.accept()
-            except (BlockingIOError, ConnectionError):
+            except BlockingIOError:
+                if self._starved:
+                    log.info("all clients are accepted again")
+                self._starved = False
+                return
+            except ConnectionError:
                 return
             except OSError as error:
-                log.warning("a client cannot be accepted: %s", error.strerror)
+                if not self._starved:
+                    log.warning("no client can be accepted for now: %s", error.strerror)
+                self._starved = True
                 self._accept_at_s = now_s + ACCEPT_PAUSE_S
                 self._epoll.modify(self._listener, 0)
                 return

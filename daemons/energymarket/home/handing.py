@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from energymarket.core.block import I32
     from energymarket.core.fleet import Fleet, Net
-    from energymarket.core.state import State
+    from energymarket.home.books import Books
     from energymarket.home.gains import Bargain
     from energymarket.wire.batch import Buffer
 
@@ -63,7 +63,7 @@ class Came:
 
 
 def batch_of(
-    handed: Handed, state: State, fleet: Fleet, before: Reading | None
+    handed: Handed, books: Books, fleet: Fleet, before: Reading | None
 ) -> tuple[list[Buffer], Reading]:
     """The batch in parts, and the reading that it leads to.
 
@@ -71,7 +71,7 @@ def batch_of(
     """
     flows, since, registers = handed.net.flows(), batch_wire.WHOLE, 0
     if before is None:
-        flows = {name: state.column(name) for name in flows}
+        flows = {name: books.column(name) for name in flows}
     after = (0 if before is None else before.registers) + sum(_sum(flow) for flow in flows.values())
     if before is not None:
         since, registers = before.slot, after % 2**64

@@ -166,6 +166,7 @@ class Keeper:
         books = self._books
         if books.slot is None:
             books.begin(page.slot - 1, self._since)
+            self._compiled.forget_pages()  # of what homes begin with
         net = self._live_through(page)
         books.start_writing()  # the disk works while the exchange runs
         bargain, columns = self._agree(net, page)
@@ -196,15 +197,10 @@ class Keeper:
     def _agree(self, net: Net, page: ClockPage) -> tuple[Bargain, dict[str, I32]]:
         if self._compiled.sharing.rule is not Rule.QUEUE:
             return self._state(net, page)
-        fleet, homes = self._fleet, self._compiled.homes_count
-        start = exchange.ring_start(self._compiled.seed, page.slot, homes)
-        givers = exchange.in_ring_order((net.net_wh > 0) & (fleet.policy != SELL), fleet.first, start)
+        fleet = self._fleet
+        start = exchange.ring_start(self._compiled.seed, page.slot, self._compiled.homes_count)
         takers = exchange.in_ring_order(net.net_wh < 0, fleet.first, start)
-        positions = (givers + (fleet.first - 1 - start)) % homes
-        offers = exchange.offers_of(givers + fleet.first, net.net_wh[givers], positions)
-        del givers, positions
-        need_wh = -net.net_wh[takers].astype(np.int32)
-        bargain = self._bargain(page, offers, takers, need_wh)
+        bargain = self._bargain(net, page, takers, start)
         if bargain.degraded != self._degraded:
             self._degraded = bargain.degraded
             self._notifier.status(self._status("trading"))
@@ -241,13 +237,12 @@ class Keeper:
         return {name: column.values for name, column in made.items()}
 
     def _bargain(
-        self,
-        page: ClockPage,
-        offers: npt.NDArray[np.void],
-        takers: npt.NDArray[np.signedinteger[Any]],
-        need_wh: npt.NDArray[np.integer[Any]],
+        self, net: Net, page: ClockPage, takers: npt.NDArray[np.signedinteger[Any]], start: int
     ) -> Bargain:
-        """The exchange of gifts: what the range offers, and who (places in the range) lacks how much."""
+        """The exchange of gifts: what the range offers, and who (places in the range) lacks how much.
+
+        Offers and needs of very many homes are the exchange's alone, which drops them when it can.
+        """
         return Exchange(
             queue=self._queue,
             sharing=self._compiled.sharing,
@@ -256,12 +251,19 @@ class Keeper:
             deadline_ns=page.exchange_ns,
             gate_ns=page.gate_ns,
             homes=self._compiled.homes_count,
-            offers=offers,
+            offers=self._offers(net, start),
             taker_ids=(takers + self._fleet.first).astype(np.uint32),
-            need_wh=need_wh,
+            need_wh=-net.net_wh[takers].astype(np.int32),
             stop=self._stop,
             beat=self._notifier.beat,
         ).run()
+
+    def _offers(self, net: Net, start: int) -> npt.NDArray[np.void]:
+        """What those offer as gifts who have something over, in the order of the ring."""
+        fleet, homes = self._fleet, self._compiled.homes_count
+        givers = exchange.in_ring_order((net.net_wh > 0) & (fleet.policy != SELL), fleet.first, start)
+        positions = (givers + (fleet.first - 1 - start)) % homes
+        return exchange.offers_of(givers + fleet.first, net.net_wh[givers], positions)
 
     def _state(self, net: Net, page: ClockPage) -> tuple[Bargain, dict[str, I32]]:
         """Under another rule than the queue homes say what they have over and lack; the market shares."""
@@ -323,7 +325,7 @@ class Keeper:
     def _submit(
         self, handed: Handed, batch_id: str, page: ClockPage, before: Reading | None
     ) -> tuple[dict[str, Any] | Refused, Reading]:
-        data, reading = handing.batch_of(handed, self._books.present, self._fleet, before)
+        data, reading = handing.batch_of(handed, self._books, self._fleet, before)
         shed, wait_s = handed.bargain.shed, self._receipt_wait_s(page)
         return self._session.submit(
             data,

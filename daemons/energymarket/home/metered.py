@@ -124,10 +124,11 @@ class MeteredKeeper(Keeper):
 
     def _live_through(self, page: ClockPage) -> Net:
         """Registers as the meter's book has them now; to trade is what was metered in the slot before."""
-        metered, state = page.slot - 1, self._books.present
+        metered = page.slot - 1
         until_ns = page.open_ns + round((page.exchange_ns - page.open_ns) * PATIENCE)
         book, reading = self._await(metered, until_ns)
-        before = int(state.production_wh[0]), int(state.consumption_wh[0])
+        produced, consumed = (self._books.column(name) for name in ("production_wh", "consumption_wh"))
+        before = int(produced[0]), int(consumed[0])
         kept = self._meter.anchor.read()
         anchor = anchored(
             kept, book, meter=self._meter.id, ledger=page.cookie, slot=metered, registers=before

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import numpy as np
 
-from energymarket.core import exchange
 from energymarket.core.records import Phase
 from energymarket.core.turns import Range
 from energymarket.home.gains import Bargain
@@ -24,6 +23,7 @@ from energymarket.runtime.kill_points import Point, reach
 if TYPE_CHECKING:
     import numpy.typing as npt
 
+    from energymarket.core.fleet import Net
     from energymarket.home.session import Joined, Refused
     from energymarket.wire.clock_page import ClockPage
 
@@ -135,18 +135,13 @@ class Stepper(Keeper):
     # gifts
 
     def _bargain(
-        self,
-        page: ClockPage,
-        offers: npt.NDArray[np.void],
-        takers: npt.NDArray[np.signedinteger[Any]],
-        need_wh: npt.NDArray[np.integer[Any]],
+        self, net: Net, page: ClockPage, takers: npt.NDArray[np.signedinteger[Any]], start: int
     ) -> Bargain:
         """The exchange in turns round the ring. Raises TakenBack."""
-        fleet, homes = self._fleet, self._compiled.homes_count
+        fleet, homes, offers = self._fleet, self._compiled.homes_count, self._offers(net, start)
         up_wh, lacks_wh = np.zeros((2, fleet.count), np.int64)
         up_wh[offers["giver"].astype(np.int64) - fleet.first] = offers["energy_wh"]
-        lacks_wh[takers] = need_wh
-        start = exchange.ring_start(self._compiled.seed, page.slot, homes)
+        lacks_wh[takers] = -net.net_wh[takers].astype(np.int64)
         span = (fleet.first, fleet.count)
         mine = Range.of(homes, start, span, (up_wh, lacks_wh), self._compiled.sharing)
         bargaining = Bargaining(

@@ -62,6 +62,8 @@ class ChainAudit:
             return f"slot {row.slot}: the seal does not hold: a column of its row was changed"
         if row.body is None:
             return self._compacted(row)
+        if not row.body:
+            return f"slot {row.slot}: its body is not there"
         if ledger.chain(self.hash, row.body) != row.hash:
             return f"slot {row.slot}: the hash does not follow from the slot before and the body"
         try:

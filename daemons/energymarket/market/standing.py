@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, Final
 from energymarket.core.clock import begins_utc_s, moment
 from energymarket.core.records import Phase
 from energymarket.runtime.clock import boottime_ns
-from energymarket.transport.write_ahead_log import bytes_on_disk
 
 if TYPE_CHECKING:
     from energymarket.market.control import ControlDesk
@@ -52,7 +51,7 @@ def standing_of(desk: ControlDesk) -> dict[str, Any]:
         "homes_joined": owner.trade.leases.joined,
         "leases": len(owner.trade.leases.by_first),
         "queue": {"messages": messages, "bytes": size, "limit_bytes": owner.offers.limit_bytes()},
-        "ledger": {"bytes": bytes_on_disk(owner.books.store.path)},
+        "ledger": {"bytes": owner.books.store.bytes_on_disk()},
         "transactions": owner.trade.pool.describe(),
         "counts": {name: getattr(owner.counts, name) for name in COUNTS_SHOWN} | owner.counts.meters.counts(),
         "meters": meters,

@@ -139,7 +139,7 @@ class Consuming(Generic[M]):
             return
         self._channel = channel
         channel.add_on_close_callback(self._closed)
-        channel.add_on_cancel_callback(lambda _frame: channel.close())  # the queue was deleted
+        channel.add_on_cancel_callback(lambda _frame: channel.close(reply_text="it was deleted"))
         self._declare(channel)
 
     def _ready(self, channel: Channel) -> None:
@@ -173,6 +173,8 @@ class Consuming(Generic[M]):
             self._open(link)
             return
         text = str(getattr(problem, "reply_text", "") or problem)
+        if "in exclusive use" in text:
+            text = f"another service consumes it, and is waited for ({text})"
         if text != self.problem:
             self.problem = text
             if meaning is Closed.OTHER:

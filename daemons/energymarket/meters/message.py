@@ -13,7 +13,7 @@ Meters that are none of ours may say one sample as a plain object; keys that are
     {"meter_id": "Meter_0", "sequence": 17, "time_s": 1795680902, "power_w": 431.25}
 
 `series` and `utc_offset_s` may be added. Without them the series is the empty one, and the clock is that of
-the zone of whoever reads.
+the zone of whoever reads. The power may have the name of its column, `meter_power_value_w`.
 """
 
 from __future__ import annotations
@@ -68,16 +68,26 @@ class Message(msgspec.Struct, forbid_unknown_fields=True, frozen=True, gc=False)
     samples: Annotated[list[Sample], msgspec.Meta(min_length=1, max_length=SAMPLES_PER_MESSAGE_MAX)]
 
 
+def _one_power(*named_w: float | None) -> float:
+    """The power of a plain sample under one of its names. ValueError: under none, or under both."""
+    (power_w,) = (each for each in named_w if each is not None)
+    return power_w
+
+
 class Plain(msgspec.Struct, frozen=True, gc=False):
     """One sample of a meter that is none of ours."""
 
     meter_id: str
     sequence: Sequence
     time_s: TimeS
-    power_w: PowerW
+    power_w: PowerW | None = None
+    meter_power_value_w: PowerW | None = None
     series: Series = ""
     utc_offset_s: OffsetS | None = None
     samples: None = None  # of the other form: a message is of one of them
+
+    def __post_init__(self) -> None:
+        _one_power(self.power_w, self.meter_power_value_w)
 
 
 class Reading(msgspec.Struct, array_like=True, forbid_unknown_fields=True, frozen=True, gc=False):
@@ -111,10 +121,14 @@ class _PlainShape(msgspec.Struct, frozen=True):
     meter_id: str
     sequence: int
     time_s: float
-    power_w: float
+    power_w: float | None = None
+    meter_power_value_w: float | None = None
     series: str = ""
     utc_offset_s: int | None = None
     samples: None = None
+
+    def __post_init__(self) -> None:
+        _one_power(self.power_w, self.meter_power_value_w)
 
 
 _ENCODER: Final = msgspec.json.Encoder()
@@ -154,7 +168,8 @@ def decode(body: bytes, meter_id: str, offset_s: Callable[[float], int] = _utc) 
 
 def _of_plain(plain: Plain, offset_s: Callable[[float], int]) -> Message:
     ahead_s = offset_s(plain.time_s) if plain.utc_offset_s is None else plain.utc_offset_s
-    sample = Sample(plain.sequence, plain.time_s, ahead_s, plain.power_w)
+    power_w = _one_power(plain.power_w, plain.meter_power_value_w)
+    sample = Sample(plain.sequence, plain.time_s, ahead_s, power_w)
     return Message(plain.meter_id, plain.series, [sample])
 
 

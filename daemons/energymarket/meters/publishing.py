@@ -56,7 +56,7 @@ class Publishing:
         self._confirms = Confirms()
         self._sent: deque[tuple[int, int, int]] = deque()  # (last tag, last sequence, samples) of a batch
         self._in_flight = 0
-        self._away = False
+        self._told: set[str] = set()  # why the broker is away: each once, until it is back
         self._full = False
         self.taken = 0
         self.shed = 0
@@ -109,8 +109,8 @@ class Publishing:
     def link_down(self, reason: str) -> None:
         """Samples wait in the spool."""
         self._channel = None
-        if not self._away:
-            self._away = True
+        if reason not in self._told:
+            self._told.add(reason)
             log.warning(
                 "the broker is away (%s): samples wait in the spool",
                 reason,
@@ -133,7 +133,7 @@ class Publishing:
         self._sent.clear()
         self._spool.rewind()
         log.info("connected; %d ticks wait", self._spool.waiting)
-        self._away = False
+        self._told.clear()
         if self._link is not None:
             self._link.ready()
         self.pump()

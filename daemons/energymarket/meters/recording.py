@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections import Counter
 from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -189,7 +190,7 @@ class Recorder:
         self._recordings: Sequence[Consumer] = ()
         self._timer: Any = None
         self._failed: Mapping[str, str] = {}
-        self._away = False
+        self._told: set[str] = set()  # why the broker is away: each once, until it is back
         self._heard_s = clock.monotonic_s()
 
     def record(self, recordings: Sequence[Consumer], aside: Link) -> None:
@@ -201,14 +202,16 @@ class Recorder:
     def status(self) -> str:
         """One line for people."""
         one = self._recordings
-        refused = sum(each.refused.total() for each in one)
+        refused: Counter[Refusal] = sum((each.refused for each in one), Counter())
+        names = ", ".join(f"{name} {count}" for name, count in sorted(refused.items()))
         written, twice = sum(each.written for each in one), sum(each.duplicates for each in one)
         ours = sum(each.is_consuming for each in one)
         told = f"{ours} of {len(one)} meters; {written} samples written, {twice} dropped as duplicates"
         problem = f"; not written: {next(iter(self._failed.values()))}" if self._failed else ""
         late = self.shared.refusing.pending
         pending = f" ({late} wait for it)" if late else ""
-        return f"{told}, {refused} put aside{pending}{problem}"
+        aside = f"{refused.total()} put aside" + (f": {names}" if names else "")
+        return f"{told}, {aside}{pending}{problem}"
 
     @property
     def is_settled(self) -> bool:
@@ -233,17 +236,19 @@ class Recorder:
 
     def turn(self) -> bool:
         """A turn of the loop; whether that was all."""
-        if self._idle_exit_s is None or not all(e.is_consuming and e.is_idle for e in self._recordings):
+        if self._idle_exit_s is None:
             return False
-        if self.shared.refusing.pending:
+        busy = not all(each.is_consuming and each.is_idle for each in self._recordings)
+        if busy or self.shared.refusing.pending:
+            self._heard_s = clock.monotonic_s()  # nothing can come before all queues are consumed
             return False
         return clock.monotonic_s() - self._heard_s >= self._idle_exit_s
 
     def link_up(self, link: Link) -> None:
         """Every meter opens its channel."""
-        if self._away:
+        if self._told:
             log.info("the broker is back")
-        self._away = False
+        self._told.clear()
         for each in self._recordings:
             each.link_up(link)
 
@@ -251,8 +256,8 @@ class Recorder:
         """What is not acknowledged comes again."""
         for each in self._recordings:
             each.link_down()
-        if not self._away:
-            self._away = True
+        if reason not in self._told:
+            self._told.add(reason)
             log.warning("the broker is away (%s)", reason, extra=Occasion.BROKER_AWAY.fields(cause=reason))
 
     def due(self) -> None:

@@ -24,9 +24,11 @@ class Point(StrEnum):
     MARKET_HEARD = "market-heard"  # a batch is in, not durable
     MARKET_ORDERED = "market-ordered"  # orders are durable, not answered
     MARKET_CLOSED = "market-closed"  # settled, nothing written
+    MARKET_BODY_WRITTEN = "market-body-written"  # a large slot's body is durable, its row is not
     MARKET_WRITING = "market-writing"  # inside the slot's transaction
     MARKET_COMMITTED = "market-committed"  # the slot is durable, no receipt has left
     MARKET_TOLD = "market-told"  # receipts have left, the next slot is not open
+    MARKET_COMPACTED = "market-compacted"  # sums are durable, the files of the bodies are still there
     MARKET_TAKING_BACK = "market-taking-back"  # the new epoch is out, the queue not yet emptied
     LIVED = "lived"  # homes have lived the slot, nothing is durable
     TURN_TAKEN = "turn-taken"  # the one turn that goes round is in this process's hands

@@ -57,8 +57,13 @@ class LineFormatter(logging.Formatter):
         """The text of the record, its ENERGY_ fields, and its traceback."""
         number = priority(record.levelno)
         fields = {name: text for name, text in fields_of(record).items() if name.startswith(_PREFIX)}
-        words = [f"{name.removeprefix(_PREFIX).lower()}={text}" for name, text in sorted(fields.items())]
-        text = " ".join([_one_line(record.getMessage()), *map(_one_line, words)])
+        said = record.getMessage()
+        words = [
+            f"{name.removeprefix(_PREFIX).lower()}={text}"
+            for name, text in sorted(fields.items())
+            if " " not in text or text not in said  # a sentence is not said twice
+        ]
+        text = " ".join([_one_line(said), *map(_one_line, words)])
         lines = [f"{self._program}: {text}"]
         if record.exc_info:
             lines += self.formatException(record.exc_info).splitlines()

@@ -28,6 +28,12 @@ PORT: Final = 5672
 TLS_PORT: Final = 5671
 _FORCED: Final = 320
 """AMQP's CONNECTION_FORCED: a broker that stops, or an operator. Every other code is an error of ours."""
+_REFUSED: Final = {
+    "ProbableAuthenticationError": "it does not let this user in with this password",
+    "ProbableAccessDeniedError": "it does not let this user into this vhost",
+    "IncompatibleProtocolError": "it speaks something else, or expects TLS",
+}
+"""What pika takes a broker to mean that closes a connection while it is made."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,7 +196,7 @@ class Link:
         self._failures = 1 if self._has_served() else self._failures + 1
         self._ready_s, self._dropped = None, False
         self._retry = self.loop.call_later(self._pace.delay_s(self._failures, self._draw()), self.connect)
-        self._owner.link_down(reason)
+        self._owner.link_down(f"{self._address}: {reason}")
 
     def channel(self, opened: Callable[[Channel], None]) -> None:
         """Open a channel; nothing happens if the connection goes meanwhile."""
@@ -229,5 +235,10 @@ def _words(problem: BaseException) -> str:
         if not isinstance(nested, BaseException) or nested is inner:
             break
         inner = nested
-    text = " ".join(str(inner).split())
+    text = " ".join(str(getattr(inner, "reply_text", "") or inner).split())
+    if "Timeout while setting up" in text:
+        return "it does not answer"
+    refused = _REFUSED.get(type(inner).__name__)
+    if refused is not None:
+        return f"{refused}: {text}"
     return text if text and text != "None" else type(inner).__name__

@@ -20,7 +20,7 @@ class BulkStore(LedgerStore):
     """One transaction over any number of slots. After a StoreError nothing of it counts."""
 
     journal = "TRUNCATE"
-    pieces_from_homes = HOMES_MAX + 1  # it has the bodies of many slots in its hands anyway
+    large_from_homes = HOMES_MAX + 1  # it has the bodies of many slots in its hands anyway
     page_bytes = 16_384  # the body of a slot lies on a page or two: a third less work than on pages of 4 KiB
 
     def close(self) -> None:

@@ -12,7 +12,7 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from energymarket.core.state import part_of_payload
+from energymarket.core.sparse import part_of_payload
 from energymarket.transport.generation import GenerationError, GenerationFault, headers_of, sync_directory
 from energymarket.wire.state_file import HEADER_STEP, NO_SLOT, Header, Shape, checksum
 

@@ -24,7 +24,6 @@ from energymarket.wire.state_file import (
     IDENTITY_BYTES,
     NO_SLOT,
     VERSION,
-    Checksum,
     Header,
     Shape,
     checksum,
@@ -35,9 +34,6 @@ if TYPE_CHECKING:
 
 PAYLOAD_BYTES_MAX: Final = 1 << 32
 """4 GiB: four million homes (the most that a market has) with a kilobyte each."""
-
-PUT_BYTES: Final = 1 << 20
-"""So much is added up and written at once: it is in the cache still when it is written."""
 
 
 class GenerationFault(StrEnum):
@@ -144,31 +140,6 @@ class GenerationFile:
         os.fdatasync(self._fd)
         self._writing = None
 
-    def put(self, area: memoryview, slot: int, edition: int) -> None:
-        """Write a state (`area_bytes` long, zeros behind the payload) where none is kept; then `flush`.
-
-        As `writable` and `commit`, without a mapping: pages that are written there cost a fault each, and
-        count as this process's memory.
-        """
-        generation = self._free_generation()
-        self._put_header(Header(self._shape, generation, NO_SLOT, 0))
-        at, sums = self._shape.area_at(generation), Checksum()
-        for start in range(0, len(area), PUT_BYTES):
-            part = area[start : start + PUT_BYTES]
-            sums.add(part)
-            _write_all(self._fd, part, at + start)
-        self._put_header(Header(self._shape, generation, slot, sums.value(), edition))
-        self._writing = None
-
-    def flush(self) -> None:
-        """Make durable what was put. OSError means that it is not: never try the same file again."""
-        os.fdatasync(self._fd)
-
-    @property
-    def area_bytes(self) -> int:
-        """What one state takes: the payload, rounded up to whole pages."""
-        return self._shape.area_bytes
-
     def forget_pages(self) -> None:
         """Give back the memory of what `load` has shown; it stays readable, from the file."""
         self._map.madvise(mmap.MADV_DONTNEED)
@@ -190,7 +161,7 @@ class GenerationFile:
                     raw = Header(shape, generation, NO_SLOT, 0).pack()
                 else:
                     raw = self._put_converted(descriptor, header, shape, convert)
-                _write_all(descriptor, memoryview(raw), generation * HEADER_STEP)
+                write_all(descriptor, memoryview(raw), generation * HEADER_STEP)
             os.fsync(descriptor)
             mapped = mmap.mmap(descriptor, shape.file_bytes)
             fresh.replace(self.path)
@@ -211,7 +182,7 @@ class GenerationFile:
         wrong = checksum(area) ^ header.checksum
         payload = b"" if wrong else convert(area[: self._shape.payload_bytes].toreadonly())
         data = memoryview(payload + bytes(shape.area_bytes - len(payload)))
-        _write_all(descriptor, data, shape.area_at(header.generation))
+        write_all(descriptor, data, shape.area_at(header.generation))
         fresh = Header(shape, header.generation, header.slot, checksum(data) ^ wrong, header.edition)
         return fresh.pack()
 
@@ -282,7 +253,8 @@ class GenerationFile:
                 )
 
 
-def _write_all(descriptor: int, data: memoryview, at: int) -> None:
+def write_all(descriptor: int, data: memoryview, at: int) -> None:
+    """Write all of it at a place of a file. OSError for what the disk refuses."""
     while len(data):
         written = os.pwrite(descriptor, data, at)
         data, at = data[written:], at + written

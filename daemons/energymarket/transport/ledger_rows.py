@@ -148,6 +148,16 @@ def slot_row(row: tuple[Any, ...]) -> SlotRow:
     )
 
 
+SCHEMA_VERSION: Final = 1
+PIECES_VERSION: Final = 2
+"""Of one whose bodies and records are in pieces (`transport.pieces`), and of every copy of a large one."""
+
+WHOLE_VERSIONS: Final = (SCHEMA_VERSION, PIECES_VERSION)
+"""Of ledgers that need no file beside them."""
+
+FILES_VERSION: Final = 3
+"""Of one whose bodies are in files beside it (`transport.bodies`); records are in pieces."""
+
 LARGE_HOMES: Final = 100_000
 LARGE_PAGE_BYTES: Final = 65_536
 """A slot of so many homes is megabytes: SQLite copies and chains them page by page, so on large ones."""

@@ -9,17 +9,21 @@ The store carries bytes; what they mean is `core.ledger`'s business.
 from __future__ import annotations
 
 import sqlite3
-from contextlib import closing, contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from energymarket.runtime.kill_points import Point, reach
-from energymarket.transport import pieces, write_ahead_log
+from energymarket.transport import compacting, copying, pieces, write_ahead_log
+from energymarket.transport.bodies import Bodies
 from energymarket.transport.database import StoreError, Transaction, execute_all, text_of, version_of
 from energymarket.transport.ledger_rows import (
+    FILES_VERSION,
     LARGE_HOMES,
     RECORD_SCHEMA,
     SCHEMA,
+    SCHEMA_VERSION,
+    WHOLE_VERSIONS,
     OrderRow,
     Record,
     SlotRow,
@@ -45,14 +49,10 @@ __all__ = [
     "version_of",
 ]
 
-SCHEMA_VERSION: Final = 1
-PIECES_VERSION: Final = 2  # a ledger of many homes: see `transport.pieces`
-VERSIONS: Final = (SCHEMA_VERSION, PIECES_VERSION)
-VERSIONS_TEXT: Final = " and ".join(map(str, VERSIONS))
+VERSIONS: Final = (*WHOLE_VERSIONS, FILES_VERSION)
 WAL_BYTES_MAX: Final = 16 << 20  # then the WAL is folded back between two slots
 RECEIPT_SLOTS_KEPT: Final = 96  # how long a single order's id is remembered: a day of quarter-hours
 INSERT_SLOT: Final = "INSERT INTO slots VALUES (?,?,?,?,?,?,?,?,?,?,?)"
-COPIED_PAGES: Final = 1_024  # 4 MiB between two words about how far a copy is
 
 
 class ForeignLedgerError(Exception):
@@ -64,14 +64,16 @@ class LedgerStore:
 
     journal = "WAL"
     page_bytes = 4_096
-    pieces_from_homes = LARGE_HOMES
+    large_from_homes = LARGE_HOMES
+    large_version = FILES_VERSION
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._db: sqlite3.Connection | None = None
         self._cookie: int | None = None
         self._in_pieces = False
-        self.slot_bytes = 0  # of the last slot: body and record
+        self._bodies: Bodies | None = None  # of a ledger whose bodies are in files
+        self.slot_bytes = 0  # of the last slot, in the database
 
     # life
 
@@ -83,6 +85,9 @@ class LedgerStore:
             self._db.execute(f"PRAGMA busy_timeout={write_ahead_log.BUSY_MS}")
             self._db.text_factory = text_of
             self._prepare(scenario_hash, genesis, homes)
+            if self._bodies is not None:
+                detailed = self._rows("SELECT slot FROM slots WHERE body IS NOT NULL")
+                self._bodies.open([slot for (slot,) in detailed])
         except sqlite3.DatabaseError as error:
             raise StoreError(f"{self.path}: {error}") from error
 
@@ -102,6 +107,8 @@ class LedgerStore:
         if self._db is not None:
             self._db.close()
             self._db = None
+        if self._bodies is not None:
+            self._bodies.close()
 
     def _prepare(self, scenario_hash: str, genesis: bytes, homes: int) -> None:
         db = self._connection
@@ -118,11 +125,10 @@ class LedgerStore:
             execute_all(db, SCHEMA)
             facts = {"scenario_hash": scenario_hash, "genesis": genesis.hex(), "homes": str(homes)}
             db.executemany("INSERT INTO meta VALUES (?, ?)", facts.items())
-            if homes >= self.pieces_from_homes:
+            large = homes >= self.large_from_homes
+            if large:
                 execute_all(db, pieces.SCHEMA)
-                db.execute(f"PRAGMA user_version={PIECES_VERSION}")
-            else:
-                db.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
+            db.execute(f"PRAGMA user_version={self.large_version if large else SCHEMA_VERSION}")
             db.execute("COMMIT")
         self._check_version()
         found = self.meta("scenario_hash")
@@ -138,8 +144,9 @@ class LedgerStore:
     def _check_version(self) -> None:
         version = self._connection.execute("PRAGMA user_version").fetchone()[0]
         if version not in VERSIONS:
-            raise ForeignLedgerError(f"{self.path}: ledger version {version}, we read {VERSIONS_TEXT}")
-        self._in_pieces = version == PIECES_VERSION
+            raise ForeignLedgerError(f"{self.path}: ledger version {version}, we read {VERSIONS}")
+        self._in_pieces = version != SCHEMA_VERSION
+        self._bodies = Bodies(self.path) if version == FILES_VERSION else None
 
     @property
     def _connection(self) -> sqlite3.Connection:
@@ -193,9 +200,11 @@ class LedgerStore:
             yield slot_row(self._whole(row))
 
     def _whole(self, row: tuple[Any, ...]) -> tuple[Any, ...]:
-        """The row of a slot with its body, if that is in pieces."""
+        """The row of a slot with its body, if that lies elsewhere; without it, an empty one."""
         if not self._in_pieces or row[8] != b"":
             return row
+        if self._bodies is not None:
+            return (*row[:8], self._bodies.read(row[0]), *row[9:])
         found = self._rows(pieces.EVERY, pieces.ids(row[0], pieces.SLOTS))
         return (*row[:8], b"".join(piece for (piece,) in found), *row[9:])
 
@@ -252,11 +261,15 @@ class LedgerStore:
         return None if row is None else (int(row[0]), int(row[1]), bytes(row[2]), bytes(row[3]))
 
     def used_bytes(self) -> int:
-        """Bytes in use: pages of the file that are not free (freed ones are used again)."""
+        """Bytes in use: bodies, and pages of the file that are not free (freed ones are used again)."""
         pages, free, page_bytes = (
             self._number(f"PRAGMA {name}") or 0 for name in ("page_count", "freelist_count", "page_size")
         )
-        return (pages - free) * page_bytes
+        return (pages - free) * page_bytes + (self._bodies.bytes if self._bodies else 0)
+
+    def bytes_on_disk(self) -> int:
+        """What file, log and bodies take now. Any thread may ask."""
+        return write_ahead_log.bytes_on_disk(self.path) + (self._bodies.bytes if self._bodies else 0)
 
     def _has_records(self) -> bool:
         found = self._row("SELECT count(*) FROM sqlite_master WHERE name IN ('inputs', 'starts')")
@@ -280,6 +293,12 @@ class LedgerStore:
 
         `body` is that of the row, in parts, where the row itself has none.
         """
+        if body is not None and self._bodies is not None:
+            if self._row("SELECT 1 FROM slots WHERE slot = ?", (row.slot,)) is not None:
+                raise StoreError(f"{self.path}: slot {row.slot} is there already")
+            self._bodies.write(row.slot, body)
+            reach(Point.MARKET_BODY_WRITTEN, row.slot)
+            row, body = replace(row, body=b""), None
         recorded = () if record is None else record.inputs.parts
         self.slot_bytes = sum(len(part) for part in (*(body or ()), *recorded))
         with self._transaction() as db:
@@ -326,22 +345,11 @@ class LedgerStore:
     ) -> None:
         """Put sums per home in the place of the bodies of slots first .. last."""
         with self._transaction() as db:
-            for day in absorbs:
-                db.execute("DELETE FROM days WHERE day = ?", (day,))
-            db.execute("INSERT OR REPLACE INTO days VALUES (?,?,?,?)", (first, last, body, digest))
-            detailed = "SELECT * FROM slots WHERE slot BETWEEN ? AND ? AND body IS NOT NULL"
-            for row in db.execute(detailed, (first, last)).fetchall():
-                # Taken out and put back: an UPDATE would leave the short row alone on its page.
-                db.execute("DELETE FROM slots WHERE slot = ?", row[:1])
-                if self._in_pieces:
-                    pieces.drop(db, row[0])
-                db.execute("INSERT INTO slots VALUES (?,?,?,?,?,?,?,?,NULL,?,?)", (*row[:8], *row[9:]))
-            # A record goes with its slot's detail; what lies before the next start cannot be played any more.
-            db.execute("DELETE FROM starts WHERE slot < ?", (last,))
-            reachable = "SELECT coalesce((SELECT min(slot) FROM starts), ?)"
-            db.execute(f"DELETE FROM inputs WHERE slot <= max(?, ({reachable}))", (last, last))  # noqa: S608
-            if self._in_pieces:
-                pieces.drop_inputs(db)
+            stretch = (first, last, body, digest)
+            dropped = compacting.put_stretch(db, stretch, absorbs, in_pieces=self._in_pieces)
+        if self._bodies is not None:
+            reach(Point.MARKET_COMPACTED, last)
+            self._bodies.drop(dropped)
 
     def fold_wal(self, bytes_max: int = WAL_BYTES_MAX) -> None:
         """Copy the WAL back into the file once so much is in it; called between slots.
@@ -358,16 +366,17 @@ class LedgerStore:
     @contextmanager
     def held(self) -> Iterator[None]:
         """Hold one moment: until the end, whatever is read or copied is of it, and the market writes on."""
-        try:
-            self._connection.execute("BEGIN")
-            self.last_slot()  # the first read fixes the moment
-        except sqlite3.DatabaseError as error:
-            raise StoreError(f"{self.path}: {error}") from error
-        try:
-            yield
-        finally:
-            if self._connection.in_transaction:
-                self._connection.execute("ROLLBACK")
+        with nullcontext() if self._bodies is None else self._bodies.held():
+            try:
+                self._connection.execute("BEGIN")
+                self.last_slot()  # the first read fixes the moment
+            except sqlite3.DatabaseError as error:
+                raise StoreError(f"{self.path}: {error}") from error
+            try:
+                yield
+            finally:
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
 
     def copy_to(self, path: Path, told: Callable[[int, int], None]) -> None:
         """Copy the whole into a new file that needs no other beside it; in `held`, as of that moment.
@@ -375,13 +384,7 @@ class LedgerStore:
         Outside of it, a market that writes would make the copy begin anew each time.
         """
         try:
-            with closing(sqlite3.connect(path)) as target:
-                self._connection.backup(
-                    target,
-                    pages=COPIED_PAGES,
-                    progress=lambda _status, left, total: told(total - left, total),
-                )
-                target.execute("PRAGMA journal_mode=DELETE")
+            copying.copy(self._connection, self.path, path, told)
         except sqlite3.DatabaseError as error:
             raise StoreError(f"{self.path} cannot be copied to {path}: {error}") from error
 

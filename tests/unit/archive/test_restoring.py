@@ -25,6 +25,7 @@ from energymarket.exits import ConfigError, Exit, Failure, NoSuchObject, SecondI
 from energymarket.home import apart, files
 from energymarket.scenario import compiled, toml
 from energymarket.scenario.compiled import load
+from energymarket.transport.store import LedgerStore
 from tests.simulation.small_market import START, SmallMarket, compile_small
 from tests.unit.archive.made_backup import STAMP, Made, check, made, spots, tree
 
@@ -261,6 +262,28 @@ def test_another_version_of_the_program_needs_force(backup: Made, version: str) 
     backup.forge(lambda manifest, _content: replace(manifest, product_version=version))
     refused(backup, Failure, f"made by version {version}")
     assert backup.restore(backup.directory / "new", force=True).manifest.last_slot == BACKED_UP
+
+
+def test_a_ledger_with_its_bodies_in_files_comes_back_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the place of the later state, which lies aside with its files: the new one needs none."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(LedgerStore, "large_from_homes", 1)
+    backup = made(tmp_path)
+    assert len(list((backup.state / "market/bodies").iterdir())) == PLAYED - START + 1
+    done = backup.restore(backup.state, force=True)
+    assert done.manifest.last_slot == BACKED_UP
+    assert not (backup.state / "market/bodies").exists()
+    assert check(backup.state, backup.market.compiled).findings == []
+    store = LedgerStore(backup.state / "market/ledger.db")
+    store.open(scenario_hash=backup.market.compiled.hash, genesis=b"", homes=4)
+    rows = list(store.slots(START, BACKED_UP))
+    store.close()
+    assert all(row.body for row in rows)
+    assert not (backup.state / "market/bodies").exists()
+    assert done.aside is not None
+    assert len(list((done.aside / "market/bodies").iterdir())) == PLAYED - START + 1
 
 
 # time

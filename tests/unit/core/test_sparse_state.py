@@ -5,26 +5,29 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from energymarket.core.fleet import Fleet, apply_receipt, initial_state
-from energymarket.core.state import (
-    STATE_COLUMNS,
-    Layout,
-    State,
+from energymarket.core.fleet import Fleet, apply_receipt, initial_block, initial_state
+from energymarket.core.owned import Owned
+from energymarket.core.sparse import (
+    block_bytes,
+    pack,
     part_of_payload,
-    sparse_bytes,
+    payload_bytes,
+    spans,
     state_in,
+    unpack,
 )
+from energymarket.core.state import STATE_COLUMNS, Layout, State, Work
 from tests.unit.core.made_fleet import FIRST_SLOT, Recipe, day_weather, mixed
 
 HOMES = 1_000
 
 
 def sparse(fleet: Fleet) -> tuple[bytearray, State]:
-    """The initial state in the bytes that it takes."""
-    memory = bytearray(sparse_bytes(fleet.owned))
+    """The initial state of a block in the bytes that it takes."""
+    memory = bytearray(block_bytes(fleet.owned))
     memory[: fleet.owned.packed_bytes] = fleet.owned.packed()
     state = State(memory, fleet.count, Layout.NARROW, fleet.owned)
-    initial_state(fleet, state)
+    initial_block(fleet, fleet.blocks[0], state)
     return memory, state
 
 
@@ -38,16 +41,16 @@ def test_homes_live_the_same_life_in_it(share: float, in_place: bool) -> None:
     initial_state(fleet, whole)
     _, now = sparse(fleet)
     _, spare = sparse(fleet)
-    for column in (spare.column(name) for name, _ in STATE_COLUMNS):
-        if column.flags.writeable:
-            column.fill(77)  # whatever was there before
+    for name, _ in STATE_COLUMNS:
+        getattr(spare, name).fill(77)  # whatever was there before
     gives = made.homes["pv_kwp"] > 0
     gifts = {"given_wh": np.where(gives, 7, 0), "received_wh": np.where(gives, 0, 7)}
     for slot in range(FIRST_SLOT, FIRST_SLOT + 144):
         price = 400_000 if slot % 3 else 120_000
         net = fleet.step(whole, whole, slot, day_weather(slot), price).net_wh.copy()
         after = now if in_place else spare
-        assert (fleet.step(now, after, slot, day_weather(slot), price).net_wh == net).all()
+        works = iter([Work(now, after, fleet.scratch)])
+        assert (fleet.live(works, slot, day_weather(slot), price).net_wh == net).all()
         now, spare = after, now
         assert apply_receipt(whole, gifts)
         assert apply_receipt(now, gifts)
@@ -64,7 +67,10 @@ def test_its_bytes_are_those_of_what_homes_have() -> None:
         "elasticity_class": [1] * 3 + [0] * 61,
     }
     owned = Fleet(Recipe(homes).made(), 1, 64).owned
-    assert sparse_bytes(owned) == 64 * 16 + 9 * 16 + 2 * 4 + 1 * 20 + 3 * 8 + 4 * 8
+    assert 64 * 16 + 9 * 16 + 2 * 4 + 1 * 20 + 3 * 8 + 4 * 8 == 1_252
+    assert block_bytes(owned) == 4_096
+    many = Owned.joined([owned] * 64)
+    assert block_bytes(many) == -(-64 * 1_252 // 4_096) * 4_096
 
 
 def test_a_gift_of_who_produces_nothing_has_no_room() -> None:
@@ -76,24 +82,35 @@ def test_a_gift_of_who_produces_nothing_has_no_room() -> None:
 
 
 def test_a_part_of_it_is_the_state_of_these_homes() -> None:
-    """Homes 4 to 612 cut out: what stood at each stands at it, and the rest is gone."""
-    fleet = Fleet(mixed(HOMES, 5, 0.4), 1, HOMES)
-    memory, state = sparse(fleet)
-    for slot in range(FIRST_SLOT + 40, FIRST_SLOT + 60):
+    """Homes 4 to 33,000 of 40,000 cut out, in blocks that begin elsewhere: each has what it had."""
+    homes = 40_000
+    fleet = Fleet(mixed(homes, 5, 0.4), 1, homes)
+    state = State(bytearray(Layout.NARROW.size_bytes(homes)), homes, Layout.NARROW)
+    initial_state(fleet, state)
+    for slot in range(FIRST_SLOT + 46, FIRST_SLOT + 50):
         fleet.step(state, state, slot, day_weather(slot), 400_000)
-    cut_out = part_of_payload(memoryview(memory), HOMES, 3, 612, is_sparse=True)
-    part = state_in(cut_out, 609, is_sparse=True)
+    whole = pack(state, fleet.owned)
+    assert len(whole) == payload_bytes(fleet.owned)
+    part = state_in(
+        part_of_payload(memoryview(whole), homes, 3, 33_000, is_sparse=True), 32_997, is_sparse=True
+    )
     for name, _ in STATE_COLUMNS:
-        assert part.column(name).tolist() == state.column(name)[3:612].tolist(), name
+        assert part.column(name).tobytes() == state.column(name)[3:33_000].tobytes(), name
+    assert unpack(whole, homes)[1] == fleet.owned
 
 
-@pytest.mark.parametrize("damage", ["a home more", "a byte less", "nothing at all"])
+def test_the_blocks_are_those_of_a_fleet() -> None:
+    """Where a block of a state begins, there begins one that is lived."""
+    fleet = Fleet(mixed(40_000, 5, 0.4), 1, 40_000)
+    assert [(block.start, block.stop) for block in fleet.blocks] == list(spans(40_000))
+
+
+@pytest.mark.parametrize("damage", ["everybody produces", "a page less", "nothing at all"])
 def test_bytes_that_are_no_sparse_state_are_refused(damage: str) -> None:
     """Bits that do not agree with the length: a ValueError, and no columns over what is not there."""
-    memory, _ = sparse(Fleet(mixed(100, 5, 0.4), 1, 100))
-    if damage == "a home more":
-        at = next(at for at in range(12) if memory[at] != 0xFF)
-        memory[at] = 0xFF
-    data = memoryview(memory)[: {"a byte less": -1, "nothing at all": 0}.get(damage)]
+    memory, _ = sparse(Fleet(mixed(1_000, 5, 0.4), 1, 1_000))
+    if damage == "everybody produces":
+        memory[:125] = bytes(b"\xff" * 125)
+    data = memoryview(memory)[: {"a page less": -4_096, "nothing at all": 0}.get(damage)]
     with pytest.raises(ValueError, match=r"state|buffer"):
-        state_in(data, 100, is_sparse=True)
+        state_in(data, 1_000, is_sparse=True)

@@ -69,7 +69,7 @@ class Pool:
         bargain = Bargain(received_wh=np.zeros(0, np.int32), excess_wh=np.zeros(0, np.int32))
         page = SimpleNamespace(next_open_ns=0)
         self.keeper._hand_in(Handed(slot, 0, net, nothing, bargain), cast("Any", page))
-        return {name: self.books.present.column(name).tolist() for name in METER}
+        return {name: self.books.column(name).tolist() for name in METER}
 
 
 @pytest.fixture

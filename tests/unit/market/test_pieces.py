@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from energymarket.audit.ledger_file import LedgerFile, copied
 from energymarket.replaying.rerun import Rerun
 from energymarket.transport import pieces
-from energymarket.transport.store import PIECES_VERSION, SCHEMA_VERSION, LedgerStore, version_of
+from energymarket.transport.ledger_rows import PIECES_VERSION, SCHEMA_VERSION
+from energymarket.transport.store import LedgerStore, version_of
 from tests.unit.core.made_market import FIRST
 from tests.unit.market.made_ledger import MadeLedger, problem_of, restored
 
@@ -24,7 +25,8 @@ if TYPE_CHECKING:
 @pytest.fixture
 def in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     """Four homes are many, and a piece is short: every body has several."""
-    monkeypatch.setattr(LedgerStore, "pieces_from_homes", 4)
+    monkeypatch.setattr(LedgerStore, "large_from_homes", 4)
+    monkeypatch.setattr(LedgerStore, "large_version", PIECES_VERSION)
     monkeypatch.setattr(pieces, "PIECE_BYTES", 50)
 
 
@@ -73,7 +75,7 @@ def test_a_ledger_in_pieces_says_what_a_plain_one_says(
         assert outcome.finding is None
         assert outcome.played.spans == [[FIRST, FIRST + 8]]
         found.append((rows, records, restored(path).hash, outcome.hash))
-        monkeypatch.setattr(LedgerStore, "pieces_from_homes", 5)
+        monkeypatch.setattr(LedgerStore, "large_from_homes", 5)
     assert found[0] == found[1]
 
 

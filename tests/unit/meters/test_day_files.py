@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from energymarket.exits import Exit, Failure, SecondInstance
-from energymarket.meters import sidecar
+from energymarket.meters import reading, sidecar
 from energymarket.meters.day_files import HEADER, DayFiles
 from energymarket.meters.window import Window
 
@@ -82,15 +82,30 @@ def test_a_death_between_lines_and_sidecar_takes_the_lines_back(tmp_path: Path) 
         assert "99" not in text(tmp_path, f"Meter_0-{date}.csv")
 
 
+@pytest.mark.parametrize("slot", [0, 1])
+def test_a_slot_that_is_damaged_while_nobody_writes_costs_nothing(tmp_path: Path, slot: int) -> None:
+    """A service that ended in order has acknowledged all it wrote: nothing of it would come again."""
+    files = opened(tmp_path)
+    for number in (1, 2, 3):
+        files.commit({DAY: lines(number)}, window_to(number))
+    files.close()
+    with (tmp_path / "Meter_0.sidecar").open("r+b") as file:
+        file.seek(slot * sidecar.SLOT_BYTES)
+        file.write(b"\xff" * sidecar.SLOT_BYTES)
+    again = opened(tmp_path)
+    assert again.windows()["5c0f"].ranges == [(1, 3)]
+    assert text(tmp_path) == whole(1, 2, 3)
+
+
 @pytest.mark.parametrize("at", [0, 40, 120])
 def test_a_torn_sidecar_leaves_the_commit_before(tmp_path: Path, at: int) -> None:
     """A power cut within the write of a slot: the other slot holds, and its lengths."""
     files = opened(tmp_path)
     files.commit({DAY: lines(1)}, window_to(1))
     files.commit({DAY: lines(2)}, window_to(2))
-    files.close()
     path = tmp_path / "Meter_0.sidecar"
-    content = bytearray(path.read_bytes())
+    content = bytearray(path.read_bytes())  # of a service that runs, and was cut off then
+    files.close()
     _, generation = sidecar.unpack(bytes(content))
     slot = generation % 2 * sidecar.SLOT_BYTES
     content[slot + at : slot + 400] = bytes(400 - at)
@@ -149,6 +164,24 @@ def test_a_file_that_was_replaced_while_nobody_wrote_is_left_alone(tmp_path: Pat
     files.close()
     assert strange.read_text() == theirs
     assert text(tmp_path, f"Meter_0-{DAY}.2.csv") == whole(2)
+
+
+def test_what_is_no_file_is_left_alone(tmp_path: Path) -> None:
+    """A pipe, a directory, a link in a day's place: nobody waits for them, and the day goes on beside."""
+    first, second = tmp_path / f"Meter_0-{DAY}.csv", tmp_path / f"Meter_0-{DAY}.2.csv"
+    os.mkfifo(first)
+    second.symlink_to("/nowhere")
+    (tmp_path / f"Meter_0-{DAY}.3.csv").mkdir()
+    files = opened(tmp_path)
+    files.commit({DAY: lines(1)}, window_to(1))
+    files.close()
+    assert text(tmp_path, f"Meter_0-{DAY}.4.csv") == whole(1)
+    assert [each.path.name for each in reading.files_in(tmp_path)] == [f"Meter_0-{DAY}.4.csv"]
+    (tmp_path / f"Meter_0-{DAY}.4.csv").unlink()
+    os.mkfifo(tmp_path / f"Meter_0-{DAY}.4.csv")
+    again = opened(tmp_path)  # also while nobody wrote
+    again.commit({DAY: lines(2)}, window_to(2))
+    assert text(tmp_path, f"Meter_0-{DAY}.5.csv") == whole(2)
 
 
 def test_a_torn_line_of_a_file_without_a_sidecar_is_repaired(tmp_path: Path) -> None:

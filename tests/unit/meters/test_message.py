@@ -77,6 +77,8 @@ def test_one_sample_may_be_a_plain_object() -> None:
     assert said == Message("Meter_0", "", [Sample(17, 1_795_680_902, -3600, 431.25)])
     said = decode(plain(sequence=0, series="attic-2", utc_offset_s=7200, power_w=5), "Meter_0")
     assert said == Message("Meter_0", "attic-2", [Sample(0, 1_795_680_902, 7200, 5.0)])
+    by_column = decode(plain(power_w="-", meter_power_value_w=5), "Meter_0")
+    assert by_column == Message("Meter_0", "", [Sample(17, 1_795_680_902, 0, 5.0)])
 
 
 @pytest.mark.parametrize(
@@ -84,6 +86,9 @@ def test_one_sample_may_be_a_plain_object() -> None:
     [
         (plain(sequence="-"), Refusal.MALFORMED),
         (plain(power_w="-"), Refusal.MALFORMED),
+        (plain(meter_power_value_w=431.25), Refusal.MALFORMED),  # which of the two?
+        (plain(power_w="-", meter_power_value_w=True), Refusal.MALFORMED),
+        (plain(power_w="-", meter_power_value_w=1e12), Refusal.ABSURD),
         (plain(sequence="17"), Refusal.MALFORMED),
         (plain(sequence=17.5), Refusal.MALFORMED),
         (plain(time_s="2026-11-26T07:35:02Z"), Refusal.MALFORMED),

@@ -60,9 +60,15 @@ def directory(tmp_path: Path) -> Path:
 )
 @pytest.mark.parametrize("verb", [["plot", "Meter_1"], ["export", "out.parquet", "Meter_1"]], ids=str)
 def test_a_line_that_is_none_is_named(
-    directory: Path, capfd: pytest.CaptureFixture[str], verb: list[str], line: bytes, shown: str
+    directory: Path,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    verb: list[str],
+    line: bytes,
+    shown: str,
 ) -> None:
     """Not UTF-8, too few columns, no number, no time: the file, the line, what stands there; no bug."""
+    monkeypatch.chdir(directory)
     path = directory / "Meter_1-2026-7-1.csv"
     path.write_bytes(path.read_bytes() + line + b"\n")
     assert meter_files.main([*verb, "--directory", str(directory)]) == Exit.FAILED

@@ -109,6 +109,8 @@ def line(text: str, *, colour: bool = False, prefix: bool = False, **extra: obje
 def test_fields_end_a_line() -> None:
     """Fields that say something to a person are words at the end; the message's id is not."""
     assert line("late", ENERGY_SLOT=7, ENERGY_HOME=3, MESSAGE_ID="x") == "p: late home=3 slot=7"
+    assert line("gone (no room)", ENERGY_CAUSE="no room") == "p: gone (no room)"  # not said twice
+    assert line("gone", ENERGY_CAUSE="no room") == "p: gone cause=no room"
 
 
 def test_lines_for_a_pipe_carry_the_priority() -> None:

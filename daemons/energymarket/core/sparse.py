@@ -1,0 +1,82 @@
+"""A sparse state of many homes: one after the other, blocks of homes that are read, lived and written alone.
+
+A block begins at a page and has the bits of `Owned` of its homes, then its columns; zeros fill its last page.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from energymarket.core.block import BLOCK_HOMES
+from energymarket.core.owned import Owned
+from energymarket.core.state import STATE_COLUMNS, Layout, State
+
+FILLED_TO: Final = 4_096
+
+
+def block_bytes(owned: Owned) -> int:
+    """What a block of homes that have this takes; registers are narrow."""
+    columns = sum(owned.rows(name) * dtype.itemsize for name, dtype in Layout.NARROW.value)
+    return -(-(owned.packed_bytes + columns) // FILLED_TO) * FILLED_TO
+
+
+def spans(count: int) -> Iterator[tuple[int, int]]:
+    """Where the blocks of so many homes begin and stop."""
+    return ((start, min(start + BLOCK_HOMES, count)) for start in range(0, count, BLOCK_HOMES))
+
+
+def payload_bytes(owned: Owned) -> int:
+    """What the sparse state of so many homes takes."""
+    return sum(block_bytes(owned.part(start, stop)) for start, stop in spans(owned.homes))
+
+
+def unpack(payload: memoryview | bytes, count: int) -> tuple[State, Owned]:
+    """A narrow state with a value per home in each column, and who has what. ValueError if it is none."""
+    state = State(bytearray(Layout.NARROW.size_bytes(count)), count, Layout.NARROW)
+    data, at, parts = memoryview(payload), 0, []
+    for start, stop in spans(count):
+        owned = Owned.read(data[at:], stop - start)
+        end = at + block_bytes(owned)
+        if end > len(data):
+            break
+        block = State(data[at:end], stop - start, Layout.NARROW, owned)
+        for name, _ in STATE_COLUMNS:
+            state.column(name)[start:stop] = block.column(name)
+        parts.append(owned)
+        at = end
+    if at != len(data) or sum(owned.homes for owned in parts) != count:
+        raise ValueError(f"{len(data)} bytes for {count} homes: no state of theirs")
+    return state, Owned.joined(parts)
+
+
+def pack(state: State, owned: Owned) -> bytes:
+    """The sparse state of homes that have this. ValueError if others have what is not 0, or have too much."""
+    packed = bytearray(payload_bytes(owned))
+    at = 0
+    for start, stop in spans(state.count):
+        part = owned.part(start, stop)
+        end = at + block_bytes(part)
+        packed[at : at + part.packed_bytes] = part.packed()
+        block = State(memoryview(packed)[at:end], stop - start, Layout.NARROW, part)
+        block.copy_from(state.part(start, stop))
+        at = end
+    return bytes(packed)
+
+
+def state_in(payload: memoryview | bytes, count: int, *, is_sparse: bool) -> State:
+    """The state of so many homes that is the whole of a payload. ValueError if it is none."""
+    if is_sparse:
+        return unpack(payload, count)[0]
+    layout = Layout.of(count, len(payload))
+    if layout is None:
+        raise ValueError(f"{len(payload)} bytes for {count} homes: no state of theirs")
+    return State(payload, count, layout)
+
+
+def part_of_payload(payload: memoryview, count: int, start: int, stop: int, *, is_sparse: bool) -> bytes:
+    """The payload of the homes start .. stop - 1 of so many. ValueError if it is none of so many."""
+    if not is_sparse:
+        return state_in(payload, count, is_sparse=False).part(start, stop).packed()
+    state, owned = unpack(payload, count)
+    return pack(state.part(start, stop), owned.part(start, stop))
