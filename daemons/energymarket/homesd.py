@@ -48,7 +48,7 @@ SILENCE_NS: Final = 2_000_000_000
 SILENCE_HOME_NS: Final = 10_000
 """A shard that is ready and says nothing for so long (and a little longer per home) is frozen: killed."""
 
-LOOK_MS: Final = 250
+LOOK_MS: Final = 400
 """How often the master looks at its shards and for homes that leave, and tells its supervisor so."""
 
 STOP_NS: Final = 5_000_000_000

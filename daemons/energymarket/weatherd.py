@@ -27,6 +27,8 @@ BEAT_NS: Final = 500_000_000
 """Readers call the board stale after 2 s of silence: twice a second leaves room for a busy machine."""
 LATE_NS: Final = 20_000_000
 """Once the next slot is due, how soon to look again for it on the clock page."""
+LOCKSTEP_NS: Final = 60_000_000
+"""In lockstep, how often to look how far the market is: it lives a third of what is posted meanwhile."""
 AHEAD_SLOTS: Final = 64
 """In lockstep the weather is posted so far ahead that the market, which has no clock, never waits for it:
 half of the board, so that no slot that is still being lived is written over."""
@@ -160,7 +162,7 @@ def wait_until_ns(page: ClockPage | None, now_ns: int) -> int:
         return now_ns + 5 * LATE_NS  # a market that starts may open its first slots at any moment
     latest = now_ns + BEAT_NS
     if not page.live:
-        return now_ns + LATE_NS
+        return now_ns + LOCKSTEP_NS
     late = now_ns + max(1_000_000, min(LATE_NS, page.slot_ns // 10))
     return min(latest, max(page.next_open_ns, late))
 

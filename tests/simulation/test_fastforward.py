@@ -21,11 +21,12 @@ from hypothesis import strategies as st
 from energymarket.core import ledger
 from energymarket.core.fleet import Fleet, State, initial_state
 from energymarket.core.parameters import Rule
-from energymarket.engine import api
+from energymarket.engine import api, settling
 from energymarket.engine.folder import Folder
 from energymarket.engine.local import Local
 from energymarket.engine.run import Plan, Run
 from energymarket.engine.settling import Settler
+from energymarket.engine.source import SLOTS_AT_ONCE_MAX
 from energymarket.engine.track import Track, market_of
 from energymarket.exits import Exit
 from energymarket.runtime.clock import boottime_ns, sleep_until_boottime_ns
@@ -66,9 +67,13 @@ def test_the_ledger_is_that_of_a_live_market_of_honest_homes(
 
 @pytest.mark.parametrize(("workers", "shards"), [(1, 1), (2, 2), (3, 5)])
 def test_homes_cut_among_all_workers_make_the_same_ledger(
-    neighbourhood: Compiled, workers: int, shards: int
+    neighbourhood: Compiled, monkeypatch: pytest.MonkeyPatch, workers: int, shards: int
 ) -> None:
-    """The way of a million homes, walked by forty: bodies are the same, slot by slot."""
+    """The way of a million homes, walked by forty, settled seven at a time: bodies are the same.
+
+    What a passage says of its columns is what they say.
+    """
+    monkeypatch.setattr(settling, "BLOCK_VALUES", 7 * SLOTS_AT_ONCE_MAX)
     state = State(memoryview(mmap.mmap(-1, State.size_bytes(HOMES))), HOMES)
     initial_state(Fleet(neighbourhood, 1, HOMES), state)
     track = Track(neighbourhood, market_of(neighbourhood, homes=0))
@@ -81,6 +86,13 @@ def test_homes_cut_among_all_workers_make_the_same_ledger(
             for settled in local.leg(leg):
                 for body in settled.bodies:
                     found = ledger.chain(found, body)
+                passage = settled.passage
+                assert passage.sizes is not None
+                assert passage.totals_wh is not None
+                for name, column in passage.columns.items():
+                    assert passage.sizes[name] == np.abs(column).max(), name
+                for name, totals_wh in passage.totals_wh.items():
+                    assert totals_wh.tolist() == passage.columns[name].sum(axis=1).tolist(), name
     finally:
         local.close()
     assert found == slow_engine.played(neighbourhood, SLOTS).hash
@@ -97,6 +109,7 @@ def test_homes_cut_among_all_workers_make_the_same_ledger(
     gift_fee=st.sampled_from([0.0, 0.03]),
     slope=st.floats(-0.5, 0.0),
     engine=st.sampled_from(["embedded", "local"]),
+    block_values=st.sampled_from([300, 1 << 16]),
 )
 def test_scenarios_drawn_at_random_have_one_ledger(
     tmp_path_factory: pytest.TempPathFactory,
@@ -104,6 +117,7 @@ def test_scenarios_drawn_at_random_have_one_ledger(
     homes: int,
     engine: str,
     slope: float,
+    block_values: int,
     **rest: Any,
 ) -> None:
     """Any rule, model, fee, elasticity, size and seed: fast-forward is the market slot after slot."""
@@ -117,7 +131,9 @@ def test_scenarios_drawn_at_random_have_one_ledger(
     file.write_text(text, encoding="utf-8")
     compiled = api.compiled_of(file, homes, seed)
     expected = slow_engine.played(compiled, SLOTS).hash.hex()
-    assert hash_of(compiled, place, engine=engine, workers=2, shards=3) == expected
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(settling, "BLOCK_VALUES", block_values)
+        assert hash_of(compiled, place, engine=engine, workers=2, shards=3) == expected
 
 
 def _with(text: str, name: str, value: str, key: str = "") -> str:

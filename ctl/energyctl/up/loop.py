@@ -21,7 +21,8 @@ from energymarket.runtime import clock
 from energymarket.wire.messages import CONTROL, CONTROL_SOCKET
 
 _WAIT_S_MAX: Final = 1.0  # the display's clock and the attempts to hear the market go on at least this often
-_HEAR_S: Final = 0.05  # a hundred homes say four times a second that they live
+_HEAR_S: Final = 0.05  # a hundred homes say several times a second that they live
+_CALM_S: Final = 0.25  # while all are ready, their words are heard together so often
 _COUNTDOWN_S: Final = 0.2  # while somebody waits for a restart, the display counts down
 _STOP_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _OVER: Final = frozenset({State.ENDED, State.STOPPED, State.FAILED})
@@ -157,7 +158,7 @@ class Supervisor:
 
     def _wait(self, wake_fd: int, living: list[Child]) -> set[int]:
         """The descriptors on which something has come. Many daemons' signs of life are heard together."""
-        calm_s = self._heard_s + _HEAR_S - clock.monotonic_s()
+        calm_s = self._calm_until_s() - clock.monotonic_s()
         poll = select.poll()
         fds = [wake_fd, self._desk.fileno()]
         fds += [fd for child in living for fd in (child.pidfd, child.output_fd)]
@@ -167,6 +168,13 @@ class Supervisor:
             poll.register(fd, select.POLLIN)
         wait_ms = self._wait_ms()
         return {fd for fd, _ in poll.poll(wait_ms if calm_s <= 0 else min(wait_ms, int(calm_s * 1000) + 1))}
+
+    def _calm_until_s(self) -> float:
+        """So long nobody's words are listened for; but nobody is judged by words that were not heard."""
+        ready = all(each.state is State.READY for each in self._suite.daemons.values())
+        until_s = self._heard_s + (_CALM_S if ready else _HEAR_S)
+        due_s = self._suite.due_s()
+        return until_s if due_s is None else min(until_s, due_s)
 
     def _wait_ms(self) -> int:
         wait_s = min(_WAIT_S_MAX, self._desk.wait_s())

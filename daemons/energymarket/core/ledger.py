@@ -116,13 +116,15 @@ def pack_slots(
     columns: Mapping[str, Signed],
     gifts: Mapping[str, I64],
     gift_counts: Sequence[int],
+    bounds: Mapping[str, tuple[Signed, Signed]],
 ) -> list[bytes]:
     """The bodies of K slots in each of which all homes 1 .. N have a row and none sent a single order.
 
-    Each is what `pack` makes of that slot alone. `columns` has SLOT_COLUMNS but `home`, (K, N) each;
-    `gifts` those of all slots one after the other, `gift_counts` how many are of each.
+    Each is what `pack` makes of that slot alone. `columns` has SLOT_COLUMNS but `home`, (K, N) each, and
+    `bounds` the smallest and the largest value of each slot, (K,); `gifts` are those of all slots one after
+    the other, `gift_counts` how many are of each.
     """
-    stored = [_rows_as_stored(columns[name]) for name in SLOT_COLUMNS[1:]]
+    stored = [_rows_as_stored(columns[name], _widths(*bounds[name])) for name in SLOT_COLUMNS[1:]]
     taken = _parts_as_stored(gifts, gift_counts)
     rows, none = columns[SLOT_COLUMNS[1]].shape[1], bytes(len(ORDER_COLUMNS))
     bodies = []
@@ -161,9 +163,8 @@ def _parts_as_stored(
     return found
 
 
-def _rows_as_stored(column: Signed) -> list[tuple[int, bytes | memoryview]]:
-    """Width and bytes of each row of a column (K, N)."""
-    widths = _widths(column.min(axis=1), column.max(axis=1))
+def _rows_as_stored(column: Signed, widths: Sequence[int]) -> list[tuple[int, bytes | memoryview]]:
+    """Width and bytes of each row of a column (K, N), whose widths these are."""
     narrowed = {width: column.astype(f"<i{width}") for width in set(widths) if width}
     return [(width, narrowed[width][row].data if width else b"") for row, width in enumerate(widths)]
 

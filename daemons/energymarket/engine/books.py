@@ -62,7 +62,7 @@ class Books:
             self.store.begin_bulk()
             self._bulk = True
         detailed = settled.openings[0].slot >= self.detail_from
-        hashes = {}
+        hashes, rows = {}, []
         for at, opening in enumerate(settled.openings):
             body = settled.bodies[at]
             self.hash = hashes[opening.slot] = ledger.chain(self.hash, body)
@@ -74,13 +74,12 @@ class Books:
                 contributions=self._contributions,
                 reloaded=None,
             )
-            self.store.put_slot(
-                self._row(opening, settled.totals[at], json.dumps(meta), bytes(body) if detailed else None)
-            )
+            kept = bytes(body) if detailed else None
+            rows.append(self._row(opening, settled.totals[at], json.dumps(meta), kept))
             self._contributions = pricing.follow(opening.model, self._contributions, opening.terms)
+        self.store.put_slots(rows)
         if not detailed:
-            passage = settled.passage
-            self._days.add(passage.first_slot, passage.columns, self.store, hashes)
+            self._days.add(settled.passage, self.store, hashes)
             self._summed = True
 
     def _row(self, opening: Opening, totals: Totals, meta: str, body: bytes | None) -> SlotRow:

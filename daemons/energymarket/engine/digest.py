@@ -7,20 +7,20 @@ have prices, totals, hash and seal, and their day's sums stand where the market 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
-import numpy.typing as npt
 
 from energymarket.core import ledger
 from energymarket.core.block import added_up
+from energymarket.core.kpi.home_sums import NARROW_MAX, Column, size_of
 from energymarket.core.records import GIFT_COLUMNS, ORDER_COLUMNS, SLOT_COLUMNS
 from energymarket.market.audit_chain import stretch_digest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from energymarket.core.units import I64
+    from energymarket.core.passage import Passage
     from energymarket.transport.bulk_store import BulkStore
 
 BODY_BYTES_PER_HOME: Final = 24
@@ -45,7 +45,8 @@ class DaySums:
         self._slots_per_day = slots_per_day
         self._first: int | None = None
         self._last = -1
-        self._sums: dict[str, I64] = {}
+        self._sums: dict[str, Column] = {}  # in 32 bits until one could want more
+        self._bounds: dict[str, int] = {}  # no value of a column is larger
 
     def take_up(self, store: BulkStore, slot: int) -> None:
         """Go on with the day of a slot, if the ledger has begun to sum it up."""
@@ -53,21 +54,21 @@ class DaySums:
         if found is not None and found[0] // self._slots_per_day == slot // self._slots_per_day:
             self._first, self._last = found[0], found[1]
             self._sums = {name: column.copy() for name, column in ledger.unpack(found[2])[1].items()}
+            self._bounds = {name: size_of(column) for name, column in self._sums.items()}
 
-    def add(
-        self, first_slot: int, columns: Mapping[str, npt.NDArray[np.signedinteger[Any]]], ended: BulkStore,
-        hash_of: Mapping[int, bytes],
-    ) -> None:  # fmt: skip
+    def add(self, passage: Passage, ended: BulkStore, hash_of: Mapping[int, bytes]) -> None:
         """Add the slots of a passage; a day that ends within it goes to the ledger."""
-        slots, at = len(columns["money_ueur"]), 0
+        slots, at = passage.slots, 0
+        sizes = passage.sizes or {name: size_of(column) for name, column in passage.columns.items()}
         while at < slots:
-            slot = first_slot + at
+            slot = passage.first_slot + at
             until = min(slots, at + self._slots_per_day - slot % self._slots_per_day)
             if self._first is None:
                 self._begin(slot)
-            for name in SLOT_COLUMNS[1:]:
-                self._sums[name] += added_up(columns[name][at:until])
-            self._last = first_slot + until - 1
+            for name in (name for name in SLOT_COLUMNS[1:] if sizes[name]):
+                self._make_room(name, sizes[name] * (until - at))
+                self._sums[name] += added_up(passage.columns[name][at:until])
+            self._last = passage.first_slot + until - 1
             if (self._last + 1) % self._slots_per_day == 0:
                 self.put(ended, hash_of[self._last])
                 self._first = None
@@ -75,7 +76,14 @@ class DaySums:
 
     def _begin(self, slot: int) -> None:
         self._first = slot
-        self._sums = {name: np.zeros(self._homes, np.int64) for name in SLOT_COLUMNS[1:]}
+        self._sums = {name: np.zeros(self._homes, np.int32) for name in SLOT_COLUMNS[1:]}
+        self._bounds = dict.fromkeys(SLOT_COLUMNS[1:], 0)
+
+    def _make_room(self, name: str, growth: int) -> None:
+        """Widen a column before it could want more than 32 bits."""
+        self._bounds[name] += growth
+        if self._bounds[name] > NARROW_MAX:
+            self._sums[name] = self._sums[name].astype(np.int64, copy=False)
 
     def put(self, store: BulkStore, last_hash: bytes) -> None:
         """Write the day as far as it has been added up, within the open transaction."""

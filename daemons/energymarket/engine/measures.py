@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from energymarket.core.passage import Passage
+    from energymarket.core.units import I64
     from energymarket.engine.checkpoint import Part
     from energymarket.scenario.compiled import Compiled
 
@@ -52,6 +53,10 @@ class Measures:
         self._tally.add(passage, carbon)
         if self._comparison is not None:
             self._comparison.add(passage)
+
+    def sum_of(self, name: str) -> I64:
+        """What a column of the ledger has added up to since the run began, by home."""
+        return self._tally.of(name)
 
     def parts(self) -> dict[str, Part]:
         """What a checkpoint keeps."""

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 import numpy as np
 
 from energymarket.core import ledger
-from energymarket.core.block import added_up
 from energymarket.core.events import book_from_dict
 from energymarket.core.fleet import Fleet, initial_state
 from energymarket.core.market import Accounts
@@ -252,18 +251,16 @@ class Run:
         self._books.enter(settled)
         self.sums.add(settled)
         self._measures.add(settled.passage)
-        columns = settled.passage.columns
-        self.state.given_wh += added_up(columns["given_wh"])
-        self.state.received_wh += added_up(columns["received_wh"])
-        if isinstance(self._settler, Settler):
-            self._accounts.balance_ueur += added_up(columns["money_ueur"])
         self.next_slot = settled.openings[-1].slot + 1
 
     def _save(self, source: Source) -> None:
         """Make everything up to now durable: checkpoint, then ledger."""
         last, rest = self.next_slot - 1, source.rest()
+        self.state.given_wh[:] = self._measures.sum_of("given_wh")
+        self.state.received_wh[:] = self._measures.sum_of("received_wh")
         if isinstance(self._settler, Settler):
             read = (self.state.column(name) for name in singly.METERS)
+            self._accounts.balance_ueur[:] = self._measures.sum_of("money_ueur")
             self._accounts.readings = Readings(*(column.copy() for column in read))
             self._accounts.last_slot[:] = last
         else:

@@ -82,11 +82,12 @@ class SingleSettler:
             for name, energy_wh in zip(METERS, flowed, strict=True):
                 self._registers[name] += energy_wh
             closed.append(self._settle(opening, lived.net_wh[at].astype(np.int64)))
+        totals = [each.settlement.totals for each in closed]
         return Settled(
             openings=openings,
-            totals=[each.settlement.totals for each in closed],
+            totals=totals,
             bodies=[each.body for each in closed],
-            passage=passage_of(openings, self._columns(closed)),
+            passage=passage_of(openings, self._columns(closed), totals),
             batches=[each.batches for each in closed],
             voids=[each.settlement.voids for each in closed],
         )

@@ -78,10 +78,12 @@ class Shards:
         """Play slots one after the other, each at its price; how they opened."""
         weather = track.look(slots)
         self.turn_to(slots, weather)
+        parts = [(course, into.part(first, count, len(slots))) for first, count, course in self._parts]
         openings = []
         for at in range(len(slots)):
             opening = track.open(at)
-            track.close(*self.live(at, opening.prices.price, into))
+            flowed = [course.live(at, opening.prices.price, part) for course, part in parts]
+            track.close(sum(each[0] for each in flowed), sum(each[1] for each in flowed))
             openings.append(opening)
         self.book(into, len(slots))
         return openings

@@ -30,7 +30,7 @@ RETRY_NS: Final = 100_000_000
 TELL_AFTER_NS: Final = 3_000_000_000
 TELL_EVERY_NS: Final = 600_000_000_000
 """A market that is away for a moment is no news; one that stays away is told now and then."""
-BEAT_MS: Final = 250
+BEAT_MS: Final = 400
 """However long a slot is, its homes say several times a second that they live."""
 
 ANSWER_S: Final = 10.0

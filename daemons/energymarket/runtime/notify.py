@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 # A status is one line of a table; a datagram may be larger, but nobody reads more.
 STATUS_BYTES_MAX: Final = 512
 
-BEAT_EVERY_S: Final = 0.25
+BEAT_EVERY_S: Final = 0.4
 """Often enough for the shortest watchdog that the units set (2 s), with room for a busy machine."""
 
 

@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import sqlite3
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from operator import attrgetter
+from typing import TYPE_CHECKING, Final
 
 from energymarket.core.limits import HOMES_MAX
 from energymarket.transport.store import INSERT_SLOT, LedgerStore, SlotRow, StoreError, put_checkpoint
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
+
+_VALUES: Final = attrgetter(*SlotRow.__dataclass_fields__)
 
 
 class BulkStore(LedgerStore):
@@ -35,12 +38,10 @@ class BulkStore(LedgerStore):
         with self._refusals():
             self._connection.execute("BEGIN IMMEDIATE")
 
-    def put_slot(self, row: SlotRow) -> None:
-        """Write a slot."""
+    def put_slots(self, rows: Sequence[SlotRow]) -> None:
+        """Write slots."""
         with self._refusals():
-            self._connection.execute(
-                INSERT_SLOT, [getattr(row, name) for name in SlotRow.__dataclass_fields__]
-            )
+            self._connection.executemany(INSERT_SLOT, map(_VALUES, rows))
 
     def put_stretch(self, first: int, last: int, body: bytes, digest: bytes) -> None:
         """Write the sums of slots first .. last that have no bodies."""

@@ -115,7 +115,7 @@ class HomeSums:
         """
         if passage.homes != self.homes:
             raise ValueError(f"a passage of {passage.homes} homes, not of {self.homes}")
-        sizes = {name: size_of(passage.columns[name]) for name in SUMMED}
+        sizes = passage.sizes or {name: size_of(passage.columns[name]) for name in SUMMED}
         self._make_sure(passage, intensities, sizes)
         per_block = max(_BLOCK_HOMES, _BLOCK_VALUES // passage.slots)
         for start in range(0, self.homes, per_block):
@@ -129,7 +129,7 @@ class HomeSums:
         most = sum(sizes[name] for name in _CONTRACT)
         price = size_of(passage.price_ueur_per_kwh)
         grows = {
-            **sizes,
+            **{name: sizes[name] for name in SUMMED},
             "short_wh": most,
             "long_wh": most,
             "purchases_mueur": sizes["bought_wh"] * price,

@@ -93,13 +93,15 @@ class Tally:
             return
         self._follow(passage.first_slot)
         intensities = carbon.given(passage.slots)
-        totals = {name: np.zeros(passage.slots, np.int64) for name in TOTALS}
+        asked = TOTALS if passage.totals_wh is None else ()
+        totals = {name: np.zeros(passage.slots, np.int64) for name in asked}
         self.detail.add(passage, intensities, totals)
         self.detail_slots += passage.slots
         if self.detail_first_slot is None:
             self.detail_first_slot = passage.first_slot
         prices = (passage.price_ueur_per_kwh, passage.import_ueur_per_kwh, passage.export_ueur_per_kwh)
-        self._add_totals(SlotTotals(passage.first_slot, *prices, totals), intensities)
+        known = totals if passage.totals_wh is None else passage.totals_wh
+        self._add_totals(SlotTotals(passage.first_slot, *prices, known), intensities)
 
     def add_totals(self, totals: SlotTotals, carbon: Carbon = UNKNOWN) -> None:
         """Hear slots of which only the sums over all homes are known.
