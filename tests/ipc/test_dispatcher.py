@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import resource
+import shutil
 import signal
 import socket
 import subprocess
@@ -376,6 +377,22 @@ def test_garbage_and_torn_tokens_in_the_pipes_do_no_harm(two: Place) -> None:
     for _ in range(10):
         served(two)
     eventually(two.all_idle, "nobody is lost")
+
+
+@pytest.mark.parametrize("name", ["segment", "control", ""])
+def test_what_somebody_removes_is_made_again(two: Place, name: str) -> None:
+    """Segment, socket, or all of the directory: soon there is a dispatcher with the workers of before."""
+    pids = {worker: two.pid(worker) for worker in ("worker-1", "worker-2")}
+    hit = two.pid("dispatcher")
+    if name:
+        (two.directory / name).unlink()
+    else:
+        shutil.rmtree(two.directory)
+    two.replaced("dispatcher", hit)
+    eventually(two.all_idle, "it has found both")
+    served(two)
+    assert {worker: two.pid(worker) for worker in pids} == pids
+    assert two.frozen == []
 
 
 # ---- relay

@@ -414,19 +414,19 @@ complete -c energyctl -n '__energyctl_argument \'meters\' 0' -a watch -d 'Watch 
 complete -c energyctl -n '__energyctl_argument \'meters\' 0' -a export -d 'Export all rows as one Parquet file, in order of meter and time'
 complete -c energyctl -n '__energyctl_argument \'meters\' 0' -a plot -d 'Draw a meter\'s day'
 
-complete -c energyctl -n '__energyctl_at \'meters list\'' -l directory -x -a '(__fish_complete_directories (__energyctl_value))' -d 'Where PV services write (default: here, or the installed suite\'s)'
+complete -c energyctl -n '__energyctl_at \'meters list\'' -l directory -x -a '(__fish_complete_directories (__energyctl_value))' -d 'Where PV services write (default: here, or what runs)'
 
-complete -c energyctl -n '__energyctl_at \'meters watch\'' -l directory -x -a '(__fish_complete_directories (__energyctl_value))' -d 'Where PV services write (default: here, or the installed suite\'s)'
+complete -c energyctl -n '__energyctl_at \'meters watch\'' -l directory -x -a '(__fish_complete_directories (__energyctl_value))' -d 'Where PV services write (default: here, or what runs)'
 complete -c energyctl -n '__energyctl_at \'meters watch\'' -l every -x -d 'Seconds between two looks'
 complete -c energyctl -n '__energyctl_at \'meters watch\'' -l count -x -d 'So many looks, then end'
 
-complete -c energyctl -n '__energyctl_at \'meters export\'' -l directory -x -a '(__fish_complete_directories (__energyctl_value))' -d 'Where PV services write (default: here, or the installed suite\'s)'
+complete -c energyctl -n '__energyctl_at \'meters export\'' -l directory -x -a '(__fish_complete_directories (__energyctl_value))' -d 'Where PV services write (default: here, or what runs)'
 complete -c energyctl -n '__energyctl_argument \'meters export\' 0' -F
 
 complete -c energyctl -n '__energyctl_at \'meters plot\'' -l day -x -d 'The day (default: its last)'
 complete -c energyctl -n '__energyctl_at \'meters plot\'' -l out -r -F -d 'The picture, .png or .svg (default: ID-DAY.png)'
 complete -c energyctl -n '__energyctl_at \'meters plot\'' -l timezone -x -d 'Of the meter\'s clock (default: the machine\'s)'
-complete -c energyctl -n '__energyctl_at \'meters plot\'' -l directory -x -a '(__fish_complete_directories (__energyctl_value))' -d 'Where PV services write (default: here, or the installed suite\'s)'
+complete -c energyctl -n '__energyctl_at \'meters plot\'' -l directory -x -a '(__fish_complete_directories (__energyctl_value))' -d 'Where PV services write (default: here, or what runs)'
 
 complete -c energyctl -n '__energyctl_at \'report\'' -l state -x -a '(__fish_complete_directories (__energyctl_value))' -d 'A state directory, or what a simulation has written'
 complete -c energyctl -n '__energyctl_at \'report\'' -l html -d 'Pictures of the whole run on one page, report.html'

@@ -8,12 +8,13 @@ from typing import Annotated
 import typer
 
 from energyctl.programs import run_program
-from energyctl.session import session
+from energyctl.session import Session, session
+from energyctl.up import proc
 
 SYSTEM_FILES = Path("/var/lib/energy-market/pv")
 
 _DIRECTORY = typer.Option(
-    "--directory", metavar="DIR", help="Where PV services write (default: here, or the installed suite's)."
+    "--directory", metavar="DIR", help="Where PV services write (default: here, or what runs)."
 )
 
 
@@ -94,7 +95,14 @@ def plot(
 
 
 def _common(ctx: typer.Context, directory: Path | None) -> list[str]:
-    found = directory or (
-        SYSTEM_FILES if SYSTEM_FILES.is_dir() and not any(Path().glob("*.sidecar")) else Path()
-    )
-    return [f"--directory={found}", *(["--json"] if session(ctx).as_json else [])]
+    here = session(ctx)
+    return [f"--directory={directory or place(here)}", *(["--json"] if here.as_json else [])]
+
+
+def place(here: Session) -> Path:
+    """Where meters are looked for: here, where PV services wrote; else in what runs; else the suite's."""
+    if any(Path().glob("*.sidecar")):
+        return Path()
+    kept = proc.read(here.run_dir)
+    of_run = None if kept is None else Path(kept.state) / "pv"
+    return next((each for each in (of_run, SYSTEM_FILES) if each is not None and each.is_dir()), Path())

@@ -24,9 +24,7 @@ Places: TypeAlias = npt.NDArray[np.signedinteger[Any]]
 Energy: TypeAlias = npt.NDArray[np.signedinteger[Any]]
 """int64, or int32 where twice of each fits."""
 
-_SINGLES: Final = 12  # strides of one mark in a row, after which it pays to look for more of them at once
-_LOOK: Final = 48  # how far the first look goes
-_NEAR: Final = 8  # most strides end within so many marks: there they are looked for first
+_LONG: Final = 12  # from so many marks a stride on, halving finds its end sooner than going from mark to mark
 _FAR: Final = 1 << 62
 _LINE: Final = 8_192  # so many takers of a round are served at once: what is made of them stays in the cache
 _FEW: Final = 128  # so few takers of a round are served one by one,
@@ -66,30 +64,24 @@ def strides(marks: I64, lengths: Energy) -> I64:
     singles = _leading(lengths[:both] <= gaps[:both]) if lengths[0] <= gaps[0] else 0
     if singles == both:
         return np.arange(1, singles + 1)
-    line, reach = [*marks.tolist(), *(_FAR,) * _NEAR], lengths.tolist()
+    line, at, last = [*marks.tolist(), _FAR], singles, len(gaps)
     ends = list(range(1, singles + 1))
-    at, last, nth, count, look = singles, len(gaps), singles, len(reach), _LOOK
-    while nth < count and at < last:
-        began = at
-        for length in reach[nth : nth + _SINGLES]:
-            reached = line[at] + length
-            end = bisect_left(line, reached, at + 1, at + _NEAR)
-            if end == at + _NEAR:
-                end = bisect_left(line, reached, end, last + 1)
-            ends.append(end)
-            at = end
+    end = ends.append
+    if int(lengths.sum()) * last > _LONG * len(lengths) * (line[last] - line[0]):
+        for length in lengths[singles:].tolist():
+            at = bisect_left(line, line[at] + length, at + 1, last + 1)
+            end(at)
             if at >= last:
                 break
-        nth += _SINGLES
-        if at - began > _SINGLES:
-            look = _LOOK
-            continue
-        both = max(0, min(look, last - at, count - nth))
-        singles = _leading(lengths[nth : nth + both] <= gaps[at : at + both])
-        ends.extend(range(at + 1, at + 1 + singles))
-        at += singles
-        nth += singles
-        look = 2 * look if singles == both else _LOOK
+    else:
+        for length in lengths[singles:].tolist():
+            reached = line[at] + length
+            at += 1
+            while line[at] < reached:
+                at += 1
+            end(at)
+            if at >= last:
+                break
     return np.asarray(ends, np.int64)
 
 

@@ -14,6 +14,8 @@ from energymarket.dispatch.records import Task, Word, pack, unpack_word
 from energymarket.dispatch.segment import Part, Segment
 from energymarket.dispatch.tokens import Kind, Token
 from energymarket.dispatch.tubes import ReadingEnd, Side, WritingEnd
+from energymarket.exits import Exit, Failure
+from energymarket.wire.dispatch_text import SOCKET
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +81,16 @@ class Crew:
     def fileno(self) -> int:
         """Readable when there is news."""
         return self._epoll.fileno()
+
+    def check(self) -> None:
+        """Failure if somebody has removed what we share: no worker would find us, and nobody who asks."""
+        for path, there in (
+            (self._directory / segments.NAME, self._segment.current()),
+            (self._directory / SOCKET, (self._directory / SOCKET).is_socket()),
+        ):
+            if not there:
+                hint = "somebody has removed it; the next start makes it again"
+                raise Failure(f"{path}: is not ours any more", hint, Exit.IO_ERROR)
 
     def news(self) -> Iterator[News]:
         """What workers have let us know since the last time."""

@@ -29,6 +29,8 @@ log = logging.getLogger(__name__)
 
 BEAT_S: Final = 0.5
 """Longest turn of the loop; the watchdog wants a sign within two seconds."""
+CHECK_S: Final = 1.0
+"""How often it is looked whether what we share is still there: two calls to the kernel."""
 
 
 class Front:
@@ -41,6 +43,7 @@ class Front:
         self._questions: deque[Call] = deque()
         self._leave_by_ns: int | None = None
         self._began_ns = clock.boottime_ns()
+        self._check_at_s = 0.0
 
     def question(self, call: Call) -> None:
         """A call about the dispatcher, from the thread of the varlink server: our own answers it."""
@@ -55,7 +58,7 @@ class Front:
         stop: StopFlag,
         beat: Callable[[str], None],
     ) -> None:
-        """Serve until stopped, or until the number of exchanges is done and the workers have left."""
+        """Serve until stopped, or until the number of exchanges is done and the workers left. Failure."""
         self._counter, self._crew = counter, crew
         self._address = address
         poll = select.poll()
@@ -64,6 +67,9 @@ class Front:
         while not stop.is_set() and not self._done():
             poll.poll(self._wait_s() * 1000)
             self._turn()
+            if clock.monotonic_s() >= self._check_at_s:
+                crew.check()
+                self._check_at_s = clock.monotonic_s() + CHECK_S
             beat(self._status())
         why = stop.reason or "its exchanges are done"
         counter.dismiss(refusal(f"the dispatcher stops ({why})"))

@@ -126,7 +126,7 @@ class Exchange:
         who = slice(None) if len(self.line) == len(self.need_wh) else self.line
         served = exchange.serve(self.offers, self.taker_ids[who], self.need_wh[who], self.sharing)
         self._use_up(served)
-        self._book(self.line, served)
+        self._book(who, served)
         self.offers = served.rests
         if len(served.neutral_rest):
             self.result.returned.append(served.neutral_rest)
@@ -338,7 +338,7 @@ class Exchange:
         known[here] &= ~self.used_up[at[here]]
         return offers[known & first & (offers["index"] >= open_index)]
 
-    def _book(self, who: Places, served: exchange.Served) -> None:
+    def _book(self, who: Places | slice, served: exchange.Served) -> None:
         """What the takers at these places have been served."""
         result = self.result
         room = CLAIMS_PER_HOME_MAX * self.homes - self.claimed
@@ -349,9 +349,10 @@ class Exchange:
         result.received_wh[who] += received_wh
         if self.sharing.take is Take.GREEDY:
             result.excess_wh[who] += served.excess_wh.astype(np.int32)
-        self.need_wh[who] = np.maximum(self.need_wh[who] - received_wh, 0)
+        left_wh = self.need_wh[who] - received_wh
+        self.need_wh[who] = np.maximum(left_wh, 0, out=left_wh)
 
-    def _leave_out(self, who: Places, served: exchange.Served, claims: npt.NDArray[np.void]) -> None:
+    def _leave_out(self, who: Places | slice, served: exchange.Served, claims: npt.NDArray[np.void]) -> None:
         """Claims beyond what any exchange can come to: their takers have not received that."""
         for taker, energy_wh in zip(claims["taker"].tolist(), claims["energy_wh"].tolist(), strict=True):
             at = np.flatnonzero(self.taker_ids[who] == taker)

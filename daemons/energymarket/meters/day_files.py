@@ -12,6 +12,7 @@ import contextlib
 import fcntl
 import logging
 import os
+import stat
 from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
@@ -29,6 +30,7 @@ HEADER: Final = ",".join(COLUMNS).encode() + b"\n"
 SUFFIX: Final = ".sidecar"
 _BESIDE_MAX: Final = 99
 _TAIL_BYTES: Final = 1 << 16
+_NO_FILE: Final = b"\0"
 
 
 class DayFiles:
@@ -89,8 +91,7 @@ class DayFiles:
     def _cut_back(self, file: DayFile) -> DayFile | None:
         path = self._directory / file.name
         try:
-            with path.open("rb") as there:
-                head, length = there.read(len(HEADER)), os.fstat(there.fileno()).st_size
+            head, length = _head(path), path.stat().st_size
         except FileNotFoundError:
             head, length = b"", 0
         if not HEADER.startswith(head):
@@ -167,8 +168,7 @@ class DayFiles:
             name = f"{self._meter_id}-{day}{beside}.csv"
             path = self._directory / name
             try:
-                with path.open("rb") as file:
-                    head = file.read(len(HEADER))
+                head = _head(path)
             except FileNotFoundError:
                 return DayFile(day, name, 0)
             if HEADER.startswith(head):  # ours, or torn while it was begun
@@ -234,6 +234,14 @@ class DayFiles:
 
 def _with(kept: Sidecar, *, files: list[DayFile]) -> Sidecar:
     return Sidecar(kept.meter_id, kept.series, files, kept.rows, kept.duplicates)
+
+
+def _head(path: Path) -> bytes:
+    """What is where the header would be. What is no file has another one: a pipe would never answer."""
+    if not stat.S_ISREG(path.lstat().st_mode):
+        return _NO_FILE
+    with path.open("rb") as file:
+        return file.read(len(HEADER))
 
 
 def _write_all(fd: int, content: bytes, offset: int) -> None:

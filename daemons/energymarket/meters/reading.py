@@ -72,6 +72,8 @@ def files_in(directory: Path) -> list[File]:
 
 
 def _is_ours(path: Path) -> bool:
+    if not path.is_file():  # a pipe of such a name would never answer
+        return False
     with path.open("rb") as file:
         return file.read(len(HEADER)) == HEADER
 

@@ -248,7 +248,7 @@ def test_serving_many_at_once_equals_serving_them_singly(
     offers = [(giver, energy, first) for giver, energy in enumerate(offered, 1)]
     takers = list(enumerate(needs, 100))
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in {"_SINGLES": 2, "_LOOK": 3, "_FEW": few, "_CLAIMS": 5}.items():
+        for name, value in {"_LONG": few, "_FEW": few, "_CLAIMS": 5}.items():
             patch.setattr(serving, name, value)
         for module in (exchange, single_claims):
             patch.setattr(module, "INDEX_MAX", names)

@@ -36,6 +36,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (state / "homes" / "shard-1-2.state").write_text("REGISTERS6")
     monkeypatch.setattr(evidence, "CONFIGURATION", etc)
     monkeypatch.setattr(evidence, "STATE", state)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "states"))  # whoever runs the tests may have a market
     monkeypatch.setenv("SOME_TOKEN", "SECRETenv5")
     return tmp_path
 

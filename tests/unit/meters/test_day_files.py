@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from energymarket.exits import Exit, Failure, SecondInstance
-from energymarket.meters import sidecar
+from energymarket.meters import reading, sidecar
 from energymarket.meters.day_files import HEADER, DayFiles
 from energymarket.meters.window import Window
 
@@ -164,6 +164,24 @@ def test_a_file_that_was_replaced_while_nobody_wrote_is_left_alone(tmp_path: Pat
     files.close()
     assert strange.read_text() == theirs
     assert text(tmp_path, f"Meter_0-{DAY}.2.csv") == whole(2)
+
+
+def test_what_is_no_file_is_left_alone(tmp_path: Path) -> None:
+    """A pipe, a directory, a link in a day's place: nobody waits for them, and the day goes on beside."""
+    first, second = tmp_path / f"Meter_0-{DAY}.csv", tmp_path / f"Meter_0-{DAY}.2.csv"
+    os.mkfifo(first)
+    second.symlink_to("/nowhere")
+    (tmp_path / f"Meter_0-{DAY}.3.csv").mkdir()
+    files = opened(tmp_path)
+    files.commit({DAY: lines(1)}, window_to(1))
+    files.close()
+    assert text(tmp_path, f"Meter_0-{DAY}.4.csv") == whole(1)
+    assert [each.path.name for each in reading.files_in(tmp_path)] == [f"Meter_0-{DAY}.4.csv"]
+    (tmp_path / f"Meter_0-{DAY}.4.csv").unlink()
+    os.mkfifo(tmp_path / f"Meter_0-{DAY}.4.csv")
+    again = opened(tmp_path)  # also while nobody wrote
+    again.commit({DAY: lines(2)}, window_to(2))
+    assert text(tmp_path, f"Meter_0-{DAY}.5.csv") == whole(2)
 
 
 def test_a_torn_line_of_a_file_without_a_sidecar_is_repaired(tmp_path: Path) -> None:
