@@ -175,7 +175,7 @@ def generation_of(data: bytes, number: int) -> Generation:
     try:
         return header, state_in(area[: shape.payload_bytes], shape.count, is_sparse=shape.is_sparse)
     except ValueError as error:
-        return f"generation {number}: its {shape.payload_bytes} bytes are no state of {shape.count} homes: {error}"
+        return f"generation {number}: no state of {shape.count} homes: {error}"
 
 
 def columns_of(state: State) -> dict[str, I64]:

@@ -1,7 +1,8 @@
 """What the supervisor hears, byte for byte as sd_notify(3) describes it."""
 
-from __future__ import gc
+from __future__ import annotations
 
+import gc
 import os
 import socket
 from collections.abc import Iterator
