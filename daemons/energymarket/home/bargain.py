@@ -101,7 +101,7 @@ class Exchange:
         # Nobody has more than ENERGY_WH_MAX of anything; offers that are larger are left out.
         self.result = Bargain(
             received_wh=np.zeros(len(self.taker_ids), np.int32),
-            excess_wh=np.zeros(len(self.taker_ids), np.int32),
+            excess_wh=np.zeros(len(self.taker_ids) if self.sharing.take is Take.GREEDY else 0, np.int32),
         )
         self.need_wh = self.need_wh.astype(np.int32)
         self.line = np.flatnonzero(self.need_wh > 0).astype(np.int32)

@@ -78,7 +78,7 @@ def batch_of(
     columns = {**flows, **handed.columns, "policy": np.ascontiguousarray(fleet.policy, "u1")}
     parts = batch_wire.parts(
         columns,
-        handed.bargain.all_claims(),
+        handed.bargain.claims,
         slot=handed.slot,
         epoch=handed.epoch,
         first=fleet.first,

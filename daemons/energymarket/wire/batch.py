@@ -27,7 +27,7 @@ from energymarket.core.records import BATCH_COLUMNS, CLAIM, RECEIPT_COLUMNS
 from energymarket.wire.fault import WireError, WireFault
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     import numpy.typing as npt
 
@@ -84,12 +84,12 @@ def pack(
 ) -> bytearray:
     """A batch as bytes. ValueError if a column is missing, too long or does not fit: that is our bug."""
     words = {"slot": slot, "epoch": epoch, "first": first, "since": since, "registers": registers}
-    return bytearray().join(parts(columns, claims, **words))
+    return bytearray().join(parts(columns, (claims,), **words))
 
 
 def parts(
     columns: Mapping[str, npt.NDArray[Any]],
-    claims: npt.NDArray[np.void],
+    claims: Sequence[npt.NDArray[np.void]],
     *,
     slot: int,
     epoch: int,
@@ -97,12 +97,14 @@ def parts(
     since: int = WHOLE,
     registers: int = 0,
 ) -> list[Buffer]:
-    """The same in parts that follow each other: views of the columns that are as narrow as they can be."""
+    """The same in parts that follow each other: views of the columns that are as narrow as they can be.
+
+    Claims may come in pieces.
+    """
     count = len(columns[BATCH_COLUMNS[0][0]])
-    head = Head(slot, epoch, first, count, len(claims), since, registers)
+    head = Head(slot, epoch, first, count, sum(len(piece) for piece in claims), since, registers)
     made = _parts(KIND_BATCH, head, BATCH_COLUMNS, columns)
-    if len(claims):
-        made.append(_bytes_of(np.ascontiguousarray(claims, CLAIM)))
+    made.extend(_bytes_of(np.ascontiguousarray(piece, CLAIM)) for piece in claims if len(piece))
     return made
 
 
