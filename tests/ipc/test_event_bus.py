@@ -711,9 +711,10 @@ def test_blocked_processes_use_no_cpu(start: Start) -> None:
         (run.directory.parent / "stop").touch()
     for run in runs:
         run.end()
-    # ten heartbeats each; a busy wait of a hundredth of the time would be 0.05 s
-    assert max(used.values()) <= 0.03, used
-    assert sum(used.values()) <= 0.01 * len(pids), used
+    # Ten heartbeats each, on a busy machine in two ticks of the clock; a busy wait of a hundredth of the
+    # time would be 0.05 s.
+    assert max(used.values()) <= 0.04, used
+    assert sum(used.values()) <= 0.02 * len(pids), used
 
 
 def _cpu_s(pid: int) -> float:

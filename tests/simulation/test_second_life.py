@@ -76,7 +76,7 @@ def test_a_taker_that_dies_when_its_batch_is_in_keeps_its_gifts_and_buys_once(
     scene.shards = 2 if pool else None  # one home each
     for name in names:
         scene.start(name)
-    soon((scene.run / TRADE_SOCKET).exists, 20, "the market", scene.log.read_text)
+    soon(lambda: bool(scene.status()), 30, "the market", scene.log.read_text)
     _wait_for(scene, first + 1)
     let_pass(BATCH_S)
     (victim,) = scene.processes(f"--shard {TAKER}:1" if pool else f"--home {TAKER}")
@@ -110,7 +110,7 @@ def test_an_order_of_an_earlier_life_stands_and_the_batch_states_the_difference(
     slot = _scene().market.period.first_slot + 1
     for name in ("market", "weather", "home-1"):
         scene.start(name)
-    soon((scene.run / TRADE_SOCKET).exists, 20, "the market", scene.log.read_text)
+    soon(lambda: bool(scene.status()), 30, "the market", scene.log.read_text)
     with Connection(scene.run / TRADE_SOCKET, 10) as earlier:
         earlier.call(f"{TRADE}.Join", {"first": TAKER, "count": 1, "name": "an earlier life"})
         _wait_for(scene, slot)
