@@ -11,7 +11,8 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
 from energymarket.core.limits import HOMES_MAX
-from energymarket.transport.store import INSERT_SLOT, LedgerStore, SlotRow, StoreError, put_checkpoint
+from energymarket.transport.ledger_rows import put_checkpoint
+from energymarket.transport.store import INSERT_SLOT, LedgerStore, SlotRow, StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -61,3 +61,14 @@ def execute_all(db: sqlite3.Connection, statements: str) -> None:
 def text_of(data: bytes) -> str:
     """A text that is no text any more is read all the same: its seal tells."""
     return data.decode(errors="replace")
+
+
+def put_large(db: sqlite3.Connection, table: str, slot: int, body: bytes, digest: bytes) -> None:
+    """Put a row of many bytes in the place of one of the same slot.
+
+    A prepared statement holds on to a copy of what it was given last, here 48 bytes a home: so it is given
+    the slot once more, with nothing, which is ignored.
+    """
+    db.execute(f"DELETE FROM {table} WHERE slot = ?", (slot,))  # noqa: S608
+    for row in ((slot, body, digest), (slot, b"", b"")):
+        db.execute(f"INSERT OR IGNORE INTO {table} VALUES (?,?,?)", row)  # noqa: S608

@@ -5,7 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
+
+from energymarket.transport.database import put_large
+
+if TYPE_CHECKING:
+    import sqlite3
 
 SCHEMA: Final = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -166,3 +171,10 @@ LARGE_PAGE_BYTES: Final = 65_536
 def page_bytes_of(homes: int, usual_bytes: int) -> int:
     """The pages of a fresh ledger of so many homes."""
     return LARGE_PAGE_BYTES if homes >= LARGE_HOMES else usual_bytes
+
+
+def put_checkpoint(db: sqlite3.Connection, slot: int, checkpoint: tuple[bytes, bytes]) -> None:
+    """The accounts after a slot; the two newest stay."""
+    put_large(db, "checkpoints", slot, *checkpoint)
+    keep = "SELECT slot FROM checkpoints ORDER BY slot DESC LIMIT 2"
+    db.execute(f"DELETE FROM checkpoints WHERE slot NOT IN ({keep})")  # noqa: S608

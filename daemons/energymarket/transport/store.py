@@ -16,7 +16,14 @@ from typing import TYPE_CHECKING, Any, Final
 from energymarket.runtime.kill_points import Point, reach
 from energymarket.transport import compacting, copying, pieces, write_ahead_log
 from energymarket.transport.bodies import Bodies
-from energymarket.transport.database import StoreError, Transaction, execute_all, text_of, version_of
+from energymarket.transport.database import (
+    StoreError,
+    Transaction,
+    execute_all,
+    put_large,
+    text_of,
+    version_of,
+)
 from energymarket.transport.ledger_rows import (
     FILES_VERSION,
     LARGE_HOMES,
@@ -29,6 +36,7 @@ from energymarket.transport.ledger_rows import (
     SlotRow,
     TiedRow,
     page_bytes_of,
+    put_checkpoint,
     seal,
     slot_row,
 )
@@ -313,8 +321,8 @@ class LedgerStore:
             if record is not None:
                 inputs = self._placed(db, row.slot, pieces.INPUTS, record.inputs.parts)
                 db.execute("INSERT INTO inputs VALUES (?,?,?)", (row.slot, inputs, record.inputs.digest))
-                tied = [(each.slot, each.body, each.digest) for each in record.starts]
-                db.executemany("INSERT OR REPLACE INTO starts VALUES (?,?,?)", tied)
+                for each in record.starts:
+                    put_large(db, "starts", each.slot, each.body, each.digest)
 
     def _placed(
         self, db: sqlite3.Connection, slot: int, table: int, parts: tuple[bytes | memoryview, ...]
@@ -390,10 +398,3 @@ class LedgerStore:
 
     def _transaction(self) -> Transaction:
         return Transaction(self._connection, self.path)
-
-
-def put_checkpoint(db: sqlite3.Connection, slot: int, checkpoint: tuple[bytes, bytes]) -> None:
-    """The accounts after a slot; the two newest stay."""
-    db.execute("INSERT OR REPLACE INTO checkpoints VALUES (?,?,?)", (slot, *checkpoint))
-    keep = "SELECT slot FROM checkpoints ORDER BY slot DESC LIMIT 2"
-    db.execute(f"DELETE FROM checkpoints WHERE slot NOT IN ({keep})")  # noqa: S608
