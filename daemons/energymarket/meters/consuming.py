@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from abc import ABC, abstractmethod
 from collections import Counter, deque
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
@@ -78,7 +79,7 @@ class Consumer(Protocol):
         """Write what waits, and settle it; a step names what is to be synced. OSError: nothing happened."""
 
 
-class Consuming(Generic[M]):
+class Consuming(ABC, Generic[M]):
     """The one consumer of a queue. Who derives from it declares the queue, and commits what waits."""
 
     def __init__(self, meter_id: str, queue: str, prefetch: int, shared: Shared) -> None:
@@ -102,9 +103,9 @@ class Consuming(Generic[M]):
         self._waiting: deque[Waiting[M]] = deque()
         self._silent_until_s = 0.0
 
+    @abstractmethod
     def _declare(self, channel: Channel) -> None:
         """Declare what is needed; then `_ready`."""
-        raise NotImplementedError
 
     @property
     def is_idle(self) -> bool:
