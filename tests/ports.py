@@ -13,8 +13,8 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
-_FIRST, _LAST = 10_000, 31_999
-"""Below the range of connecting ends (32,768 on Linux), above what is registered for most services."""
+_FIRST, _LAST = 20_000, 31_999
+"""Below the range of connecting ends (32,768 on Linux), above that of Ray's workers (10,002 to 19,999)."""
 _NEXT: Final = Path(tempfile.gettempdir()) / f"energy-market-tests-{os.getuid()}" / "port"
 
 
