@@ -510,7 +510,7 @@ def test_the_cut_into_blocks_never_shows(monkeypatch: pytest.MonkeyPatch) -> Non
     claims = [(1, 0, 2, 60), (5, 0, 6, 30), (4, 0, 6, 10)]
     found = []
     for block in (100, 2):
-        monkeypatch.setattr(settlement, "BLOCK_HOMES", block)
+        monkeypatch.setattr(settlement, "BLOCK_ROWS", block)
         found.append(settle_homes(homes, claims, orders=orders_of((6, -5, -1_000), (7, 40, 8_000))))
     whole, cut = found
     assert cut.totals == whole.totals
