@@ -26,4 +26,4 @@ def is_nothing(column: Integers) -> bool:
 
 def has_nothing(column: Integers) -> bool:
     """Whether all values are zero."""
-    return is_nothing(column) or not column.any()
+    return is_nothing(column) or not np.count_nonzero(column)
