@@ -54,7 +54,7 @@ def follows(batches: Sequence[Batch], settled: Settlement) -> bool:
         rows = rows_of(home, batch.first, batch.count)
         if not np.array_equal(batch.columns["returned_wh"], returned_wh[rows]):
             return False  # more was taken back than was left
-        if batch.claims["flags"].any():
+        if batch.claims_seen().flagged:
             return False
     return True
 

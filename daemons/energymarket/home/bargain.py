@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from energymarket.core import exchange
-from energymarket.core.admission import offer_key
+from energymarket.core.claims import offer_key
 from energymarket.core.limits import CLAIMS_PER_HOME_MAX, ENERGY_WH_MAX
 from energymarket.core.parameters import Take, Turn
 from energymarket.home.gains import Bargain
