@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -43,17 +43,13 @@ class Reading:
 class Came:
     """What the exchange has brought the homes of a range."""
 
-    homes: int
-    moved_wh: I32 = field(init=False)  # received by those who lack, back again for those who have over
-    excess_wh: I32 | None = field(init=False, default=None)  # greed's
-    phantom_wh: I32 | None = field(init=False, default=None)  # received of nobody, on purpose
-
-    def __post_init__(self) -> None:
-        self.moved_wh = np.zeros(self.homes, np.int32)
+    moved_wh: npt.NDArray[np.signedinteger[Any]]  # as `Bargain` has it
+    excess_wh: I32 | None = None  # greed's
+    phantom_wh: I32 | None = None  # received of nobody, on purpose
 
     def of(self, here: slice, surplus_wh: I32) -> tuple[I32, I32, I32]:
         """Received, excess and returned of some homes; nobody gets more back than it had over."""
-        moved = self.moved_wh[here]
+        moved = self.moved_wh[here].astype(np.int32)
         returned_wh = np.minimum(moved, surplus_wh)
         received_wh = moved * (surplus_wh == 0)
         if self.phantom_wh is not None:
