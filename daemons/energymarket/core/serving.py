@@ -24,7 +24,7 @@ Places: TypeAlias = npt.NDArray[np.signedinteger[Any]]
 Energy: TypeAlias = npt.NDArray[np.signedinteger[Any]]
 """int64, or int32 where twice of each fits."""
 
-_LONG: Final = 12  # from so many marks a stride on, halving finds its end sooner than going from mark to mark
+_LONG: Final = 8  # from so many marks a stride on, halving finds its end sooner than going from mark to mark
 _NEAR: Final = 64
 _FAR: Final = 1 << 62
 _LINE: Final = 8_192  # so many takers of a round are served at once: what is made of them stays in the cache
@@ -65,23 +65,23 @@ def strides(marks: I64, lengths: Energy) -> I64:
     singles = _leading(lengths[:both] <= gaps[:both]) if lengths[0] <= gaps[0] else 0
     if singles == both:
         return np.arange(1, singles + 1)
-    line, at, last = marks.tolist(), singles, len(gaps)
-    line.append(_FAR)
+    at, last = singles, len(gaps)
     ends = list(range(1, singles + 1))
     end = ends.append
-    if int(lengths.sum()) * last > _LONG * len(lengths) * (line[last] - line[0]):
-        # A stride that stays among so many marks is found by half as many halvings as among all.
-        near = len(gaps) > _NEAR and (marks[_NEAR:] - marks[:-_NEAR]).min() >= lengths.max()
+    if int(lengths.sum()) * last > _LONG * len(lengths) * int(marks[last] - marks[0]):
+        # Few marks are looked at: no list is made of all. Most strides stay among the next ones.
+        near = last > _NEAR and (marks[_NEAR:] - marks[:-_NEAR]).min() >= lengths.max()
         reach = _NEAR if near else last + 1
-        line.extend([_FAR] * reach)
-        reached = line[at]
+        some = np.concatenate((marks, np.full(reach + 1, _FAR))).data
+        reached = some[at]
         for length in lengths[singles:].tolist():
-            at = bisect_left(line, reached + length, at + 1, at + 1 + reach)
+            at = bisect_left(some, reached + length, at + 1, at + 1 + reach)
             end(at)
             if at >= last:
                 break
-            reached = line[at]
+            reached = some[at]
     else:
+        line = [*marks.tolist(), _FAR]
         for length in lengths[singles:].tolist():
             reached = line[at] + length
             at += 1

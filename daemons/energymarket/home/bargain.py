@@ -378,7 +378,7 @@ class Exchange:
 
     def _leave_out(self, who: Places, served: exchange.Served, claims: npt.NDArray[np.void]) -> None:
         """Claims beyond what any exchange can come to: their takers have not received that."""
-        ids = self.parties.ids(who)
+        ids = self.parties.ids(who) if len(claims) else who
         for taker, energy_wh in zip(claims["taker"].tolist(), claims["energy_wh"].tolist(), strict=True):
             at = np.flatnonzero(ids == taker)
             served.received_wh[at] -= energy_wh
