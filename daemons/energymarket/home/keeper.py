@@ -212,16 +212,17 @@ class Keeper:
                 came.phantom_wh, phantoms["taker"].astype(np.int64) - fleet.first, phantoms["energy_wh"]
             )
         columns = self._orders(net, came)
+        bargain.moved_wh = bargain.moved_wh[:0].copy()  # it has been stated
         self._scenes.misreport(page.slot, columns)
         return bargain, columns
 
     def _orders(self, net: Net, came: Came) -> dict[str, I32]:
         """What the homes state after the exchange, block by block: nothing of a block leaves the cache."""
-        fleet = self._fleet
+        fleet, kind = self._fleet, came.kind
         made = {name: Widening(fleet.count) for name in exchange.TRADE_COLUMNS}
         for start in range(0, fleet.count, BLOCK_HOMES):
             here = slice(start, start + BLOCK_HOMES)
-            surplus_wh, need_wh = net.sides(here)
+            surplus_wh, need_wh = net.sides(here, kind)
             flows = (surplus_wh, need_wh, *came.of(here, surplus_wh))
             block = exchange.trade_columns(fleet.policy[here], *flows)
             for name, column in block.items():
@@ -246,7 +247,7 @@ class Keeper:
 
     def _state(self, net: Net, page: ClockPage) -> tuple[Bargain, dict[str, I32]]:
         """Under another rule than the queue homes say what they have over and lack; the market shares."""
-        nothing = np.zeros(self._fleet.count, np.int16)
+        nothing = np.zeros_like(net.net_wh)
         columns = self._orders(net, Came(nothing))
         self._scenes.misreport(page.slot, columns)
         return Bargain(nothing), columns
