@@ -194,6 +194,19 @@ def test_more_offers_than_the_queue_passes_on_are_shared_at_home_first(
     assert claims_of(few) == []
 
 
+def test_what_was_shared_at_home_is_not_claimed_again_from_an_earlier_life(
+    ipc: Ipc, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The range died with its offers in the queue; now its own taker has all of them, and lacks still."""
+    gives = {1: 300, 2: 200, 3: 100}
+    party(ipc, offers=gives)._turn(0.5)
+    monkeypatch.setattr(bargain, "AT_HOME_OFFERS", 2)
+    second_life = party(ipc, offers=gives, needs={4: 1_000})
+    second_life._serve_at_home()
+    second_life._turn(0.5)
+    assert claims_of(second_life) == [(1, 0, 300), (2, 0, 200), (3, 0, 100)]
+
+
 FAIR = Sharing(Take.EXACT, Turn.FAIR, Excess.NEUTRAL)
 
 

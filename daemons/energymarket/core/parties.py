@@ -7,6 +7,7 @@ is their turn, and are in the cache then.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any, Final
 
 import numpy as np
@@ -77,29 +78,26 @@ class Parties:
 
     # who gives
 
-    def giving(self) -> Iterator[Places]:
-        """The places of those who may give something, in the same way."""
-        for here in self._spans():
-            at = (self.open_wh[here] > 0).nonzero()[0].astype(np.int32)
-            if len(at):
-                at += here.start
-                yield at
+    def giving(self, blocks: int = 0) -> Iterator[Places]:
+        """The places of those who may give something in each block, the first ones left out; may be none."""
+        for here in islice(self._spans(), blocks, None):
+            at = (self.open_wh[here] > 0).nonzero()[0]
+            at += here.start
+            yield at
 
     def offers(self) -> Iterator[Records]:
-        """What they give."""
+        """What they give, which is not theirs to give any more."""
         for at in self.giving():
             positions = (at + (self.first - 1 - self._start)) % self._homes
-            yield exchange.offers_of(self.ids(at), self.open_wh[at], positions)
+            offers = exchange.offers_of(self.ids(at), self.open_wh[at], positions)
+            self.open_wh[at] = 0
+            yield offers
 
     def order(self, givers: Column) -> npt.NDArray[np.int64]:
         """Where homes stand in the range's part of the ring, by id: 0, 1, ..; below 0 is who is not of it."""
         at = givers.astype(np.int64) - self.first
         count = len(self.open_wh)
         return np.where((at >= 0) & (at < count), (at - self._cut) % count, -1)
-
-    def leave_with(self, offers: Records, energy_wh: Column | int = 0) -> None:
-        """So much is left with the givers of some offers."""
-        self.open_wh[offers["giver"].astype(np.intp) - self.first] = energy_wh
 
     def take_back(self, offers: Records) -> None:
         """What has come back; nobody has more than it had over. Offers of others are left out."""
@@ -126,13 +124,14 @@ class Parties:
 class Stock:
     """The offers of a range that nobody has yet, in the order of the ring, made as they are wanted."""
 
-    __slots__ = ("_ahead", "_made", "left", "parties")
+    __slots__ = ("_ahead", "_blocks", "_made", "left", "parties")
 
     def __init__(self, parties: Parties, givers: int) -> None:
         """`givers` is how many there are."""
         self.parties = parties
         self.left = givers
         self._ahead = parties.offers()
+        self._blocks = 0  # of which offers are made
         self._made: Records = np.zeros(0, OFFER)
 
     def first(self, offers: int) -> Records:
@@ -154,21 +153,25 @@ class Stock:
         if more is None:
             return False
         self._made = np.concatenate((self._made, more)) if len(self._made) else more
+        self._blocks += 1
         return True
 
     def drop(self, offers: int) -> None:
         """The first ones are somebody else's now."""
-        self.parties.leave_with(self._made[:offers])
         self._made = self._made[offers:]
         self.left -= offers
 
     def split(self, rest: Records) -> None:
         """Of the first one this is left."""
         self._made[:1] = rest
-        self.parties.leave_with(rest, rest["energy_wh"])
+
+    def close(self) -> None:
+        """What nobody has is its givers' again."""
+        self.parties.take_back(self._made)
+        self._made = self._made[:0]
 
     def every(self, step: int) -> list[int]:
         """The givers of the first offer, and of each that many further on."""
-        giving = list(self.parties.giving())
-        every: list[int] = self.parties.ids(np.concatenate(giving)[::step]).tolist() if giving else []
+        ids = [self.parties.ids(at) for at in self.parties.giving(self._blocks)]
+        every: list[int] = np.concatenate((self._made["giver"], *ids))[::step].tolist()
         return every

@@ -117,6 +117,7 @@ class Exchange:
         except QueueFrozen:
             self.result.degraded = True
         self.result.shed += self.stock.left  # never found room: it goes to the market at once
+        self.stock.close()
         self.result.moved_wh = self.parties.moved_wh()
         return self.result
 

@@ -48,6 +48,7 @@ def test_served_block_by_block_as_all_at_once(
         start = exchange.ring_start(seed, 7, HOMES)
         one = lone(net_wh.astype(np.int16), policies, sharing, start)
         one._serve_at_home()
+        one.stock.close()
         claims = np.concatenate([np.zeros(0, CLAIM), *one.result.claims])
         assert claims.tolist() == whole.claims.tolist()
         left_wh = np.where(policies == Policy.SELL, 0, sides[0]) - whole.given_wh
