@@ -36,8 +36,9 @@ class BatteryBlock:
         discharge = _Limit(np.where(owns, homes["battery_discharge_w"], 0), slot_s)
         kind = np.int32 if max(charge.largest_wh, discharge.largest_wh) < _NARROW_LIMIT_WH else np.int64
         column = self._owners.column
+        is_same = np.array_equal(homes["battery_charge_w"][owns], homes["battery_discharge_w"][owns])
         self._charge = charge.keep(column, kind)
-        self._discharge = discharge.keep(column, kind)
+        self._discharge = self._charge if is_same else discharge.keep(column, kind)
         standby_w = homes.get("battery_standby_w")
         self._standby: _Limit | None = None
         if standby_w is not None and bool((standby_w[owns] > 0).any()):
@@ -104,7 +105,9 @@ class BatteryBlock:
         np.minimum(over, limit, out=over)
         np.subtract(self._capacity_wh, level, out=moved)
         np.minimum(moved, limit, out=moved)
-        np.minimum(lack, self._discharge.of_slot(slot, other), out=lack)
+        if self._discharge is not self._charge:
+            limit = self._discharge.of_slot(slot, other)
+        np.minimum(lack, limit, out=lack)
         moved *= charges
         moved += lack  # what should reach the other end
         q: int | Column = self._one_q if self._one_q is not None else each_q
