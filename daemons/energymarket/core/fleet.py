@@ -135,6 +135,7 @@ class Fleet:
         self._blocks = tuple(self._cut(homes, profile, start, slot_s) for start in starts)
         self._scratch = Scratch(min(count, BLOCK_HOMES))
         self._outlook = Outlook(self, 1)
+        self._room = np.empty(self._blocks[0].homes, np.float32)
         self._net = Net(count)
         self._stepped: tuple[State, State, list[Work]] | None = None
 
@@ -196,7 +197,11 @@ class Fleet:
 
     def _step_block(self, block: Block, answer: Answer, work: Work) -> None:
         before, after = work.before, work.after
-        consumption_wh, production_wh, net_wh = self._outlook.live_block(block, 0, answer, work)
+        wanted = self._outlook.want(block, self._room)
+        consumption_wh = block.demand.consume(wanted[0], answer, work)
+        production_wh = block.supply.produce(self._outlook.offer(block), 0, work)
+        net_wh = np.subtract(production_wh, consumption_wh, out=work.scratch.net_wh[: block.homes])
+        block.battery.balance(net_wh, self._outlook.slots[0], work)
         np.add(before.consumption_wh, consumption_wh, out=after.consumption_wh)
         self._net.put(block.start, net_wh, production_wh, consumption_wh)
         surplus_wh = np.maximum(net_wh, 0, out=work.scratch.integers[0][: block.homes])
@@ -213,23 +218,18 @@ class Fleet:
 
 
 class Outlook:
-    """What some slots hold for a fleet whatever their prices are, made for all of them at once.
+    """What some slots hold for a fleet whatever their prices are; the cut into looks never shows in a result.
 
-    `turn_to` looks at slots; `live` then plays them one by one, each at its price. A fleet of one block
-    has all of it made in advance; a larger one sees each block's slots when it comes to it, if it looks
-    at one slot only. The cut into looks never shows in a result.
+    `turn_to` looks at slots; `want` and `offer` then say block by block what homes want, and what sun and
+    wind bring, in arrays that are used up.
     """
 
     def __init__(self, fleet: Fleet, slots_max: int) -> None:
         self._fleet = fleet
         self._slots_max = slots_max
-        blocks = fleet.blocks
-        self._spare = Spare(slots_max, blocks[0].stop)
-        kept = blocks if slots_max > 1 else blocks[:1]
-        self._wanted = [np.empty(slots_max * block.homes, np.float32) for block in kept]
-        self._sun = [np.empty(slots_max * block.homes, np.float32) for block in kept]
-        self._wind = [np.empty(slots_max * block.homes, np.float32) for block in kept]
-        self._prospects: list[tuple[F32, Prospect]] = []
+        largest = slots_max * fleet.blocks[0].homes
+        self.spare = Spare(slots_max, fleet.blocks[0].homes)
+        self._sun, self._wind = (np.empty(largest, np.float32) for _ in range(2))
         self._shared: tuple[DemandOfSlots, SupplyOfSlots] | None = None
         self.slots = range(0)
 
@@ -239,31 +239,23 @@ class Outlook:
             raise ValueError(f"{len(slots)} slots at once, 1 .. {self._slots_max} were made room for")
         self.slots = slots
         self._shared = self._fleet.of_slots(slots, weather)
-        self._prospects = []
-        if self._slots_max > 1:
-            self._prospects = [self._look(block, block.number) for block in self._fleet.blocks]
 
-    def _look(self, block: Block, room: int) -> tuple[F32, Prospect]:
+    def want(self, block: Block, room: F32) -> F32:
+        """What the block's homes want, (K, homes), in a flat array with room for it."""
+        shape = (len(self.slots), block.homes)
+        wanted = room[: shape[0] * shape[1]].reshape(shape)
+        block.demand.want(self._looked[0], wanted, self.spare)
+        return wanted
+
+    def offer(self, block: Block) -> Prospect:
+        """What sun and wind bring them; the next block's takes its place."""
+        return block.supply.offer(self._looked[1], self._sun, self._wind, self.spare)
+
+    @property
+    def _looked(self) -> tuple[DemandOfSlots, SupplyOfSlots]:
         if self._shared is None:
             raise RuntimeError("no slots have been looked at")
-        demand, supply = self._shared
-        shape = (len(self.slots), block.homes)
-        wanted = self._wanted[room][: shape[0] * shape[1]].reshape(shape)
-        block.demand.want(demand, wanted, self._spare)
-        return wanted, block.supply.offer(supply, self._sun[room], self._wind[room], self._spare)
-
-    def live_block(self, block: Block, at: int, answer: Answer, work: Work) -> tuple[I32, I32, I32]:
-        """Play the slot at a place for a block: consumption, production, net at the meter, in scratch.
-
-        Batteries, debts and carries move on from `work.before` to `work.after`, which may be the same;
-        registers of the meter do not.
-        """
-        wanted, prospect = self._prospects[block.number] if self._prospects else self._look(block, 0)
-        consumption_wh = block.demand.consume(wanted[at], answer, work)
-        production_wh = block.supply.produce(prospect, at, work)
-        net_wh = np.subtract(production_wh, consumption_wh, out=work.scratch.net_wh[: block.homes])
-        block.battery.balance(net_wh, self.slots[at], work)
-        return consumption_wh, production_wh, net_wh
+        return self._shared
 
 
 class Lived:
@@ -292,7 +284,8 @@ class Lived:
 class Course:
     """A fleet that lives slot after slot in place: one state, no generation before.
 
-    Registers of the meter are added up by `book`, once for all slots of an outlook.
+    Only what homes consume waits for the price. What they produce is made for all slots of a look when
+    they are turned to; batteries and the registers of the meter follow by `book`, for all of them at once.
     """
 
     def __init__(self, fleet: Fleet, state: State, slots_max: int) -> None:
@@ -301,34 +294,55 @@ class Course:
         self._state = state
         parts = [state.part(block.start, block.stop) for block in fleet.blocks]
         self._works = [Work(part, part, fleet.scratch) for part in parts]
+        rooms = fleet.blocks if slots_max > 1 else fleet.blocks[:1]
+        self._rooms = [np.empty(slots_max * block.homes, np.float32) for block in rooms]
+        self._wanted: list[F32] = []  # of each block, where there are several slots
+        self._production_wh: I32 = np.empty((slots_max, fleet.count), np.int32)
+        self._produced_wh: list[int] = []  # by all homes in each slot
 
     def turn_to(self, slots: range, weather: Samples) -> None:
-        """Look at the slots that come next."""
-        self._outlook.turn_to(slots, weather)
+        """Look at the slots that come next: all of them are lived before others are turned to."""
+        outlook, blocks = self._outlook, self._fleet.blocks
+        outlook.turn_to(slots, weather)
+        production_wh = self._production_wh[: len(slots)]
+        for block, work in zip(blocks, self._works, strict=True):
+            here = production_wh[:, block.start : block.stop]
+            block.supply.produce_slots(outlook.offer(block), work.after, here, outlook.spare)
+        self._produced_wh = production_wh.sum(axis=1, dtype=np.int64).tolist()
+        self._wanted = []
+        if len(self._rooms) == len(blocks):
+            self._wanted = [outlook.want(*each) for each in zip(blocks, self._rooms, strict=True)]
 
     def live(self, at: int, price_ueur_per_kwh: int, into: Lived) -> tuple[int, int]:
-        """Play the slot at a place of the outlook; what all homes together have consumed and produced."""
+        """Play the slot at a place of the outlook; what all homes together have consumed and produced.
+
+        `into` has what they consumed; the rest comes with `book`.
+        """
         answer = self._fleet.answer(price_ueur_per_kwh)
-        consumed_wh = produced_wh = 0
-        for block, work in zip(self._fleet.blocks, self._works, strict=True):
-            consumption, production, net = self._outlook.live_block(block, at, answer, work)
-            here = slice(block.start, block.stop)
-            into.consumption_wh[at, here] = consumption
-            into.production_wh[at, here] = production
-            into.net_wh[at, here] = net
+        consumed_wh = 0
+        for number, (block, work) in enumerate(zip(self._fleet.blocks, self._works, strict=True)):
+            wanted = self._wanted[number] if self._wanted else self._outlook.want(block, self._rooms[0])
+            consumption = block.demand.consume(wanted[at], answer, work)
+            into.consumption_wh[at, block.start : block.stop] = consumption
             consumed_wh += int(consumption.sum(dtype=np.int64))
-            produced_wh += int(production.sum(dtype=np.int64))
-        return consumed_wh, produced_wh
+        return consumed_wh, self._produced_wh[at]
 
     def book(self, lived: Lived) -> None:
-        """Add what was lived to the registers of the meter."""
-        state = self._state
-        state.consumption_wh += added_up(lived.consumption_wh)
-        state.production_wh += added_up(lived.production_wh)
-        export_wh = added_up(np.maximum(lived.net_wh, 0))
-        state.export_wh += export_wh
-        state.import_wh += export_wh
-        state.import_wh -= added_up(lived.net_wh)
+        """Complete what was lived in all slots of the outlook, and add it to the registers of the meter."""
+        slots = self._outlook.slots
+        for block, work in zip(self._fleet.blocks, self._works, strict=True):
+            state, here = work.after, slice(block.start, block.stop)
+            consumption_wh, production_wh = lived.consumption_wh[:, here], lived.production_wh[:, here]
+            net_wh = lived.net_wh[:, here]
+            np.copyto(production_wh, self._production_wh[: len(slots), here])
+            np.subtract(production_wh, consumption_wh, out=net_wh)
+            block.battery.balance_slots(net_wh, slots, state)
+            state.consumption_wh += added_up(consumption_wh)
+            state.production_wh += added_up(production_wh)
+            export_wh = added_up(np.maximum(net_wh, 0))
+            state.export_wh += export_wh
+            state.import_wh += export_wh
+            state.import_wh -= added_up(net_wh)
 
 
 def initial_state(fleet: Fleet, state: State) -> None:
