@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from energymarket.core.assets import Prospect, Supply, SupplyBlock, SupplyOfSlots
 from energymarket.core.battery import BatteryBlock
-from energymarket.core.block import BLOCK_HOMES, F32, I32, Column, Scratch, Spare, Widening, added_up
+from energymarket.core.block import BLOCK_HOMES, F32, I32, Column, Scratch, Spare, Widening
 from energymarket.core.demand import Answer, Demand, DemandBlock, DemandOfSlots
 from energymarket.core.owned import Owned
 from energymarket.core.parameters import Period
@@ -195,13 +195,22 @@ class Fleet:
         self._stepped = (before, after, works)
         return works
 
+    def live_block(self, block: Block, outlook: Outlook, answer: Answer, work: Work) -> tuple[I32, I32, I32]:
+        """Play the one slot of an outlook for a block: consumption, production, net at the meter, in scratch.
+
+        Batteries, debts and carries move on from `work.before` to `work.after`, which may be the same;
+        registers of the meter do not.
+        """
+        wanted = outlook.want(block, self._room)
+        consumption_wh = block.demand.consume(wanted[0], answer, work)
+        production_wh = block.supply.produce(outlook.offer(block), 0, work)
+        net_wh = np.subtract(production_wh, consumption_wh, out=work.scratch.net_wh[: block.homes])
+        block.battery.balance(net_wh, outlook.slots[0], work)
+        return consumption_wh, production_wh, net_wh
+
     def _step_block(self, block: Block, answer: Answer, work: Work) -> None:
         before, after = work.before, work.after
-        wanted = self._outlook.want(block, self._room)
-        consumption_wh = block.demand.consume(wanted[0], answer, work)
-        production_wh = block.supply.produce(self._outlook.offer(block), 0, work)
-        net_wh = np.subtract(production_wh, consumption_wh, out=work.scratch.net_wh[: block.homes])
-        block.battery.balance(net_wh, self._outlook.slots[0], work)
+        consumption_wh, production_wh, net_wh = self.live_block(block, self._outlook, answer, work)
         np.add(before.consumption_wh, consumption_wh, out=after.consumption_wh)
         self._net.put(block.start, net_wh, production_wh, consumption_wh)
         surplus_wh = np.maximum(net_wh, 0, out=work.scratch.integers[0][: block.homes])
@@ -256,93 +265,6 @@ class Outlook:
         if self._shared is None:
             raise RuntimeError("no slots have been looked at")
         return self._shared
-
-
-class Lived:
-    """What homes did in K slots, as a `Course` writes it: int32 arrays of shape (K, homes)."""
-
-    __slots__ = ("consumption_wh", "net_wh", "production_wh")
-
-    def __init__(self, consumption_wh: I32, production_wh: I32, net_wh: I32) -> None:
-        self.consumption_wh = consumption_wh
-        self.production_wh = production_wh
-        self.net_wh = net_wh  # at the meter: above zero is a surplus
-
-    @classmethod
-    def room(cls, slots: int, homes: int) -> Lived:
-        """Room for so many slots."""
-        return cls(*(np.empty((slots, homes), np.int32) for _ in range(3)))
-
-    def part(self, first: int, count: int, slots: int) -> Lived:
-        """The first `slots` slots of the homes first .. first + count - 1 (from 0), as views."""
-        here = slice(first, first + count)
-        return Lived(
-            self.consumption_wh[:slots, here], self.production_wh[:slots, here], self.net_wh[:slots, here]
-        )
-
-
-class Course:
-    """A fleet that lives slot after slot in place: one state, no generation before.
-
-    Only what homes consume waits for the price. What they produce is made for all slots of a look when
-    they are turned to; batteries and the registers of the meter follow by `book`, for all of them at once.
-    """
-
-    def __init__(self, fleet: Fleet, state: State, slots_max: int) -> None:
-        self._fleet = fleet
-        self._outlook = Outlook(fleet, slots_max)
-        self._state = state
-        parts = [state.part(block.start, block.stop) for block in fleet.blocks]
-        self._works = [Work(part, part, fleet.scratch) for part in parts]
-        rooms = fleet.blocks if slots_max > 1 else fleet.blocks[:1]
-        self._rooms = [np.empty(slots_max * block.homes, np.float32) for block in rooms]
-        self._wanted: list[F32] = []  # of each block, where there are several slots
-        self._production_wh: I32 = np.empty((slots_max, fleet.count), np.int32)
-        self._produced_wh: list[int] = []  # by all homes in each slot
-
-    def turn_to(self, slots: range, weather: Samples) -> None:
-        """Look at the slots that come next: all of them are lived before others are turned to."""
-        outlook, blocks = self._outlook, self._fleet.blocks
-        outlook.turn_to(slots, weather)
-        production_wh = self._production_wh[: len(slots)]
-        for block, work in zip(blocks, self._works, strict=True):
-            here = production_wh[:, block.start : block.stop]
-            block.supply.produce_slots(outlook.offer(block), work.after, here, outlook.spare)
-        self._produced_wh = production_wh.sum(axis=1, dtype=np.int64).tolist()
-        self._wanted = []
-        if len(self._rooms) == len(blocks):
-            self._wanted = [outlook.want(*each) for each in zip(blocks, self._rooms, strict=True)]
-
-    def live(self, at: int, price_ueur_per_kwh: int, into: Lived) -> tuple[int, int]:
-        """Play the slot at a place of the outlook; what all homes together have consumed and produced.
-
-        `into` has what they consumed; the rest comes with `book`.
-        """
-        answer = self._fleet.answer(price_ueur_per_kwh)
-        consumed_wh = 0
-        for number, (block, work) in enumerate(zip(self._fleet.blocks, self._works, strict=True)):
-            wanted = self._wanted[number] if self._wanted else self._outlook.want(block, self._rooms[0])
-            consumption = block.demand.consume(wanted[at], answer, work)
-            into.consumption_wh[at, block.start : block.stop] = consumption
-            consumed_wh += int(consumption.sum(dtype=np.int64))
-        return consumed_wh, self._produced_wh[at]
-
-    def book(self, lived: Lived) -> None:
-        """Complete what was lived in all slots of the outlook, and add it to the registers of the meter."""
-        slots = self._outlook.slots
-        for block, work in zip(self._fleet.blocks, self._works, strict=True):
-            state, here = work.after, slice(block.start, block.stop)
-            consumption_wh, production_wh = lived.consumption_wh[:, here], lived.production_wh[:, here]
-            net_wh = lived.net_wh[:, here]
-            np.copyto(production_wh, self._production_wh[: len(slots), here])
-            np.subtract(production_wh, consumption_wh, out=net_wh)
-            block.battery.balance_slots(net_wh, slots, state)
-            state.consumption_wh += added_up(consumption_wh)
-            state.production_wh += added_up(production_wh)
-            export_wh = added_up(np.maximum(net_wh, 0))
-            state.export_wh += export_wh
-            state.import_wh += export_wh
-            state.import_wh -= added_up(net_wh)
 
 
 def initial_state(fleet: Fleet, state: State) -> None:

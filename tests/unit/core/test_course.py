@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from energymarket.core import block
 from energymarket.core import fleet as fleets
 from energymarket.core.chance import Purpose, draw_u32, draw_u32_of_slots, draw_u64, draw_u64_of_slots
-from energymarket.core.fleet import Course, Fleet, Lived, State, initial_state, step
+from energymarket.core.course import Course, Lived
+from energymarket.core.fleet import Fleet, State, initial_state, step
 from energymarket.core.state import STATE_COLUMNS
 from energymarket.core.weather import WEATHER
 from tests.unit.core.made_fleet import FIRST_SLOT, day_price_ueur_per_kwh, day_weather, mixed
@@ -82,6 +83,15 @@ def test_a_course_is_as_many_steps(block_homes: int, seed: int, times: int, cut:
     assert travelled_nets == nets
     for name, _ in STATE_COLUMNS:
         assert state.column(name).tobytes() == expected.column(name).tobytes(), name
+
+
+def test_a_course_of_single_slots_is_as_many_steps() -> None:
+    """Of very many homes slots are looked at one by one, and nothing is made ahead."""
+    made = mixed(HOMES, 3, 0.5)
+    expected, nets = stepped(Fleet(made, 1, HOMES))
+    state, travelled_nets = travelled(Fleet(made, 1, HOMES), [1] * SLOTS)
+    assert travelled_nets == nets
+    assert state.packed() == expected.packed()
 
 
 def test_draws_of_many_slots_are_those_of_each() -> None:
