@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from energymarket.core.course import Lived
 from energymarket.core.events import book_from_dict
-from energymarket.core.fleet import Fleet, Lived, initial_state
+from energymarket.core.fleet import Fleet, initial_state
 from energymarket.core.state import STATE_COLUMNS, State
 from energymarket.engine.source import Shards, slots_at_once
 from energymarket.engine.track import Track, market_of

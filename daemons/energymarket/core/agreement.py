@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from energymarket.core import exchange
+from energymarket.core import exchange, serving, serving_slots
 from energymarket.core.chance import Purpose, draw_u64_of_slots
-from energymarket.core.parameters import Take
+from energymarket.core.limits import INDEX_MAX
+from energymarket.core.parameters import Take, Turn
 from energymarket.core.records import CLAIM, GIFT_COLUMNS, OFFER, Policy
 from energymarket.core.sharing.flows import Flows
 from energymarket.core.sharing.rules import RULES
@@ -107,15 +108,62 @@ def agree(
     """
     homes = net_wh.shape[1]
     gives = policy != Policy.SELL
-    starts = draw_u64_of_slots(seed, Purpose.RING, np.arange(slots.start, slots.stop, dtype=np.uint64))
-    excess_wh = np.zeros_like(net_wh) if sharing.take is Take.GREEDY else net_wh[:, :0]
+    numbers = np.arange(slots.start, slots.stop, dtype=np.uint64)
+    starts = (draw_u64_of_slots(seed, Purpose.RING, numbers) % np.uint64(homes)).astype(np.int64)
     for column in moved:
         column[:] = 0
+    if len(slots) > 1 and (sharing.take, sharing.turn) == (Take.EXACT, Turn.FAIR) and homes < INDEX_MAX:
+        gifts, counts = _serve_slots(net_wh, gives, starts, moved)
+        return Exchanged(policy, *moved, net_wh[:, :0], gifts, counts)
+    excess_wh = np.zeros_like(net_wh) if sharing.take is Take.GREEDY else net_wh[:, :0]
     claims = [
         _serve(net_wh[at], gives, start, sharing, (moved[0][at], moved[1][at], excess_wh[at]))
-        for at, start in enumerate((starts % np.uint64(homes)).tolist())
+        for at, start in enumerate(starts.tolist())
     ]
     return Exchanged(policy, *moved, excess_wh, _columns(claims), [len(each) for each in claims])
+
+
+def _serve_slots(
+    net_wh: I32, gives: npt.NDArray[np.bool_], starts: I64, moved: tuple[I32, I32]
+) -> tuple[dict[str, I64], list[int]]:
+    """The gifts of several slots, exact and fair, and how many are of each; `moved` as in `_serve`.
+
+    No offer has more parts than there are names for: a part that does not end it ends a need.
+    """
+    homes = net_wh.shape[1]
+    giving, taking = (net_wh > 0) & gives, net_wh < 0
+    both = np.flatnonzero(giving.any(axis=1) & taking.any(axis=1))
+    counts = np.zeros(len(net_wh), np.int64)
+    if not len(both):
+        return {name: np.zeros(0, np.int64) for name in GIFT_COLUMNS}, counts.tolist()
+    givers, offers = _on_rings(giving[both], both, starts[both])
+    takers, needs = _on_rings(taking[both], both, starts[both])
+    offered_wh, need_wh = net_wh.take(givers), -net_wh.take(takers)
+    taken = serving_slots.exact_fair(offered_wh, offers, need_wh, needs)
+    np.put(moved[0], givers, offered_wh - taken.left_wh)
+    np.put(moved[1], takers, need_wh - taken.lacking_wh)
+    counts[both] = taken.counts
+    slot_at = np.repeat(both * homes, taken.counts)
+    giver = givers[taken.offer] - slot_at
+    ends = np.cumsum(taken.counts)
+    beyond = giver >= np.repeat(starts[both], taken.counts)  # the ring has them first, the ledger last
+    cuts = np.add.reduceat(beyond, ends - taken.counts, dtype=np.int64)
+    order = serving_slots.turned(taken.counts, cuts)
+    columns = (giver + 1, serving.parts(taken.offer), takers[taken.taker] - slot_at + 1, taken.energy_wh)
+    found = {
+        name: column[order].astype(np.int64, copy=False)
+        for name, column in zip(GIFT_COLUMNS, columns, strict=True)
+    }
+    return found, counts.tolist()
+
+
+def _on_rings(mask: npt.NDArray[np.bool_], slots: I64, starts: I64) -> tuple[I64, I64]:
+    """Places in (K, N) of the homes of a mask, slot after slot on its ring; how many are in each slot."""
+    homes = mask.shape[1]
+    row, home = mask.nonzero()
+    counts = np.bincount(row, minlength=len(slots))
+    before = np.add.reduceat(home < starts[row], np.cumsum(counts) - counts, dtype=np.int64)
+    return (slots[row] * homes + home)[serving_slots.turned(counts, before)], counts
 
 
 def _serve(

@@ -9,9 +9,19 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from energymarket.core.block import F32, I32, I64, Column, Spare, keepers_or_none, owners_or_none, split_wh
+from energymarket.core.block import (
+    F32,
+    I32,
+    I64,
+    Column,
+    Spare,
+    keepers_or_none,
+    owners_or_none,
+    split_wh,
+    split_wh_of_slots,
+)
 from energymarket.core.owned import SERIES_NONE, supplies
-from energymarket.core.state import Work
+from energymarket.core.state import State, Work
 from energymarket.core.weather import Samples
 
 F64 = npt.NDArray[np.float64]
@@ -260,6 +270,34 @@ class SupplyBlock:
             production_wh.fill(0)
             owners.write(production_wh, part)
         return production_wh
+
+    def produce_slots(self, prospect: Prospect, state: State, into: I32, spare: Spare) -> None:
+        """`produce` in all slots of the prospect, one after the other: (K, homes of the block) in whole Wh.
+
+        The fractions in `state` move on in place.
+        """
+        owners = self.owners
+        if owners is None or owners.count < into.shape[1]:
+            into.fill(0)
+        if owners is None:
+            return
+        part = owners.place(into, spare.integers)
+        part.fill(0)
+        rows = [at for at, gives in enumerate(prospect.sunny) if gives]
+        if rows:
+            here = slice(rows[0], rows[-1] + 1)
+            carry = owners.read(state.pv_carry_wh, spare.floats[1])
+            room = spare.like(prospect.sun_wh[here], 0), spare.floats[2][: owners.count]
+            split_wh_of_slots(prospect.sun_wh[here], carry, part[here], room)
+            owners.write(state.pv_carry_wh, carry)
+        if prospect.wind_wh is not None and self._wind is not None and self._blown is not None:
+            carry = self._wind.read(state.wind_carry_wh, spare.floats[1])
+            whole_wh = np.empty(prospect.wind_wh.shape, np.int32)  # turbines are few
+            room = spare.like(prospect.wind_wh, 0), spare.floats[2][: self._wind.count]
+            split_wh_of_slots(prospect.wind_wh, carry, whole_wh, room)
+            self._wind.write(state.wind_carry_wh, carry)
+            self._blown.add(part, whole_wh)
+        owners.write(into, part)
 
     def _add_wind(self, prospect: Prospect, at: int, production_wh: I32, work: Work) -> None:
         """Add it to what those who produce do."""

@@ -8,7 +8,7 @@ from typing import Any, Final
 import numpy as np
 
 from energymarket.core.block import I32, Bools, Column, Scratch, keepers_or_none
-from energymarket.core.state import Work
+from energymarket.core.state import State, Work
 
 EFFICIENCY_STEPS: Final = 10_000  # an efficiency is known to 0.01 %
 
@@ -93,27 +93,99 @@ class BatteryBlock:
         level_wh -= taken_wh.astype(np.int32, copy=False)
         losses_wh += taken_wh
 
+    def balance_slots(self, net_wh: I32, slots: range, state: State) -> None:
+        """`balance` in slots that follow each other: `net_wh` (K, homes), and the state moves on in place.
+
+        What a slot asks of the batteries is known for all of them; only contents and carries go on from
+        slot to slot.
+        """
+        owners = self._owners
+        if owners is None:
+            return
+        kind, shape = self._capacity_wh.dtype, (len(slots), owners.count)
+        net = owners.read(net_wh, np.empty(shape[0] * shape[1], np.int32))
+        over, lack, charges, moved, arrived, other, room = (np.empty(shape, kind) for _ in range(7))
+        turns = (np.arange(slots.start, slots.stop) % _SECONDS_PER_HOUR).astype(kind)[:, None]
+        limit = np.broadcast_to(self._ask(net, turns, (over, lack, charges, room, other)), shape)
+        q = self._q_of(charges, np.empty(shape, kind))
+        level, carry = (owners.column(each).astype(kind) for each in (state.battery_wh, state.battery_carry))
+        lost = np.zeros(shape[1], kind)
+        for at, slot in enumerate(slots):
+            row = charges[at], moved[at], arrived[at], other[at]
+            q_now = q if isinstance(q, int) else q[at]
+            self._shift((limit[at], over[at], lack[at], q_now), (level, carry), row, carry)
+            self._fill(level, row)
+            if self._standby is not None:
+                self._stand_by(self._standby.of_slot(slot, np.empty(shape[1], kind)), level, lost)
+        owners.store(state.battery_wh, level)
+        owners.store(state.battery_carry, carry)
+        lost = lost + np.add.reduce(moved - arrived, axis=0, dtype=np.int64)
+        owners.accumulate(state.losses_wh, state.losses_wh, lost)
+        into, stored = np.multiply(moved, charges, out=moved), np.multiply(arrived, charges, out=charges)
+        arrived -= stored
+        for name, flow in (("battery_in_wh", into), ("battery_out_wh", arrived)):
+            column = getattr(state, name)
+            owners.accumulate(column, column, np.add.reduce(flow, axis=0, dtype=np.int64))
+        arrived -= into
+        owners.add(net_wh, arrived)
+
+    @staticmethod
+    def _fill(level: Column, row: tuple[Column, ...]) -> None:
+        """Cells take what arrives where they are charged, and give what is moved elsewhere."""
+        charges, moved, arrived, spare = row
+        np.add(arrived, moved, out=spare)
+        spare *= charges
+        spare -= moved
+        level += spare
+
+    def _ask(self, net: Column, slot: int | Column, arrays: tuple[Column, ...]) -> Column:
+        """What homes have over and lack, and where they charge; answers what may go into the cells.
+
+        Of one slot or of K slots; `arrays` are over, lack, charges, and two that the limits may lie in.
+        """
+        over, lack, charges, limit_room, other = arrays
+        np.maximum(net, 0, out=over, casting="same_kind")
+        np.subtract(over, net, out=lack)
+        np.minimum(over, 1, out=charges)
+        limit = self._charge.of_slot(slot, limit_room)
+        np.minimum(over, limit, out=over)
+        same = self._discharge is self._charge
+        np.minimum(lack, limit if same else self._discharge.of_slot(slot, other), out=lack)
+        return limit
+
+    def _q_of(self, charges: Column, each_q: Column) -> int | Column:
+        """The efficiency that holds for each home."""
+        if self._one_q is not None:
+            return self._one_q
+        np.multiply(charges, self._charge_more_q, out=each_q)
+        each_q += self._discharge_q
+        return each_q
+
     def _move(
         self, net: I32, level: I32, carry: I32, slot: int, arrays: tuple[Column, ...]
     ) -> tuple[Column, Column, Column, Column]:
         """(1 where it charges, Wh that leave one end, Wh that reach the other, new carry)."""
         over, lack, charges, moved, arrived, other, each_q = arrays
-        np.maximum(net, 0, out=over)
-        np.subtract(over, net, out=lack)
-        np.minimum(over, 1, out=charges)
-        limit = self._charge.of_slot(slot, other)
-        np.minimum(over, limit, out=over)
+        limit = self._ask(net, slot, (over, lack, charges, arrived, other))
+        q = self._q_of(charges, each_q)
+        rest = self._shift((limit, over, lack, q), (level, carry), (charges, moved, arrived, other), other)
+        return charges, moved, arrived, rest
+
+    def _shift(
+        self,
+        asked: tuple[Column, Column, Column, int | Column],
+        content: tuple[Column, Column],
+        arrays: tuple[Column, ...],
+        rest: Column,
+    ) -> Column:
+        """Fill what is moved and what arrives, and `rest`, the new carry; what homes have over is used up."""
+        limit, over, lack, q = asked
+        level, carry = content
+        charges, moved, arrived, other = arrays
         np.subtract(self._capacity_wh, level, out=moved)
         np.minimum(moved, limit, out=moved)
-        if self._discharge is not self._charge:
-            limit = self._discharge.of_slot(slot, other)
-        np.minimum(lack, limit, out=lack)
         moved *= charges
         moved += lack  # what should reach the other end
-        q: int | Column = self._one_q if self._one_q is not None else each_q
-        if self._one_q is None:
-            np.multiply(charges, self._charge_more_q, out=each_q)
-            each_q += self._discharge_q
         moved *= EFFICIENCY_STEPS
         moved -= carry
         moved += q
@@ -128,8 +200,7 @@ class BatteryBlock:
         other += carry
         np.floor_divide(other, EFFICIENCY_STEPS, out=arrived)
         np.multiply(arrived, EFFICIENCY_STEPS, out=over)
-        rest = np.subtract(other, over, out=other)
-        return charges, moved, arrived, rest
+        return np.subtract(other, over, out=rest)
 
     def _arrays(self, scratch: Scratch) -> tuple[Column, ...]:
         count, kind = self._capacity_wh.size, self._capacity_wh.dtype
@@ -154,8 +225,11 @@ class _Limit:
         self._rest_ws = column(rest_ws.astype(kind)) if rest_ws is not None and bool(rest_ws.any()) else None
         return self
 
-    def of_slot(self, slot: int, out: Column) -> Column:
-        """Whole Wh of this slot; over an hour of slots of any length they add up to the power."""
+    def of_slot(self, slot: int | Column, out: Column) -> Column:
+        """Whole Wh of this slot; over an hour of slots of any length they add up to the power.
+
+        `slot` may be a column (K, 1), and `out` then is (K, homes).
+        """
         if self._rest_ws is None:
             return self._whole_wh
         turn = slot % _SECONDS_PER_HOUR

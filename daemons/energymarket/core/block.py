@@ -97,6 +97,10 @@ class Owners:
         """Bring values from anywhere else to the column."""
         column[slice(None) if self._where is None or self._is_theirs(column) else self._where] = values
 
+    def add(self, rows: Column, values: Column) -> None:
+        """Add the owners' values to (K, homes) in place."""
+        rows[:, slice(None) if self._where is None or self._is_theirs(rows) else self._where] += values
+
     def accumulate(self, before: Column, after: Column, values: Column) -> None:
         """Make after = before + values for the owners; `after` must have the others' values already."""
         if self._where is None or self._is_theirs(after):
@@ -160,10 +164,11 @@ class Scratch:
 class Spare:
     """Arrays for several slots of a block at once: what is the same at any price is made for all of them."""
 
-    __slots__ = ("_index", "floats")
+    __slots__ = ("_index", "floats", "integers")
 
     def __init__(self, slots: int, homes: int) -> None:
         self.floats: tuple[F32, ...] = tuple(np.empty(slots * homes, np.float32) for _ in range(3))
+        self.integers: I32 = np.empty(slots * homes, np.int32)
         self._index: Index = np.empty(homes, np.intp)
 
     def like(self, part: F32, number: int) -> F32:
@@ -193,3 +198,20 @@ def split_wh(energy_wh: F32, carry: tuple[F32, F32], whole_wh: I32, spare: F32) 
     np.add(spare, after, out=spare)
     np.subtract(energy_wh, after, out=after)
     np.copyto(whole_wh, spare, casting="unsafe")
+
+
+def split_wh_of_slots(energy_wh: F32, carry: F32, whole_wh: I32, spare: tuple[F32, F32]) -> None:
+    """`split_wh` of K slots that follow each other: (K, n) each; `carry` (n) moves on in place.
+
+    Rows of zeros change nothing. `energy_wh` and `spare`, (K, n) and (n), are used up.
+    """
+    floors, floor = spare
+    np.floor(energy_wh, out=floors)
+    energy_wh -= floors
+    for row in energy_wh:
+        np.add(row, carry, out=row)
+        np.floor(row, out=floor)
+        np.subtract(row, floor, out=carry)
+    np.floor(energy_wh, out=energy_wh)
+    energy_wh += floors
+    np.copyto(whole_wh, energy_wh, casting="unsafe")

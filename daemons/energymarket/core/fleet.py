@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from energymarket.core.assets import Prospect, Supply, SupplyBlock, SupplyOfSlots
 from energymarket.core.battery import BatteryBlock
-from energymarket.core.block import BLOCK_HOMES, F32, I32, Column, Scratch, Spare, Widening, added_up
+from energymarket.core.block import BLOCK_HOMES, F32, I32, Column, Scratch, Spare, Widening
 from energymarket.core.demand import Answer, Demand, DemandBlock, DemandOfSlots
 from energymarket.core.owned import Owned
 from energymarket.core.packed import Signed
@@ -144,6 +144,7 @@ class Fleet:
         self._blocks = tuple(self._cut(homes, profile, start, slot_s) for start in starts)
         self._scratch = Scratch(min(count, BLOCK_HOMES))
         self._outlook = Outlook(self, 1)
+        self._room = np.empty(self._blocks[0].homes, np.float32)
         self._net = Net(count)
         self._stepped: tuple[State, State, list[Work]] | None = None
 
@@ -203,9 +204,22 @@ class Fleet:
         self._stepped = (before, after, works)
         return works
 
+    def live_block(self, block: Block, outlook: Outlook, answer: Answer, work: Work) -> tuple[I32, I32, I32]:
+        """Play the one slot of an outlook for a block: consumption, production, net at the meter, in scratch.
+
+        Batteries, debts and carries move on from `work.before` to `work.after`, which may be the same;
+        registers of the meter do not.
+        """
+        wanted = outlook.want(block, self._room)
+        consumption_wh = block.demand.consume(wanted[0], answer, work)
+        production_wh = block.supply.produce(outlook.offer(block), 0, work)
+        net_wh = np.subtract(production_wh, consumption_wh, out=work.scratch.net_wh[: block.homes])
+        block.battery.balance(net_wh, outlook.slots[0], work)
+        return consumption_wh, production_wh, net_wh
+
     def _step_block(self, block: Block, answer: Answer, work: Work) -> None:
         before, after = work.before, work.after
-        consumption_wh, production_wh, net_wh = self._outlook.live_block(block, 0, answer, work)
+        consumption_wh, production_wh, net_wh = self.live_block(block, self._outlook, answer, work)
         np.add(before.consumption_wh, consumption_wh, out=after.consumption_wh)
         self._net.put(block.start, net_wh, production_wh, consumption_wh)
         surplus_wh = np.maximum(net_wh, 0, out=work.scratch.integers[0][: block.homes])
@@ -222,23 +236,18 @@ class Fleet:
 
 
 class Outlook:
-    """What some slots hold for a fleet whatever their prices are, made for all of them at once.
+    """What some slots hold for a fleet whatever their prices are; the cut into looks never shows in a result.
 
-    `turn_to` looks at slots; `live` then plays them one by one, each at its price. A fleet of one block
-    has all of it made in advance; a larger one sees each block's slots when it comes to it, if it looks
-    at one slot only. The cut into looks never shows in a result.
+    `turn_to` looks at slots; `want` and `offer` then say block by block what homes want, and what sun and
+    wind bring, in arrays that are used up.
     """
 
     def __init__(self, fleet: Fleet, slots_max: int) -> None:
         self._fleet = fleet
         self._slots_max = slots_max
-        blocks = fleet.blocks
-        self._spare = Spare(slots_max, blocks[0].stop)
-        kept = blocks if slots_max > 1 else blocks[:1]
-        self._wanted = [np.empty(slots_max * block.homes, np.float32) for block in kept]
-        self._sun = [np.empty(slots_max * block.homes, np.float32) for block in kept]
-        self._wind = [np.empty(slots_max * block.homes, np.float32) for block in kept]
-        self._prospects: list[tuple[F32, Prospect]] = []
+        largest = slots_max * fleet.blocks[0].homes
+        self.spare = Spare(slots_max, fleet.blocks[0].homes)
+        self._sun, self._wind = (np.empty(largest, np.float32) for _ in range(2))
         self._shared: tuple[DemandOfSlots, SupplyOfSlots] | None = None
         self.slots = range(0)
 
@@ -248,96 +257,23 @@ class Outlook:
             raise ValueError(f"{len(slots)} slots at once, 1 .. {self._slots_max} were made room for")
         self.slots = slots
         self._shared = self._fleet.of_slots(slots, weather)
-        self._prospects = []
-        if self._slots_max > 1:
-            self._prospects = [self._look(block, block.number) for block in self._fleet.blocks]
 
-    def _look(self, block: Block, room: int) -> tuple[F32, Prospect]:
+    def want(self, block: Block, room: F32) -> F32:
+        """What the block's homes want, (K, homes), in a flat array with room for it."""
+        shape = (len(self.slots), block.homes)
+        wanted = room[: shape[0] * shape[1]].reshape(shape)
+        block.demand.want(self._looked[0], wanted, self.spare)
+        return wanted
+
+    def offer(self, block: Block) -> Prospect:
+        """What sun and wind bring them; the next block's takes its place."""
+        return block.supply.offer(self._looked[1], self._sun, self._wind, self.spare)
+
+    @property
+    def _looked(self) -> tuple[DemandOfSlots, SupplyOfSlots]:
         if self._shared is None:
             raise RuntimeError("no slots have been looked at")
-        demand, supply = self._shared
-        shape = (len(self.slots), block.homes)
-        wanted = self._wanted[room][: shape[0] * shape[1]].reshape(shape)
-        block.demand.want(demand, wanted, self._spare)
-        return wanted, block.supply.offer(supply, self._sun[room], self._wind[room], self._spare)
-
-    def live_block(self, block: Block, at: int, answer: Answer, work: Work) -> tuple[I32, I32, I32]:
-        """Play the slot at a place for a block: consumption, production, net at the meter, in scratch.
-
-        Batteries, debts and carries move on from `work.before` to `work.after`, which may be the same;
-        registers of the meter do not.
-        """
-        wanted, prospect = self._prospects[block.number] if self._prospects else self._look(block, 0)
-        consumption_wh = block.demand.consume(wanted[at], answer, work)
-        production_wh = block.supply.produce(prospect, at, work)
-        net_wh = np.subtract(production_wh, consumption_wh, out=work.scratch.net_wh[: block.homes])
-        block.battery.balance(net_wh, self.slots[at], work)
-        return consumption_wh, production_wh, net_wh
-
-
-class Lived:
-    """What homes did in K slots, as a `Course` writes it: int32 arrays of shape (K, homes)."""
-
-    __slots__ = ("consumption_wh", "net_wh", "production_wh")
-
-    def __init__(self, consumption_wh: I32, production_wh: I32, net_wh: I32) -> None:
-        self.consumption_wh = consumption_wh
-        self.production_wh = production_wh
-        self.net_wh = net_wh  # at the meter: above zero is a surplus
-
-    @classmethod
-    def room(cls, slots: int, homes: int) -> Lived:
-        """Room for so many slots."""
-        return cls(*(np.empty((slots, homes), np.int32) for _ in range(3)))
-
-    def part(self, first: int, count: int, slots: int) -> Lived:
-        """The first `slots` slots of the homes first .. first + count - 1 (from 0), as views."""
-        here = slice(first, first + count)
-        return Lived(
-            self.consumption_wh[:slots, here], self.production_wh[:slots, here], self.net_wh[:slots, here]
-        )
-
-
-class Course:
-    """A fleet that lives slot after slot in place: one state, no generation before.
-
-    Registers of the meter are added up by `book`, once for all slots of an outlook.
-    """
-
-    def __init__(self, fleet: Fleet, state: State, slots_max: int) -> None:
-        self._fleet = fleet
-        self._outlook = Outlook(fleet, slots_max)
-        self._state = state
-        parts = [state.part(block.start, block.stop) for block in fleet.blocks]
-        self._works = [Work(part, part, fleet.scratch) for part in parts]
-
-    def turn_to(self, slots: range, weather: Samples) -> None:
-        """Look at the slots that come next."""
-        self._outlook.turn_to(slots, weather)
-
-    def live(self, at: int, price_ueur_per_kwh: int, into: Lived) -> tuple[int, int]:
-        """Play the slot at a place of the outlook; what all homes together have consumed and produced."""
-        answer = self._fleet.answer(price_ueur_per_kwh)
-        consumed_wh = produced_wh = 0
-        for block, work in zip(self._fleet.blocks, self._works, strict=True):
-            consumption, production, net = self._outlook.live_block(block, at, answer, work)
-            here = slice(block.start, block.stop)
-            into.consumption_wh[at, here] = consumption
-            into.production_wh[at, here] = production
-            into.net_wh[at, here] = net
-            consumed_wh += int(consumption.sum(dtype=np.int64))
-            produced_wh += int(production.sum(dtype=np.int64))
-        return consumed_wh, produced_wh
-
-    def book(self, lived: Lived) -> None:
-        """Add what was lived to the registers of the meter."""
-        state = self._state
-        state.consumption_wh += added_up(lived.consumption_wh)
-        state.production_wh += added_up(lived.production_wh)
-        export_wh = added_up(np.maximum(lived.net_wh, 0))
-        state.export_wh += export_wh
-        state.import_wh += export_wh
-        state.import_wh -= added_up(lived.net_wh)
+        return self._shared
 
 
 def initial_state(fleet: Fleet, state: State) -> None:

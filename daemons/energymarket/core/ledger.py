@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import struct
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 import numpy as np
@@ -168,17 +169,30 @@ def _parts_as_stored(
 
 def _rows_as_stored(column: Signed, widths: Sequence[int]) -> list[tuple[int, bytes | memoryview]]:
     """Width and bytes of each row of a column (K, N), whose widths these are."""
-    narrowed = {width: column.astype(f"<i{width}") for width in set(widths) if width}
-    return [(width, narrowed[width][row].data if width else b"") for row, width in enumerate(widths)]
+    rows = column.shape[1]
+    narrowed = {width: _bytes_of(column.astype(f"<i{width}")) for width in set(widths) if width}
+    narrowed[0] = memoryview(b"")
+    return [
+        (width, narrowed[width][row * rows * width : (row + 1) * rows * width])
+        for row, width in enumerate(widths)
+    ]
+
+
+def _bytes_of(column: Signed) -> memoryview:
+    return column.reshape(-1).view(np.uint8).data
 
 
 def _widths(low: Signed, high: Signed) -> list[int]:
     """The width of each column, of which these are the smallest and the largest values."""
-    bits = np.maximum(high.astype(np.int64), ~low.astype(np.int64))
-    return [
-        0 if not most and not least else next(w for w in WIDTHS if most.bit_length() + 1 <= 8 * w)
-        for most, least in zip(bits.tolist(), low.tolist(), strict=True)
-    ]
+    most = np.maximum(high.astype(np.int64), ~low.astype(np.int64))
+    widths = _WIDTH_OF[np.searchsorted(_WIDTH_MAX, most)]
+    widths[(most == 0) & (low == 0)] = 0
+    found: list[int] = widths.tolist()
+    return found
+
+
+_WIDTH_OF: Final = np.array([width for width in WIDTHS if width])
+_WIDTH_MAX: Final = np.array([(1 << (8 * width - 1)) - 1 for width in WIDTHS if width])
 
 
 def _pack_head(head: SlotHead, rows: Sequence[int]) -> bytes:
@@ -201,14 +215,19 @@ def _pack_head(head: SlotHead, rows: Sequence[int]) -> bytes:
 
 
 def _pack_names(head: SlotHead) -> bytes:
-    parts = []
+    parts: list[bytes] = []
     for pairs, number in ((head.terms, _TERM), (head.events, _EVENT)):
         for name, value in pairs:
-            data = name.encode()
-            if not 0 < len(data) <= NAME_BYTES_MAX:
-                raise ValueError(f"a name of 1 to {NAME_BYTES_MAX} bytes is wanted, not {name!r}")
-            parts.append(bytes((len(data),)) + data + number.pack(value))
+            parts += (_pack_name(name), number.pack(value))
     return b"".join(parts)
+
+
+@lru_cache(maxsize=256)  # of terms and kinds of events a market has a dozen
+def _pack_name(name: str) -> bytes:
+    data = name.encode()
+    if not 0 < len(data) <= NAME_BYTES_MAX:
+        raise ValueError(f"a name of 1 to {NAME_BYTES_MAX} bytes is wanted, not {name!r}")
+    return bytes((len(data),)) + data
 
 
 def _check_order(columns: Mapping[str, Signed], gifts: Mapping[str, Signed]) -> None:

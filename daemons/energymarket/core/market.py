@@ -156,6 +156,9 @@ class Market:
     batches: dict[tuple[int, int], Batch] = field(default_factory=dict)
     orders: list[Order] = field(default_factory=list)
     orders_known: dict[tuple[int, str], Order] = field(default_factory=dict)
+    _named: PriceModel | None = field(
+        default=None, repr=False
+    )  # the model that `coefficients` is the digest of
     # of a range of homes, as of a slot: its registers added up
     _registers: dict[tuple[int, int], tuple[int, int]] = field(default_factory=dict, repr=False)
 
@@ -182,7 +185,7 @@ class Market:
             model=self.rules.price,
             terms=terms,
             events=events,
-            prices=self._prices(slot, terms.published_ueur_per_kwh),
+            prices=self._prices(terms.published_ueur_per_kwh, grid),
             gap=gap,
             weather_stale=outside.weather_stale,
         )
@@ -194,11 +197,9 @@ class Market:
         self.opening = opening
         return opening
 
-    def _prices(self, slot: int, price: int) -> Prices:
+    def _prices(self, price: int, grid: tuple[int, int]) -> Prices:
         tariff = self.rules.tariff
-        if tariff.follows_price:
-            return Prices(price, price, price, tariff.gift_fee_ueur_per_kwh)
-        import_, export = self.rules.tariff_at(slot)
+        import_, export = (price, price) if tariff.follows_price else grid
         return Prices(price, import_, export, tariff.gift_fee_ueur_per_kwh)
 
     def opened(self) -> Opening:
@@ -344,7 +345,8 @@ class Market:
         self.consumed_wh = consumed_wh
         self.produced_wh = produced_wh
         self.contributions = pricing.follow(opening.model, self.contributions, opening.terms)
-        self.coefficients = price_model_digest(opening.model)
+        if opening.model is not self._named:
+            self.coefficients, self._named = price_model_digest(opening.model), opening.model
         self.book.forget(opening.slot)
         self.take_back_slot()
         self._forget_old_orders(opening.slot)
@@ -384,7 +386,7 @@ class Market:
         self.price_ueur_per_kwh = facts["price_ueur_per_kwh"]
         self.consumed_wh = facts["consumed_wh"]
         self.produced_wh = facts["produced_wh"]
-        self.coefficients = facts["coefficients"]
+        self.coefficients, self._named = facts["coefficients"], None
         self.contributions = tuple(facts["contributions"])
         self.hash = chain_hash
 

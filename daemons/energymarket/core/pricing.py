@@ -78,9 +78,12 @@ def follow(model: PriceModel, contributions: Sequence[float], price: Terms) -> t
     clipping at floor or cap is a term like another, of the size that was cut.
     """
     kept = list(contributions) or [0.0] * (len(model.events) + 1)
-    fresh = dict(price.items[1 + len(model.factors) :])
-    for index, kind in enumerate(model.events):
-        kept[index] = model.gamma * kept[index] + fresh.get(kind.name, 0)
+    kinds, fresh = len(model.events), dict(price.items[1 + len(model.factors) :])
+    kept[:kinds] = [model.gamma * part + 0 for part in kept[:kinds]]  # + 0: what fades away is no -0.0
+    if fresh:
+        kept[:kinds] = [
+            part + fresh.get(kind.name, 0) for part, kind in zip(kept, model.events, strict=False)
+        ]
     kept[-1] = model.gamma * kept[-1] + price.published_ueur_per_kwh - price.unclipped_ueur_per_kwh
     return tuple(kept)
 

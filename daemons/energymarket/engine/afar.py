@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Any, cast
 
-from energymarket.core.fleet import Lived
+from energymarket.core.course import Lived
 from energymarket.engine.crew import dismiss, hire
 from energymarket.engine.embedded import rest_of
 from energymarket.engine.parcel import packed

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from energymarket.core.fleet import Lived
+from energymarket.core.course import Lived
 from energymarket.engine.settling import COLUMN_TYPES, Settled, passage_of
 
 if TYPE_CHECKING:

@@ -7,10 +7,10 @@ slot: nobody was promised anything meanwhile, and a run that dies goes on from i
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from energymarket.core import ledger, pricing
+from energymarket.core.totals import TOTALS
 from energymarket.engine.digest import DaySums
 from energymarket.market import recovery, snapshot
 from energymarket.transport.store import SlotRow
@@ -18,14 +18,46 @@ from energymarket.transport.store import SlotRow
 if TYPE_CHECKING:
     from energymarket.core.market import Accounts, Opening
     from energymarket.core.parameters import Rule
+    from energymarket.core.settlement import VoidClaim
     from energymarket.core.totals import Totals
-    from energymarket.engine.settling import Settled
+    from energymarket.engine.settling import Batches, Settled
     from energymarket.engine.source import Rest
     from energymarket.market.retention import Retention
     from energymarket.transport.bulk_store import BulkStore
 
 TIDY_STEPS_MAX: Final = 1_000
 """Steps of compaction at a checkpoint: each takes megabytes of the oldest detail, the next may go on."""
+
+
+TOTALS_TEXT: Final = "{" + ", ".join(f'"{name}": %d' for name in TOTALS) + "}"
+"""The totals of a slot as JSON, in order."""
+
+
+class MetaText:
+    """What the row of a slot keeps beside its body, as JSON: from slot to slot little of it changes."""
+
+    def __init__(self, rule: Rule) -> None:
+        self._rule = rule
+        self._of: tuple[object, ...] = ()
+        self._around = ("", "")
+
+    def of(
+        self,
+        opening: Opening,
+        batches: Batches,
+        voids: tuple[VoidClaim, ...],
+        contributions: tuple[float, ...],
+    ) -> str:
+        """`snapshot.meta_of` of the slot, as `json.dumps` writes it."""
+        of = (opening.model, batches, voids)
+        if self._of != of:
+            meta = snapshot.meta_of(opening, batches, voids, rule=self._rule, contributions=(), reloaded=None)
+            before, after = json.dumps({**meta, "contributions": _MARK}).split(json.dumps(_MARK))
+            self._of, self._around = of, (before, after)
+        return json.dumps(list(contributions)).join(self._around)
+
+
+_MARK: Final = "\0"
 
 
 class Books:
@@ -45,7 +77,7 @@ class Books:
         """`detail_from` is the first slot whose detail is written: see `digest`."""
         self.store = store
         self.hash = chain_hash
-        self._rule = rule
+        self._meta = MetaText(rule)
         self.detail_from = detail_from
         self._days = DaySums(homes, retention.slots_per_day)
         self._summed = False  # since the last commit
@@ -66,16 +98,9 @@ class Books:
         for at, opening in enumerate(settled.openings):
             body = settled.bodies[at]
             self.hash = hashes[opening.slot] = ledger.chain(self.hash, body)
-            meta = snapshot.meta_of(
-                opening,
-                settled.batches[at],
-                settled.voids[at],
-                rule=self._rule,
-                contributions=self._contributions,
-                reloaded=None,
-            )
+            meta = self._meta.of(opening, settled.batches[at], settled.voids[at], self._contributions)
             kept = bytes(body) if detailed else None
-            rows.append(self._row(opening, settled.totals[at], json.dumps(meta), kept))
+            rows.append(self._row(opening, settled.totals[at], meta, kept))
             self._contributions = pricing.follow(opening.model, self._contributions, opening.terms)
         self.store.put_slots(rows)
         if not detailed:
@@ -83,20 +108,18 @@ class Books:
             self._summed = True
 
     def _row(self, opening: Opening, totals: Totals, meta: str, body: bytes | None) -> SlotRow:
-        row = SlotRow(
-            slot=opening.slot,
-            price_ueur_per_kwh=opening.prices.price,
-            import_ueur_per_kwh=opening.prices.import_,
-            export_ueur_per_kwh=opening.prices.export,
-            gap=opening.gap,
-            weather_stale=opening.weather_stale,
-            totals=json.dumps(totals.by_name()),
-            meta=meta,
-            body=body,
-            hash=self.hash,
-            seal=b"",
+        prices = opening.prices
+        plain = (
+            opening.slot,
+            prices.price,
+            prices.import_,
+            prices.export,
+            opening.gap,
+            opening.weather_stale,
         )
-        return replace(row, seal=row.seal_now())
+        texts = (TOTALS_TEXT % tuple(totals.by_name().values()), meta)
+        seal = SlotRow(*plain, *texts, None, self.hash, b"").seal_now()
+        return SlotRow(*plain, *texts, body, self.hash, seal)
 
     def commit(self, slot: int, rest: Rest, accounts: Accounts) -> None:
         """Make every slot up to this one count, with what a market would go on from. StoreError."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from energymarket.core.fleet import Lived
+from energymarket.core.course import Lived
 from energymarket.engine.singly import SingleSettler
 from energymarket.engine.source import Rest, Shards, ranges_of, slots_at_once
 

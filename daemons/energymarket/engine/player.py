@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from energymarket.core.fleet import Course, Fleet, Lived
+from energymarket.core.course import Course, Lived
+from energymarket.core.fleet import Fleet
 from energymarket.core.state import STATE_COLUMNS, State
 from energymarket.engine.parcel import program_hash
 from energymarket.exits import ConfigError

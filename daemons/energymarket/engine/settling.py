@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from energymarket.core.agreement import Agreed
     from energymarket.core.block import I32
-    from energymarket.core.fleet import Lived
+    from energymarket.core.course import Lived
     from energymarket.core.market import Opening
     from energymarket.core.settlement import VoidClaim
     from energymarket.core.totals import Totals

@@ -25,7 +25,7 @@ from energymarket.home.scene import Scenes
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from energymarket.core.fleet import Lived
+    from energymarket.core.course import Lived
     from energymarket.core.market import Accounts, Closed, Opening
     from energymarket.core.units import I64
     from energymarket.scenario.compiled import Compiled

@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from energymarket.core.fleet import Course, Fleet
+from energymarket.core.course import Course
+from energymarket.core.fleet import Fleet
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from energymarket.core.fleet import Lived
+    from energymarket.core.course import Lived
     from energymarket.core.market import Opening
     from energymarket.core.state import State
     from energymarket.core.weather import Samples

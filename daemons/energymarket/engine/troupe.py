@@ -18,7 +18,7 @@ from energymarket.runtime.clock import boottime_ns, wall_ns
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from energymarket.core.fleet import Lived
+    from energymarket.core.course import Lived
     from energymarket.core.state import State
     from energymarket.engine.parcel import Parcel
     from energymarket.engine.player import Entrance

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from energymarket.core.chance import Purpose, draw_u64
+from energymarket.core.course import Lived
 from energymarket.core.events import book_from_dict
-from energymarket.core.fleet import Lived
 from energymarket.core.parameters import price_model_from
 from energymarket.core.state import STATE_COLUMNS, State
 from energymarket.engine.source import Shards, slots_at_once

@@ -76,8 +76,10 @@ class Compiled:
     def import_export_at(self, slot: int) -> tuple[int, int]:
         """What the grid asks and pays in a slot, in µ€/kWh (unless the tariff follows the price)."""
         columns = (self.tables.get("import_ueur_per_kwh"), self.tables.get("export_ueur_per_kwh"))
-        row = self.table_row(slot)
         flat = (self.tariff.import_ueur_per_kwh, self.tariff.export_ueur_per_kwh)
+        if columns[0] is None and columns[1] is None:
+            return flat
+        row = self.table_row(slot)
         asked, paid = (
             value if column is None else int(column[row]) for column, value in zip(columns, flat, strict=True)
         )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -118,20 +117,19 @@ class Record:
 
 def seal(row: SlotRow) -> bytes:
     """SHA-256 over the chain hash and every column of the row but body and seal."""
-    digest = hashlib.sha256(row.hash)
     numbers = (
         row.slot,
         row.price_ueur_per_kwh,
         row.import_ueur_per_kwh,
         row.export_ueur_per_kwh,
-        int(row.gap),
-        int(row.weather_stale),
+        row.gap,
+        row.weather_stale,
     )
-    digest.update(json.dumps(numbers).encode())
+    digest = hashlib.sha256(row.hash)
+    digest.update(b"[%d, %d, %d, %d, %d, %d]" % numbers)  # a list of JSON
     for text in (row.totals, row.meta):
         data = text.encode()
-        digest.update(len(data).to_bytes(8, "little"))
-        digest.update(data)
+        digest.update(len(data).to_bytes(8, "little") + data)
     return digest.digest()
 
 
