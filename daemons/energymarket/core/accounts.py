@@ -15,8 +15,8 @@ import numpy.typing as npt
 from energymarket.core.admission import Readings
 from energymarket.core.block import BLOCK_HOMES
 from energymarket.core.heard import NO_SLOT, Heard
-from energymarket.core.matching import is_range
 from energymarket.core.nothing import has_nothing, is_nothing
+from energymarket.core.rows import is_range
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -14,8 +14,8 @@ import numpy as np
 
 from energymarket.core import ledger
 from energymarket.core.admission import READING_COLUMNS
-from energymarket.core.matching import rows_of
 from energymarket.core.packed import CorruptError
+from energymarket.core.rows import rows_of
 from energymarket.core.settlement import FLOWS
 
 if TYPE_CHECKING:

@@ -26,10 +26,10 @@ from energymarket.core.limits import (
     NAME_BYTES_MAX,
     ORDERS_PER_HOME_MAX,
 )
-from energymarket.core.matching import is_range
 from energymarket.core.nothing import zeros
 from energymarket.core.packed import WIDTHS, CorruptError, Reader, Signed, narrow
 from energymarket.core.records import GIFT_COLUMNS, ORDER_COLUMNS, SLOT_COLUMNS
+from energymarket.core.rows import is_range
 from energymarket.core.units import I64
 
 if TYPE_CHECKING:

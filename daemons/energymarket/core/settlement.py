@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from energymarket.core.admission import READING_COLUMNS, Batch, Readings, check
-from energymarket.core.matching import VoidClaim, find, is_range, match, rows_of
+from energymarket.core.matching import VoidClaim, match
 from energymarket.core.nothing import has_nothing, is_nothing, zeros
 from energymarket.core.postings import Legs, Orders, Prices
 from energymarket.core.records import (
@@ -28,6 +28,7 @@ from energymarket.core.records import (
     SLOT_COLUMNS,
     Policy,
 )
+from energymarket.core.rows import find, is_range, rows_of
 from energymarket.core.totals import Totals, UnbalancedError
 from energymarket.core.units import I64
 
