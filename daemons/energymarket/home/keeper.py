@@ -20,6 +20,7 @@ from energymarket.home.gains import Bargain
 from energymarket.home.handing import Came, Handed, Reading
 from energymarket.home.scene import Scenes
 from energymarket.home.session import Lost, Refused
+from energymarket.runtime import memory
 from energymarket.runtime.clock import boottime_ns
 from energymarket.runtime.kill_points import Point, reach
 from energymarket.runtime.occasions import Occasion
@@ -293,6 +294,8 @@ class Keeper:
         if isinstance(answer, Refused) and answer.parameters.get("reason") == Refusal.REGISTERS_UNKNOWN:
             answer, reading = self._submit(handed, batch_id, page, None)
         self._handed = None
+        if before is None and self._fleet.count > BLOCK_HOMES:
+            memory.give_back()  # whole registers of very many homes come once: else malloc keeps their room
         if isinstance(answer, Refused):
             self._refused(handed, answer)
             return

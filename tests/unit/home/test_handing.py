@@ -12,11 +12,13 @@ import pytest
 from energymarket.core.block import Widening
 from energymarket.core.fleet import Fleet
 from energymarket.core.records import RECEIPT_COLUMNS
+from energymarket.home import keeper
 from energymarket.home.books import Books
 from energymarket.home.gains import Bargain
 from energymarket.home.handing import Came, Handed
 from energymarket.home.keeper import Keeper
 from energymarket.home.session import Refused
+from energymarket.runtime import memory
 from energymarket.wire import batch as batch_wire
 from tests.unit.core.made_fleet import FIRST_SLOT, Recipe, weather
 
@@ -107,6 +109,18 @@ def test_a_market_that_knows_another_reading_is_told_the_whole(pool: Pool) -> No
     pool.market.forgets = False
     pool.live(FIRST_SLOT + 2)
     assert pool.market.heard[-1][0].since == FIRST_SLOT + 1
+
+
+def test_room_for_whole_registers_of_many_homes_is_given_back_once(
+    pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first batch has whole registers, the second what flowed: malloc keeps the room of that alone."""
+    gone = []
+    monkeypatch.setattr(keeper, "BLOCK_HOMES", HOMES - 1)
+    monkeypatch.setattr(memory, "give_back", lambda: gone.append(len(pool.market.heard)))
+    pool.live(FIRST_SLOT)
+    pool.live(FIRST_SLOT + 1)
+    assert gone == [1]
 
 
 def test_nobody_gets_back_more_than_it_had_over_and_phantoms_are_received() -> None:
