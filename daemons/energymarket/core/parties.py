@@ -27,7 +27,7 @@ Open = npt.NDArray[np.signedinteger[Any]]
 class Parties:
     """The homes of a range: `open_wh` is below 0 for what a home lacks, above for what it may give still."""
 
-    __slots__ = ("_cut", "_homes", "_net_wh", "_start", "first", "open_wh")
+    __slots__ = ("_cut", "_homes", "_net_wh", "_policies", "_start", "first", "open_wh")
 
     def __init__(self, net_wh: Open, policies: Column, first: int, ring: tuple[int, int]) -> None:
         """`net_wh` is what they have over (below zero: lack), and must not change; `first` is an id.
@@ -36,6 +36,7 @@ class Parties:
         """
         self.first = first
         self._net_wh = net_wh
+        self._policies = policies
         self._start, self._homes = ring
         cut = self._start - (first - 1)
         self._cut = cut if 0 < cut < len(net_wh) else 0
@@ -100,14 +101,14 @@ class Parties:
         return np.where((at >= 0) & (at < count), (at - self._cut) % count, -1)
 
     def take_back(self, offers: Records) -> None:
-        """What has come back; nobody has more than it had over. Offers of others are left out."""
+        """What has come back; nobody has more than it had to give. Offers of others are left out."""
         if not len(offers):
             return
         at = offers["giver"].astype(np.int64) - self.first
         mine = (at >= 0) & (at < len(self.open_wh))
         who, which = np.unique(at[mine], return_inverse=True)
         back_wh = np.bincount(which, offers["energy_wh"][mine], len(who)).astype(np.int64)
-        over_wh = np.maximum(self._net_wh[who], 0)
+        over_wh = np.maximum(self._net_wh[who], 0) * (self._policies[who] != _SELL)
         self.open_wh[who] = np.where(
             over_wh, np.minimum(self.open_wh[who] + back_wh, over_wh), self.open_wh[who]
         )

@@ -159,7 +159,8 @@ def one_round(energy_wh: Energy, need_wh: Energy) -> Round:
     beyond = int(ends[-1]) > len(need_wh)
     if beyond:
         ends[-1] = len(need_wh)
-    counts = np.diff(ends, prepend=0)
+    counts = ends.copy()
+    counts[1:] -= ends[:-1]
     taken = need_wh[: int(ends[-1])].copy()
     final = ends - 1  # the last taker of each offer
     remains = energy[:used_up] - (marks[final] - marks[ends - counts])
