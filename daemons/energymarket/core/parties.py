@@ -122,6 +122,49 @@ class Parties:
         return self.open_wh
 
 
+class Line:
+    """The takers of a range in the order of the ring; nobody is looked at before it may be its turn."""
+
+    __slots__ = ("_behind", "_front", "_front_wh", "_unseen")
+
+    def __init__(self, parties: Parties, takers: int) -> None:
+        """`takers` is how many lack something."""
+        self._front: Places = np.zeros(0, np.int32)  # of those looked at, who lacks something still
+        self._front_wh: I32 = np.zeros(0, np.int32)  # and how much
+        self._behind = parties.lacking()
+        self._unseen = takers
+
+    @property
+    def waiting(self) -> int:
+        """How many lack something still."""
+        return len(self._front) + self._unseen
+
+    def first(self, wanted_wh: int, offers: int) -> tuple[Places, I32]:
+        """The first ones who lack so much together, and what the last takers of so many offers lack still.
+
+        That is estimated by the mean, twice: it nearly always is enough.
+        """
+        seen = [(self._front, self._front_wh)]
+        takers, lack_wh = len(self._front), int(self._front_wh.sum(dtype=np.int64))
+        mean_wh = lack_wh // takers + 1 if takers else 0
+        while self._unseen and lack_wh <= wanted_wh + 2 * offers * mean_wh:
+            seen.append(next(self._behind))
+            self._unseen -= len(seen[-1][0])
+            takers += len(seen[-1][0])
+            lack_wh += int(seen[-1][1].sum(dtype=np.int64))
+            mean_wh = lack_wh // takers + 1
+        if len(seen) > 1:
+            self._front, self._front_wh = (np.concatenate(column) for column in zip(*seen, strict=True))
+        sums = np.cumsum(self._front_wh, dtype=np.int64)
+        enough = int(np.searchsorted(sums, wanted_wh + 2 * offers * mean_wh)) + 1
+        return self._front[:enough], self._front_wh[:enough]
+
+    def go_on(self, served: int, still: Places, still_wh: I32) -> None:
+        """So many of the first ones have been served; of them, who lacks something still, and how much."""
+        self._front = np.concatenate((still, self._front[served:]))
+        self._front_wh = np.concatenate((still_wh, self._front_wh[served:]))
+
+
 class Stock:
     """The offers of a range that nobody has yet, in the order of the ring, made as they are wanted."""
 

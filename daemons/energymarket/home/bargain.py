@@ -19,14 +19,14 @@ from energymarket.core import exchange
 from energymarket.core.claims import offer_key
 from energymarket.core.limits import CLAIMS_PER_HOME_MAX, ENERGY_WH_MAX
 from energymarket.core.parameters import Take, Turn
-from energymarket.core.parties import Stock
+from energymarket.core.parties import Line, Stock
 from energymarket.home.gains import Bargain
 from energymarket.runtime.clock import boottime_ns
 from energymarket.transport.queue import QueueFrozen
 from energymarket.wire import offer_message
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     import numpy.typing as npt
 
@@ -51,7 +51,7 @@ AT_HOME_OFFERS: Final = 32 * offer_message.OFFERS_MAX
 """A range with more offers than these (eight times what the queue holds) serves its own takers first."""
 
 IN_LINE: Final = 1_024
-"""So many takers are looked at for one message; more only if it reaches further."""
+"""So many takers that wait are worth another message in a turn."""
 
 LOT_MESSAGES: Final = 4
 """A turn of a range with takers by the thousand is so many messages at most: a full queue."""
@@ -85,10 +85,7 @@ class Exchange:
     stop: StopFlag
     beat: Callable[[], None]  # called at least every BELL_WAIT_S
     stock: Stock = field(init=False)  # what the range offers, and nobody has yet
-    line: Iterator[tuple[Places, I32]] = field(init=False)  # the takers nobody has looked at, and needs
-    unseen: int = field(init=False)  # how many they are
-    front: Places = field(init=False)  # of those looked at, who still lack something
-    front_wh: I32 = field(init=False)  # and how much
+    line: Line = field(init=False)  # its takers
     put_types: set[int] = field(init=False)
     next_index: dict[int, int] = field(init=False)  # by giver: parts below it are claimed here
     used_up: int = field(init=False, default=0)  # so many of the range's ring: what they gave is claimed here
@@ -102,10 +99,8 @@ class Exchange:
         self.result = Bargain(self.parties.open_wh)
         if self.sharing.take is Take.GREEDY:
             self.result.excess_wh = np.zeros(len(self.parties.open_wh), np.int32)
-        givers, self.unseen = self.parties.counts()
-        self.stock = Stock(self.parties, givers)
-        self.line = self.parties.lacking()
-        self.front, self.front_wh = np.zeros((2, 0), np.int32)
+        givers, takers = self.parties.counts()
+        self.stock, self.line = Stock(self.parties, givers), Line(self.parties, takers)
 
     def run(self) -> Bargain:
         """Bargain until the deadline; then take back what nobody took."""
@@ -127,9 +122,9 @@ class Exchange:
         Block by block, but as if all stood there: a block's takers need no more offers than have what they
         lack, and under turns of one offer each those who lack something still come again after all others.
         """
-        if self.stock.left <= AT_HOME_OFFERS or not self.unseen:
+        if self.stock.left <= AT_HOME_OFFERS or not self.line.waiting:
             return
-        fair, again = self.sharing.turn is Turn.FAIR, [(self.front, self.front_wh)]
+        fair, again = self.sharing.turn is Turn.FAIR, []
         for places, need_wh in self.parties.lacking():
             again.append(self._share(places, need_wh, turns=1 if fair else None))
             if not self.stock.left:
@@ -142,7 +137,7 @@ class Exchange:
         self.used_up = int(self.parties.order(head["giver"])[0]) if len(head) else len(self.parties.open_wh)
         if len(head) and head["index"][0]:
             self.next_index[int(head["giver"][0])] = int(head["index"][0])
-        self.unseen = self.parties.counts()[1]
+        self.line = Line(self.parties, self.parties.counts()[1])
 
     def _share(self, places: Places, need_wh: I32, turns: int | None) -> tuple[Places, I32]:
         """Serve these takers from the stock; who of them lacks something still, and how much."""
@@ -191,12 +186,8 @@ class Exchange:
             if not moved or not self._wanting():
                 self._rest()
 
-    def _lacking(self) -> bool:
-        """Whether some taker still lacks something."""
-        return len(self.front) > 0 or self.unseen > 0
-
     def _wanting(self) -> bool:
-        return self.stock.left > 0 or self._lacking()
+        return self.stock.left > 0 or self.line.waiting > 0
 
     def _rest(self) -> None:
         """Wait for the bell, or where nothing is left to do for the end of the exchange."""
@@ -238,7 +229,7 @@ class Exchange:
 
     def _take_one(self) -> bool:
         """Take the oldest message and serve the takers from it; what they leave goes back to its place."""
-        if not self._lacking() or self.claimed >= CLAIMS_PER_HOME_MAX * self.homes:
+        if not self.line.waiting or self.claimed >= CLAIMS_PER_HOME_MAX * self.homes:
             return False
         found, lot = self._lot()
         if not lot:
@@ -260,8 +251,8 @@ class Exchange:
         """
         found = False
         lot: list[_Message] = []
-        waiting = len(self.front) + self.unseen
-        most = 1 if self.sharing.take is Take.GREEDY else max(1, min(LOT_MESSAGES, waiting // IN_LINE))
+        most = max(1, min(LOT_MESSAGES, self.line.waiting // IN_LINE))
+        most = 1 if self.sharing.take is Take.GREEDY else most
         while len(lot) < most and (got := self._next_on_offer()) is not None:
             found = True
             offers = self._offers_of(got[1])
@@ -297,32 +288,13 @@ class Exchange:
         turns = 1 if self.sharing.turn is Turn.FAIR else None
         wanted_wh = int(offers["energy_wh"].sum(dtype=np.int64))
         while True:
-            first = self._in_line(wanted_wh, len(offers))
-            who, need_wh = self.front[:first], self.front_wh[:first]
+            who, need_wh = self.line.first(wanted_wh, len(offers))
             served = exchange.serve(offers, self.parties.ids(who), need_wh, self.sharing, turns=turns)
-            if not len(served.rests) or (first == len(self.front) and not self.unseen):
+            if not len(served.rests) or len(who) == self.line.waiting:
                 break
             wanted_wh *= 2
-        still, still_wh = self._book(who, need_wh, served)
-        self.front = np.concatenate((still, self.front[first:]))
-        self.front_wh = np.concatenate((still_wh, self.front_wh[first:]))
+        self.line.go_on(len(who), *self._book(who, need_wh, served))
         return served
-
-    def _in_line(self, wanted_wh: int, offers: int) -> int:
-        """How many of the first takers lack so much together, and what the last ones of offers lack still."""
-        seen = [(self.front, self.front_wh)]
-        takers, lack_wh = len(self.front), int(self.front_wh.sum(dtype=np.int64))
-        mean_wh = lack_wh // takers + 1 if takers else 0
-        while self.unseen and lack_wh <= wanted_wh + 2 * offers * mean_wh:
-            seen.append(next(self.line))
-            self.unseen -= len(seen[-1][0])
-            takers += len(seen[-1][0])
-            lack_wh += int(seen[-1][1].sum(dtype=np.int64))
-            mean_wh = lack_wh // takers + 1
-        if len(seen) > 1:
-            self.front, self.front_wh = (np.concatenate(column) for column in zip(*seen, strict=True))
-        sums = np.cumsum(self.front_wh, dtype=np.int64)
-        return min(takers, int(np.searchsorted(sums, wanted_wh + 2 * offers * mean_wh)) + 1)
 
     def _next_on_offer(self) -> tuple[int, bytes] | None:
         """The oldest message with something on offer; what was given back stays for its givers."""
