@@ -10,7 +10,7 @@ PROGRAM = """
 import select
 class P(Process):
     def process(self, box):
-        if self.process_id == 0:
+        if self.name == "ann":
             os.kill(os.getpid(), signal.SIGKILL)
 def readable(seconds):
     return select.select([manager], [], [], seconds)[0] == [manager]
