@@ -96,15 +96,18 @@ class Console:
         self._look_who_is_gone()
         return [index for index in range(len(self._names)) if index not in self._gone]
 
-    def carry_out(self, orders: list[tuple[int, Any]]) -> None:
-        """Hand out orders, all at once; return when each is over, or the process that had it is gone."""
+    def carry_out(self, orders: list[tuple[int, Any]], *, needs_all: bool = False) -> None:
+        """Hand out orders, all at once; return when each is over, or the process that had it is gone.
+
+        With `needs_all` as soon as anybody is gone: an order may wait for what that one should have said.
+        """
         for index, order in orders:
             self._lines[index].send(order)
         open_orders = Counter(index for index, _ in orders)
         while True:
             self._look_who_is_gone()
             waiting = {self._lines[index]: index for index in open_orders if index not in self._gone}
-            if not waiting:
+            if not waiting or (needs_all and self._gone):
                 return
             news = wait([*waiting, self._manager.fileno()])
             for line in [line for line in waiting if line in news]:

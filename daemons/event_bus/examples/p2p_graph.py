@@ -180,7 +180,7 @@ def main(words: Sequence[str]) -> int:
         for line in lines(PROMPT):
             if len(console.living) == len(GRAPH):
                 try:
-                    console.carry_out([parse(line)])
+                    console.carry_out([parse(line)], needs_all=True)
                 except ValueError as error:
                     show(str(error))
             if len(console.living) < len(GRAPH):
