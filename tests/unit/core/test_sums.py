@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from energymarket.core.chance import Purpose, draw_u32
-from energymarket.core.postings import total
+from energymarket.core.sums import total
 
 
 @given(
