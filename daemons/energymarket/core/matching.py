@@ -19,6 +19,7 @@ from energymarket.core.limits import ENERGY_WH_MAX, INDEX_MAX
 from energymarket.core.nothing import zeros
 from energymarket.core.records import CLAIM, GIFT_COLUMNS
 from energymarket.core.refusals import Refusal
+from energymarket.core.sums import bounds
 from energymarket.core.units import I64
 
 if TYPE_CHECKING:
@@ -86,7 +87,8 @@ def _all_count(
         return None  # of a giver that is not here
     gifts = _gifts_of(pieces, count)
     energy = gifts["energy_wh"]
-    if not 0 <= int(energy.min()) <= int(energy.max()) <= ENERGY_WH_MAX:
+    low, high = bounds(energy)
+    if low < 0 or high > ENERGY_WH_MAX:
         return None  # more than anybody offers; of more than 31 bits it would be below zero
     given = summed(gifts["giver"], energy, first, homes)
     if (given > offered_wh).any():
