@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from energymarket.core.admission import Readings
-from energymarket.core.block import BLOCK_HOMES
+from energymarket.core.block import NARROW_HOMES
 from energymarket.core.heard import NO_SLOT, Heard
 from energymarket.core.nothing import has_nothing, is_nothing
 from energymarket.core.rows import is_range
@@ -119,7 +119,7 @@ def _add(
         column[rows] += values
         return
     part = column[rows]
-    for start in range(0, len(part), BLOCK_HOMES):  # in one width, and in the cache: five times as fast
-        here = slice(start, start + BLOCK_HOMES)
+    for start in range(0, len(part), NARROW_HOMES):  # in one width, and in the cache: five times as fast
+        here = slice(start, start + NARROW_HOMES)
         if not has_nothing(values[here]):
             part[here] += values[here].astype(column.dtype, copy=False)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from energymarket.core.block import BLOCK_HOMES
+from energymarket.core.block import NARROW_HOMES
 from energymarket.core.claims import Seen, offer_key, seen, woven
 from energymarket.core.limits import (
     CLAIMS_PER_HOME_MAX,
@@ -19,8 +19,10 @@ from energymarket.core.limits import (
     REGISTER_JUMP_WH_MAX,
     REGISTER_WH_MAX,
 )
+from energymarket.core.nothing import is_nothing
 from energymarket.core.records import BATCH_COLUMNS, CLAIM, Policy
 from energymarket.core.refusals import Refusal
+from energymarket.core.sums import bounds
 from energymarket.core.units import I64
 
 if TYPE_CHECKING:
@@ -109,16 +111,17 @@ def _well_formed(batch: Batch) -> bool:
 def _agreed(batch: Batch) -> Iterator[Refusal]:
     columns = batch.columns
     for name in _AGREED_COLUMNS:
-        if columns[name].min() < 0:
+        low, high = bounds(columns[name])
+        if low < 0:
             yield Refusal.ENERGY_NEGATIVE
-        if columns[name].max() > ENERGY_WH_MAX:
+        if high > ENERGY_WH_MAX:
             yield Refusal.ENERGY_TOO_LARGE
     policy, offered = columns["policy"], columns["offered_wh"]
     if policy.min() < Policy.GIVE or policy.max() > Policy.GIVE_THEN_SELL:
         yield Refusal.POLICY_UNKNOWN
-    if ((policy == Policy.SELL) & (offered > 0)).any():
+    if not is_nothing(offered) and ((policy == Policy.SELL) & (offered > 0)).any():
         yield Refusal.SELLER_OFFERS
-    if (columns["returned_wh"] > offered).any():
+    if not is_nothing(columns["returned_wh"]) and (columns["returned_wh"] > offered).any():
         yield Refusal.RETURNED_MORE_THAN_OFFERED
 
 
@@ -126,8 +129,8 @@ def _registers(batch: Batch, readings: Readings) -> Iterator[Refusal]:
     found: set[Refusal] = set()
     for name in READING_COLUMNS:
         before: I64 = getattr(readings, name)
-        for start in range(0, batch.count, BLOCK_HOMES):
-            said = batch.columns[name][start : start + BLOCK_HOMES]
+        for start in range(0, batch.count, NARROW_HOMES):
+            said = batch.columns[name][start : start + NARROW_HOMES]
             at = batch.first - 1 + start
             last = before[at : at + len(said)]
             found |= _said_whole(said, last) if batch.since is None else _said_as_growth(said, last)
@@ -150,9 +153,10 @@ def _said_as_growth(grown: npt.NDArray[Any], last: I64) -> set[Refusal]:
 
 def _growth(grown: npt.NDArray[Any]) -> set[Refusal]:
     found = set()
-    if grown.min() < 0:
+    low, high = bounds(grown)
+    if low < 0:
         found.add(Refusal.REGISTER_RUNS_BACKWARDS)
-    if grown.max() > REGISTER_JUMP_WH_MAX:
+    if high > REGISTER_JUMP_WH_MAX:
         found.add(Refusal.REGISTER_JUMPS)
     return found
 

@@ -24,6 +24,9 @@ C = TypeVar("C", bound=np.generic)
 
 BLOCK_HOMES: Final = 16_384
 
+NARROW_HOMES: Final = 65_536
+"""Homes whose columns of 16 bits are looked through together: a call of NumPy costs as much as 8,000."""
+
 _NARROW_BYTES: Final = 2
 _NARROW_MAX: Final = 2**15 - 1
 

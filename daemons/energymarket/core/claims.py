@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from heapq import heapify, heappop, heappush
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
+from energymarket.core.limits import INDEX_MAX
+from energymarket.core.sums import total
 from energymarket.core.units import I64
 
 if TYPE_CHECKING:
@@ -60,12 +62,15 @@ class Seen:
     def _look(self, part: Claims) -> None:
         start = self._looked
         self._looked += len(part)
-        self.flagged = self.flagged or bool(part["flags"].any())
-        if self._cuts is None:
-            return
         begin = max(start - 1, 0)  # with the last one of the block before
         part = self._claims[begin : start + len(part)]
-        giver, index = np.ascontiguousarray(part["giver"]), np.ascontiguousarray(part["index"])
+        # index and flags together: without a flag that is the index
+        giver, index = (np.ascontiguousarray(part.view("<u4").reshape(-1, 4)[:, at]) for at in (0, 3))
+        if int(index.max()) > INDEX_MAX:
+            self.flagged = True
+            index &= INDEX_MAX
+        if self._cuts is None:
+            return
         ascends = index[1:] > index[:-1]
         ascends &= giver[1:] == giver[:-1]
         ascends |= giver[1:] > giver[:-1]
@@ -122,6 +127,41 @@ def woven(batches: Iterable[Seen]) -> list[Claims] | None:
 def _first_from(run: Claims, start: int, key: int) -> int:
     """The first claim, from `start` on, whose key is not below that; else the length."""
     return bisect_left(range(len(run)), key, start, key=lambda at: _key(run, at))
+
+
+def summed(
+    homes: npt.NDArray[np.signedinteger[Any]],
+    energy_wh: npt.NDArray[np.signedinteger[Any]],
+    first: int,
+    count: int,
+) -> npt.NDArray[np.signedinteger[Any]]:
+    """What each of the homes `first` and up, so many, has of energies of which none is below zero; exact.
+
+    In 16 bits where all of them come to as much as they should: where a sum did not fit, they are less.
+    """
+    if energy_wh.itemsize == 2:
+        narrow = _summed(homes, energy_wh, first, np.zeros(count, np.int16))
+        if total(narrow) == total(energy_wh):
+            return narrow
+    wide = _summed(homes, energy_wh, first, np.zeros(count, np.int64))
+    return wide.astype(np.int32) if int(wide.max(initial=0)) <= _INT32_MAX else wide
+
+
+_INT32_MAX: Final = 2**31 - 1
+
+
+def _summed(
+    homes: npt.NDArray[np.signedinteger[Any]],
+    energy_wh: npt.NDArray[np.signedinteger[Any]],
+    first: int,
+    sums: npt.NDArray[np.signedinteger[Any]],
+) -> npt.NDArray[np.signedinteger[Any]]:
+    for start in range(0, len(homes), BLOCK_CLAIMS):
+        here = slice(start, start + BLOCK_CLAIMS)
+        rows = np.subtract(homes[here], first, dtype=np.int64)
+        # of one width: NumPy then adds ten times faster
+        np.add.at(sums, rows, energy_wh[here].astype(sums.dtype, copy=False))
+    return sums
 
 
 def _key(claims: Claims, at: int) -> int:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 import numpy as np
 
-from energymarket.core.block import BLOCK_HOMES
+from energymarket.core.block import NARROW_HOMES
 from energymarket.core.limits import (
     CLAIMS_PER_HOME_MAX,
     HOMES_MAX,
@@ -255,7 +255,7 @@ def _gifts_ascend(giver: Signed, index: Signed) -> bool:
 
 def _overlapping(rows: int) -> Iterator[slice]:
     """Blocks that stay in the cache; each begins with the last row of the one before."""
-    return (slice(max(start - 1, 0), start + BLOCK_HOMES) for start in range(0, rows, BLOCK_HOMES))
+    return (slice(max(start - 1, 0), start + NARROW_HOMES) for start in range(0, rows, NARROW_HOMES))
 
 
 def _ascends(ids: Signed) -> bool:

@@ -17,10 +17,10 @@ from energymarket.core import ledger, pricing, settlement
 from energymarket.core.accounts import NO_SLOT, Accounts
 from energymarket.core.admission import READING_COLUMNS
 from energymarket.core.parameters import Rule, price_model_digest
-from energymarket.core.postings import total as total_of
 from energymarket.core.refusals import Refusal
 from energymarket.core.settlement import Batch, Prices, Settlement
 from energymarket.core.sharing.settling import restate
+from energymarket.core.sums import total as total_of
 from energymarket.core.units import money_ueur
 
 if TYPE_CHECKING:

@@ -14,12 +14,13 @@ import numpy as np
 import numpy.typing as npt
 
 from energymarket.core.block import Widening
-from energymarket.core.claims import blocks, offer_key, woven
+from energymarket.core.claims import blocks, offer_key, summed, woven
 from energymarket.core.limits import ENERGY_WH_MAX, INDEX_MAX
 from energymarket.core.nothing import zeros
 from energymarket.core.records import CLAIM, GIFT_COLUMNS
 from energymarket.core.refusals import Refusal
 from energymarket.core.rows import find, is_range
+from energymarket.core.sums import bounds
 from energymarket.core.units import I64
 
 if TYPE_CHECKING:
@@ -82,37 +83,35 @@ def _all_count(
     if not count:
         none = zeros(len(home), np.int16)
         return Match({name: np.zeros(0, np.int32) for name in GIFT_COLUMNS}, none, none, 0, ())
-    given, received = np.zeros(len(home), np.int32), np.zeros(len(home), np.int32)
+    first, homes = int(home[0]), len(home)
+    if int(pieces[0]["giver"][0]) < first or int(pieces[-1]["giver"][-1]) >= first + homes:
+        return None  # of a giver that is not here
+    gifts = _gifts_of(pieces, count)
+    energy = gifts["energy_wh"]
+    low, high = bounds(energy)
+    if low < 0 or high > ENERGY_WH_MAX:
+        return None  # more than anybody offers; of more than 31 bits it would be below zero
+    given = summed(gifts["giver"], energy, first, homes)
+    if (given > offered_wh).any():
+        return None
+    return Match(gifts, given, summed(gifts["taker"], energy, first, homes), 0, ())
+
+
+def _gifts_of(
+    pieces: Sequence[npt.NDArray[np.void]], count: int
+) -> dict[str, npt.NDArray[np.signedinteger[Any]]]:
+    """Claims, so many in all, as GIFT_COLUMNS."""
     giver, taker = np.empty(count, np.int32), np.empty(count, np.int32)
-    narrow = {name: Widening(count) for name in ("index", "energy_wh")}
-    first, start = int(home[0]), 0
+    index, energy_wh = Widening(count), Widening(count)
+    start = 0
     for part in (block for piece in pieces for block in blocks(piece)):
         here = slice(start, start + len(part))
-        start = here.stop
-        low, high = int(part["giver"][0]) - first, int(part["giver"][-1]) - first
-        energy = part["energy_wh"].astype(np.int32)  # as wide as the sums: NumPy then adds ten times faster
-        if low < 0 or high >= len(home) or not _adds_up(energy):
-            return None  # of a giver that is not here, or more than anybody offers
         giver[here], taker[here] = part["giver"], part["taker"]
-        np.add.at(given, np.subtract(giver[here], first, dtype=np.int64), energy)
-        np.add.at(received, np.subtract(taker[here], first, dtype=np.int64), energy)
-        if (given[low : high + 1] > offered_wh[low : high + 1]).any():
-            return None
-        narrow["energy_wh"].put(here.start, energy)
-        narrow["index"].put(here.start, part["index"].astype(np.int32))
-    gifts = {"giver": giver, "taker": taker, **{name: column.values for name, column in narrow.items()}}
-    return Match({name: gifts[name] for name in GIFT_COLUMNS}, _narrowed(given), _narrowed(received), 0, ())
-
-
-def _adds_up(energy: npt.NDArray[np.int32]) -> bool:
-    """Whether 32 bits hold what a giver has given before and all of these."""
-    low, high = int(energy.min()), int(energy.max())
-    if low < 0 or high > ENERGY_WH_MAX:
-        return False  # as 32 bits without a sign it was more than that
-    return high * len(energy) <= _SUM_MAX or int(energy.sum(dtype=np.int64)) <= _SUM_MAX
-
-
-_SUM_MAX: Final = 2**31 - 1 - ENERGY_WH_MAX
+        index.put(start, part["index"].astype(np.int32))
+        energy_wh.put(start, part["energy_wh"].astype(np.int32))
+        start = here.stop
+    columns = {"giver": giver, "taker": taker, "index": index.values, "energy_wh": energy_wh.values}
+    return {name: columns[name] for name in GIFT_COLUMNS}
 
 
 def _narrowed(column: npt.NDArray[np.signedinteger[Any]]) -> npt.NDArray[np.signedinteger[Any]]:

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from energymarket.core.limits import NAME_BYTES_MAX
 from energymarket.core.nothing import is_nothing
+from energymarket.core.sums import bounds
 from energymarket.core.units import I64
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def width_of(column: npt.NDArray[np.integer[Any]]) -> int:
         return width
     for start in range(0, len(column), _LOOK):
         part = np.ascontiguousarray(column[start : start + _LOOK])
-        low, high = int(np.minimum.reduce(part)), int(np.maximum.reduce(part))
+        low, high = bounds(part) if part.dtype.kind == "i" else (0, int(np.maximum.reduce(part)))
         if low or high:
             bits = max(high, ~low).bit_length() + 1
             width = max(width, next(width for width in WIDTHS if bits <= 8 * width))

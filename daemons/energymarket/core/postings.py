@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from energymarket.core.block import BLOCK_HOMES
 from energymarket.core.limits import REGISTER_JUMP_WH_MAX
 from energymarket.core.nothing import has_nothing, is_nothing, zeros
 from energymarket.core.records import SLOT_COLUMNS, Policy
+from energymarket.core.sums import total
 from energymarket.core.totals import Totals
 from energymarket.core.units import I64, money_ueur, money_ueur_array, narrow_money_ueur
 
@@ -262,32 +262,3 @@ def _sums(column: Integers) -> list[int]:
         return [total(column[0])]
     totals: list[int] = column.sum(axis=1, dtype=np.int64).tolist()
     return totals
-
-
-_LANES_MAX: Final = 64
-_LANES_MIN: Final = 8  # fewer are no faster than to widen every value
-
-
-def total(column: Integers) -> int:
-    """The exact sum of narrow values: many at a time in their own width, as many as it has room for."""
-    if is_nothing(column):
-        return 0
-    if column.itemsize == 8:
-        return int(np.add.reduce(column, dtype=np.int64))
-    return sum(_total(column[start : start + _PART]) for start in range(0, len(column), _PART))
-
-
-_PART: Final = 4 * BLOCK_HOMES
-
-
-def _total(column: Integers) -> int:
-    low, high = int(np.minimum.reduce(column)), int(np.maximum.reduce(column))
-    if low == high:
-        return low * len(column)
-    lanes = max(1, min(int(np.iinfo(column.dtype).max) // max(high, -low), _LANES_MAX))
-    rows = len(column) - len(column) % lanes
-    if lanes < _LANES_MIN or not rows:
-        return int(np.add.reduce(column, dtype=np.int64))
-    sums = np.add.reduce(column[:rows].reshape(lanes, -1), axis=0, dtype=column.dtype)
-    rest = int(np.add.reduce(column[rows:], dtype=np.int64)) if rows < len(column) else 0
-    return int(np.add.reduce(sums, dtype=np.int64)) + rest

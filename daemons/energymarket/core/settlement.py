@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from energymarket.core.admission import READING_COLUMNS, Batch, Readings, check
+from energymarket.core.block import NARROW_HOMES
 from energymarket.core.matching import VoidClaim, match
 from energymarket.core.nothing import has_nothing, is_nothing, zeros
 from energymarket.core.postings import Legs, Orders, Prices
@@ -170,8 +171,8 @@ def _widened(
 
 _INT16_MAX: Final = 2**15 - 1
 _INT32_MAX: Final = 2**31 - 1
-BLOCK_ROWS: Final = 32_768
-"""Rows that are settled together: their twenty narrow columns fit the second-level cache."""
+BLOCK_ROWS: Final = NARROW_HOMES
+"""Rows that are settled together."""
 
 
 def _orders(home: I64, orders: Mapping[str, I64]) -> Orders | None:

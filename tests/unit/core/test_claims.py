@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from energymarket.core import claims
-from energymarket.core.claims import Seen, seen, woven
+from energymarket.core.claims import Seen, seen, summed, woven
 from energymarket.core.records import CLAIM
 
 Part = tuple[int, int]  # giver, index
@@ -71,10 +71,18 @@ def test_who_mixes_all_up_is_left_to_the_sort(monkeypatch: pytest.MonkeyPatch) -
     assert woven([seen(made([(1, 0), (3, 0), (5, 0)])), seen(made([(2, 0), (4, 0), (6, 0)]))]) is None
 
 
+def test_sums_are_exact_where_16_bits_do_not_hold_them() -> None:
+    """Home 7 has 2**16 + 3 Wh in three parts, of which 16 bits would make 3; home 9 has what just fits."""
+    energy = np.array([2**15 - 1, 2**15 - 1, 5, 2**15 - 1], np.int16)
+    assert summed(np.array([7, 7, 7, 9], np.int32), energy, 7, 4).tolist() == [2**16 + 3, 0, 2**15 - 1, 0]
+    assert summed(np.array([7, 9], np.int32), energy[:2], 7, 4).dtype == np.int16
+
+
 def test_a_flag_is_seen_wherever_it_stands() -> None:
     """The last claim of the last block as well as the first."""
     for at in (0, 4):
         flagged = made([(giver, 0) for giver in range(1, 6)])
         flagged["flags"][at] = 1
         assert seen(flagged).flagged
+        assert len(seen(flagged).runs() or ()) == 1
     assert not Seen(made([(1, 0)])).flagged

@@ -165,7 +165,7 @@ def test_each_leg_is_rounded_half_up_on_its_own() -> None:
 # claims
 
 
-@pytest.mark.parametrize("giver", [1, 3, 9])
+@pytest.mark.parametrize("giver", [1, 3, 9, 2**31 + 1, 2**32 - 1])
 def test_a_claim_without_an_offer_is_void(giver: int) -> None:
     """Home 2 claims 50 Wh of a home that offers none, has no batch, or does not exist: short by 50."""
     readings = Readings.zero(3)

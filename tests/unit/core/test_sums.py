@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from energymarket.core.chance import Purpose, draw_u32
-from energymarket.core.postings import total
+from energymarket.core.sums import bounds, total
 
 
 @given(
@@ -26,3 +26,5 @@ def test_a_sum_is_exact_in_any_width(
     drawn = noise % (2 * top + 1) - top
     assert total(drawn.astype(kind)) == sum(drawn.tolist())
     assert total(np.full(rows, top, kind)) == top * rows
+    assert bounds(drawn.astype(kind)) == (min(0, *drawn.tolist()), max(0, *drawn.tolist()))
+    assert bounds(abs(drawn).astype(kind)) == (0, max(abs(drawn).tolist()))
