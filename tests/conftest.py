@@ -25,6 +25,8 @@ SHARED_DATA: Final = ROOT.parent / "shared" / "data"
 NOT_IN_CHECKOUT: Final = "not part of the checkout: "
 IN_CI: Final = os.environ.get("CI") == "true"
 OWN_IPC: Final = pytest.StashKey[bool]()
+MACHINE: Final = pytest.StashKey[ExitStack]()
+IS_ALONE: Final = pytest.StashKey[bool]()
 _CLONE_NEWIPC: Final = 0x08000000
 _LOCKS: Final = Path(tempfile.gettempdir()) / f"energy-market-tests-{os.getuid()}"
 
@@ -143,17 +145,38 @@ def _held(name: str, how: int) -> Iterator[None]:
         yield
 
 
+def _wants_to_be_alone(item: pytest.Item | None) -> bool:
+    return item is not None and item.get_closest_marker("alone") is not None
+
+
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """One worker runs all tests marked `alone`, one after the other: the others are waited for once."""
+    for item in items:
+        if _wants_to_be_alone(item):
+            item.add_marker(pytest.mark.xdist_group("alone"))
+
+
 @pytest.hookimpl(wrapper=True, tryfirst=True)
-def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+def pytest_runtest_protocol(
+    item: pytest.Item, nextitem: pytest.Item | None
+) -> Generator[None, object, object]:
     """Run a test marked `alone` while no other worker runs one; outermost, so that waiting costs no timeout.
 
-    The gate lets nobody pass who comes after a test that waits to be alone, so it is not starved.
+    The gate lets nobody pass who comes after a test that waits to be alone, so it is not starved. Between
+    two of them the machine is not given away.
     """
-    alone = item.get_closest_marker("alone") is not None
-    with ExitStack() as stack:
+    alone = _wants_to_be_alone(item)
+    machine = item.config.stash.setdefault(MACHINE, ExitStack())
+    if not item.config.stash.get(IS_ALONE, default=False):
         with _held("gate", fcntl.LOCK_EX):
-            stack.enter_context(_held("machine", fcntl.LOCK_EX if alone else fcntl.LOCK_SH))
+            machine.enter_context(_held("machine", fcntl.LOCK_EX if alone else fcntl.LOCK_SH))
+    try:
         return (yield)
+    finally:
+        item.config.stash[IS_ALONE] = alone and _wants_to_be_alone(nextitem)
+        if not item.config.stash[IS_ALONE]:
+            machine.close()
 
 
 # ---------------------------------------------------------------- fixtures

@@ -19,6 +19,7 @@ from event_bus.shell.clock import now_s
 from event_bus.shell.connection import Packets
 from event_bus.shell.keeping import keep
 from event_bus.shell.life import live
+from event_bus.shell.news import News
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -100,6 +101,7 @@ class ProcessManager:
         self._start_s = start_s
         self._keeper: ForkProcess | None = None
         self._line: Packets | None = None
+        self._news: News | None = None  # there when the line is
         self._handles: dict[str, Handle] = {}  # by name: who sits or sat there last
         self._births: dict[str, tuple[type[Process], dict[str, Any]]] = {}
         self._lost: set[int] = set()  # lives that the keeper has lost
@@ -230,8 +232,9 @@ class ProcessManager:
     ) -> ForkProcess:
         line = self._running_line()
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        not_its = [ours, line, self._news]
         process = _fork.Process(
-            target=live, name=name, daemon=True, args=(life, theirs, [ours, line], cls, arguments, parameters)
+            target=live, name=name, daemon=True, args=(life, theirs, not_its, cls, arguments, parameters)
         )
         try:
             process.start()
@@ -266,7 +269,13 @@ class ProcessManager:
                 finally:
                     theirs.close()
                     os.close(pidfd)
-                self._keeper, self._line = keeper, Packets(ours)
+                line = Packets(ours)
+                try:
+                    self._news = News(line)
+                except OSError as error:
+                    line.close()  # the keeper ends of that
+                    raise StartFailed(f"the bus cannot be watched: {error}") from error
+                self._keeper, self._line = keeper, line
                 # First, for `multiprocessing` ends what is left by SIGTERM, and waits however long it takes.
                 self._at_exit = Finalize(None, self.stop_process, exitpriority=100)
         return self._line
@@ -284,13 +293,17 @@ class ProcessManager:
         ]
 
     def fileno(self) -> int:
-        """A descriptor that is readable when there is news: then ask `losses()`."""
-        return self._running_line().fileno()
+        """A descriptor that is readable as long as there is news: then ask `losses()`."""
+        self._running_line()
+        assert self._news is not None  # noqa: S101
+        return self._news.fileno()
 
     def losses(self) -> list[str]:
         """The names of the seats lost since this was asked last: dead, frozen and so killed, or left."""
         self._hear(0.0)
         losses, self._losses = self._losses, []
+        if self._news is not None:
+            self._news.told()
         return losses
 
     def join(self, timeout: float | None = None) -> None:
@@ -306,7 +319,7 @@ class ProcessManager:
         Each is asked to end: calls that wait raise BusStopped. Who has not ended after 1 s gets SIGTERM,
         after 1.8 s SIGKILL.
         """
-        if self._line is None or self._keeper is None:
+        if self._line is None or self._news is None or self._keeper is None:
             return
         self._line.send(records.Stop())
         deadline_s = now_s() + limits.STOP_GIVE_UP_S
@@ -317,8 +330,9 @@ class ProcessManager:
             if process.is_alive():
                 process.kill()
                 process.join()
-        self._line.close()
-        self._line = self._keeper = None
+        for each in (self._line, self._news):
+            each.close()
+        self._line = self._news = self._keeper = None
         if self._at_exit is not None:
             self._at_exit.cancel()
             self._at_exit = None
@@ -362,6 +376,8 @@ class ProcessManager:
                 case records.Gone():
                     self._lost.add(record.life)
                     self._losses.append(record.name)
+                    if self._news is not None:
+                        self._news.mark()
                 case None:
                     return
                 case _:

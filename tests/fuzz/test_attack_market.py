@@ -147,7 +147,7 @@ def test_a_home_with_an_order_alone_was_not_heard() -> None:
     closed = market.close_slot()
     market.commit_slot(closed)
     assert closed.settlement.columns["home"].tolist() == [1, 2]
-    assert market.accounts.last_slot.tolist()[:3] == [1, -1, -1]
+    assert market.accounts.heard.column().tolist()[:3] == [1, -1, -1]
 
 
 # a real market

@@ -11,19 +11,11 @@ from pathlib import Path
 from typing import Final
 
 from energymarket.runtime.clock import monotonic_s
+from tests.ports import free_ports
 
 SERVER: Final = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
 CONTROL: Final = Path("/usr/lib/rabbitmq/bin/rabbitmqctl")
 START_S_MAX: Final = 90.0
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on now, all different."""
-    listeners = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [int(listener.getsockname()[1]) for listener in listeners]
-    for listener in listeners:
-        listener.close()
-    return ports
 
 
 class Broker:

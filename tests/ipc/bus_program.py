@@ -48,7 +48,7 @@ class Run:
 
     def said(self, **words: Any) -> list[dict[str, Any]]:
         """What it has said so far that has these words."""
-        lines = self._out.read_text().splitlines()
+        lines = self._out.read_text().rpartition("\n")[0].splitlines()  # the last one may still grow
         found = [json.loads(line) for line in lines if line.startswith("{")]
         return [each for each in found if words.items() <= each.items()]
 

@@ -24,6 +24,7 @@ from energyctl import client
 from energymarket.runtime import clock
 from energymarket.wire.dispatch_text import DIRECTORY, NAME, SOCKET
 from tests.ipc.processes import environment
+from tests.ports import free_port
 
 TYPES = Path(__file__).parent / "request_types"
 WATCHDOG_S = 2.0
@@ -31,19 +32,14 @@ RESTART_S = 0.1
 WAIT_S = 30.0
 
 
-def eventually(holds: Callable[[], object], what: str, wait_s: float = WAIT_S) -> None:
+def eventually(
+    holds: Callable[[], object], what: str, wait_s: float = WAIT_S, story: Callable[[], str] = str
+) -> None:
     """Look again and again until it holds."""
     until_s = clock.monotonic_s() + wait_s
     while not holds():
-        assert clock.monotonic_s() < until_s, f"{what}: not within {wait_s} s"
+        assert clock.monotonic_s() < until_s, f"{what}: not within {wait_s} s; {story()}"
         select.poll().poll(20)
-
-
-def free_port() -> int:
-    """A port that nobody listens at."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class Line:
@@ -178,6 +174,12 @@ class Place:
         except client.FAILURES:
             return False
 
+    def story(self) -> str:
+        """Who runs, and what each has said, for a failure."""
+        kept = [f"{k.name}: {k.starts} starts, {k.status!r}, {k.process.poll()}" for k in self.kept.values()]
+        logs = [log.read_text()[-2000:] for log in sorted(self.path.glob("*.log"))]
+        return "\n".join([*kept, *logs])
+
     def look(self) -> None:
         """What a service manager does with those it keeps."""
         now_s = clock.monotonic_s()
@@ -250,7 +252,7 @@ def place(path: Path, workers: int, *words: str) -> Iterator[Place]:
     keeper = threading.Thread(target=made.keep)
     keeper.start()
     try:
-        eventually(made.all_idle, "all workers are there")
+        eventually(made.all_idle, "all workers are there", story=made.story)
         yield made
     finally:
         made._keeping = False

@@ -8,8 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from energymarket.core import parties
 from energymarket.core.parameters import Excess, Sharing, Take, Turn
-from energymarket.core.records import OFFER
+from energymarket.core.parties import Parties
+from energymarket.core.records import OFFER, Policy
 from energymarket.home import bargain
 from energymarket.home.bargain import Exchange
 from energymarket.runtime.clock import boottime_ns
@@ -43,7 +45,12 @@ def party(
     ends_ms: int = 10_000,
 ) -> Exchange:
     """A range of homes in the exchange: what they offer and what they need, in Wh by home."""
-    rows = [(giver, energy_wh, 0, 0, giver - 1) for giver, energy_wh in (offers or {}).items()]
+    net_wh = np.zeros(HOMES, np.int16)
+    for home, energy_wh in (offers or {}).items():
+        net_wh[home - 1] = energy_wh
+    for home, energy_wh in (needs or {}).items():
+        net_wh[home - 1] = -energy_wh
+    policies = np.full(HOMES, int(Policy.GIVE), np.uint8)
     now = boottime_ns()
     return Exchange(
         queue=OfferQueue(ipc),
@@ -53,9 +60,7 @@ def party(
         deadline_ns=now + ends_ms * MS,
         gate_ns=now + 2 * ends_ms * MS,
         homes=HOMES,
-        offers=np.array(rows, OFFER),
-        taker_ids=np.array(list(needs or {}), np.uint32),
-        need_wh=np.array(list((needs or {}).values()), np.int64),
+        parties=Parties(net_wh, policies, 1, (0, HOMES)),
         stop=StopFlag(),
         beat=lambda: None,
     )
@@ -72,8 +77,9 @@ def all_claims(exchange: Exchange) -> list[np.void]:
 
 
 def returned_to(exchange: Exchange) -> list[tuple[int, int]]:
-    """(giver, energy) of all that came back."""
-    return [(int(o["giver"]), int(o["energy_wh"])) for back in exchange.result.returned for o in back]
+    """(giver, energy) of all that came back, or never left."""
+    open_wh = exchange.parties.open_wh
+    return [(int(at) + 1, int(open_wh[at])) for at in np.flatnonzero(open_wh > 0)]
 
 
 def test_what_a_giver_offers_again_in_its_second_life_is_not_claimed_twice(ipc: Ipc) -> None:
@@ -158,13 +164,13 @@ def test_a_message_serves_the_whole_line_however_much_of_it_is_looked_at(
     fair = Sharing(Take.EXACT, Turn.FAIR, Excess.NEUTRAL)
     found = []
     for seen in (10, 2):
-        monkeypatch.setattr(bargain, "IN_LINE", seen)
+        monkeypatch.setattr(parties, "BLOCK_HOMES", seen)
         taker = party(ipc, fair, needs={home: 10 * home for home in range(1, HOMES + 1)})
         for giver, energy_wh in enumerate((35, 7, 400, 100), 1):
             party(ipc, fair, offers={giver: energy_wh})._turn(0.5)
             taker._turn(0.5)
         found.append([(int(c["taker"]), int(c["energy_wh"])) for c in all_claims(taker)])
-        assert int(taker.result.received_wh.sum()) == 35 + 7 + 400 + 100
+        assert int(taker.parties.moved_wh().sum()) == 35 + 7 + 400 + 100
         OfferQueue(ipc).drain()
     assert found[0] == found[1]
 
@@ -186,6 +192,19 @@ def test_more_offers_than_the_queue_passes_on_are_shared_at_home_first(
     few = party(ipc, offers={1: 300}, needs={4: 350})
     few._serve_at_home()
     assert claims_of(few) == []
+
+
+def test_what_was_shared_at_home_is_not_claimed_again_from_an_earlier_life(
+    ipc: Ipc, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The range died with its offers in the queue; now its own taker has all of them, and lacks still."""
+    gives = {1: 300, 2: 200, 3: 100}
+    party(ipc, offers=gives)._turn(0.5)
+    monkeypatch.setattr(bargain, "AT_HOME_OFFERS", 2)
+    second_life = party(ipc, offers=gives, needs={4: 1_000})
+    second_life._serve_at_home()
+    second_life._turn(0.5)
+    assert claims_of(second_life) == [(1, 0, 300), (2, 0, 200), (3, 0, 100)]
 
 
 FAIR = Sharing(Take.EXACT, Turn.FAIR, Excess.NEUTRAL)

@@ -420,10 +420,11 @@ def test_relayed_results_come_through_the_dispatcher(tmp_path: Path) -> None:
 
 def test_a_client_that_reads_in_drops_keeps_a_worker_no_longer_than_the_deadline(tmp_path: Path) -> None:
     """It takes some bytes in each turn, so it never stalls; the exchange ends all the same."""
-    with place(tmp_path / "drops", 1, "--deadline-s", "2") as made, Line(made.port) as one:
+    with place(tmp_path / "drops", 1, "--deadline-s", "4") as made, Line(made.port) as one:
         port, ticket = where(one.ask("large"))
         with Line(port) as drops:
-            drops.send(f'{ticket}\n{{"bytes": 50000000}}\n'.encode())
+            drops.send(f'{ticket}\n{{"bytes": 24000000}}\n'.encode())  # more than all buffers between us
+            assert drops.sock.recv(4_096)  # it has begun to answer: the deadline is for the reading now
 
             def drop() -> bool:
                 assert drops.sock.recv(4_096)

@@ -18,6 +18,7 @@ from energyctl import client
 from energyctl.up import proc
 from energymarket.runtime import clock
 from tests.ipc.suite_fixture import ROOT, Suite, real_at, suite_at, wait_for
+from tests.ports import free_port
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -149,12 +150,6 @@ def test_detached_beside_a_port_in_use_the_market_trades_and_one_line_says_so(tm
     assert (shown.returncode, "and so has who kept it" in shown.stderr) == (3, True)
     assert suite.ctl("ipc", "clean").returncode == 0
     assert suite.left() == []
-
-
-def free_port() -> int:
-    """A port that nobody listens on just now."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
 
 
 def test_who_freezes_in_lockstep_is_replaced_and_the_hash_is_the_same(tmp_path: Path) -> None:

@@ -6,7 +6,6 @@ import os
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -15,6 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from energymarket.runtime.clock import boottime_ns, sleep_until_boottime_ns
+from tests.ports import free_port
 
 RAY = Path(sys.executable).with_name("ray")
 START_S_MAX = 60
@@ -27,14 +27,6 @@ def wait_until(condition: object, what: str, seconds: float = START_S_MAX) -> No
     while not condition():
         assert boottime_ns() < end_ns, f"in {seconds} s: {what}"
         sleep_until_boottime_ns(boottime_ns() + 50_000_000)
-
-
-def free_port() -> int:
-    """A port that nobody listens at."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 class Node:

@@ -18,9 +18,10 @@ from energymarket.engine.joining import raylet_owners
 from energymarket.exits import Exit
 from energymarket.scenario import toml
 from energymarket.scenario.cache import cache_directory
+from tests.ports import free_port
 from tests.simulation import ray_driver
 from tests.simulation.market_place import ROOT
-from tests.simulation.ray_cluster import LocalCluster, free_port, wait_until
+from tests.simulation.ray_cluster import LocalCluster, wait_until
 
 pytest.importorskip("ray", reason="Ray is not installed: pip install 'energy-market[ray]'")
 pytestmark = pytest.mark.xdist_group("ray")  # one cluster for all of this file

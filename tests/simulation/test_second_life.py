@@ -29,14 +29,14 @@ ROW = dict.fromkeys(SLOT_COLUMNS[1:], 0) | {
     "money_ueur": -50_000,
 }
 
-BATCH_S = 3.3
-"""From the opening of a slot of 6 s until orders and batches are in: the exchange ends after 3 s."""
+BATCH_S = 5.4
+"""From the opening of a slot of 10 s until orders and batches are in: the exchange ends after 5 s."""
 
 
 @pytest.fixture
 def scene(place: Place) -> Place:
-    """The scene, compiled, with slots of 6 s: a home that is killed lives again before the gate."""
-    place.speed, place.slots = 150, 2
+    """The scene, compiled, with slots of 10 s: a home that is killed lives again before the gate."""
+    place.speed, place.slots = 90, 2
     place.compile("pencil-gift")
     return place
 
@@ -60,7 +60,7 @@ def _wait_for(scene: Place, slot: int) -> None:
 
 def _finish(scene: Place) -> None:
     """Let the slots pass; the checker finds ledger, registers and money in agreement."""
-    soon(scene.ended, 30, "the end of the scene", scene.log.read_text)
+    soon(scene.ended, 60, "the end of the scene", scene.log.read_text)
     scene.stop()
     checked = scene.check()
     assert checked.returncode == 0, checked.stdout

@@ -22,7 +22,7 @@ STOPS = (
 @pytest.mark.timeout(1800)
 def test_cycles_leave_nothing(machine: Machine, *, is_long: bool) -> None:
     """After every stop: no process, object, socket, run file; and PID 1 holds no more than before."""
-    cycles = 100 if is_long else 9 if machine.base.name == "here" else 6
+    cycles = 100 if is_long else 6
     held: list[int] = []
     for number in range(cycles):
         machine.must(*STARTS[number % len(STARTS)])

@@ -99,7 +99,7 @@ def standing_of(store: LedgerStore) -> Standing:
     except (recovery.LedgerBrokenError, LedgerCorrupt, StoreError, ValueError, KeyError) as error:
         hint = "energyctl ledger verify tells more"
         raise Failure(f"{store.path} is damaged: {error}", hint, Exit.DEGRADED) from error
-    return Standing(scenario_hash, homes, first, last, chain_hash.hex(), accounts.last_slot)
+    return Standing(scenario_hash, homes, first, last, chain_hash.hex(), accounts.heard.column())
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """What the ledger adds up to per home: the last readings, the balance, when the home was last heard.
 
 Columns have 64 bits, or, `narrowed`, 32 until a value wants more: a market of a million homes that runs for
-years holds 24 bytes for each. Whoever adds to them goes by `apply`, which widens first.
+years holds 20 bytes for each. Whoever adds to them goes by `apply`, which widens first.
 """
 
 from __future__ import annotations
@@ -14,14 +14,17 @@ import numpy.typing as npt
 
 from energymarket.core.admission import Readings
 from energymarket.core.block import BLOCK_HOMES
-from energymarket.core.matching import is_range
+from energymarket.core.heard import NO_SLOT, Heard
+from energymarket.core.nothing import has_nothing, is_nothing
+from energymarket.core.rows import is_range
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from energymarket.core.settlement import Rows
 
-NO_SLOT: Final = -1
+__all__ = ["NO_SLOT", "Accounts"]
+
 _FLOWS: Final = ("produced_wh", "consumed_wh", "imported_wh", "exported_wh")
 _NARROW: Final = np.iinfo(np.int32)
 
@@ -32,17 +35,17 @@ class Accounts:
 
     readings: Readings
     balance_ueur: npt.NDArray[np.int64]
-    last_slot: npt.NDArray[np.int64]  # last slot with a batch of the home, NO_SLOT if none
+    heard: Heard  # last slot with a batch of the home
     _left: dict[int, int] = field(default_factory=dict, repr=False)  # what a narrow column has room for
 
     @classmethod
     def fresh(cls, homes: int) -> Accounts:
         """Accounts of a ledger without a slot."""
-        return cls(Readings.zero(homes), np.zeros(homes, np.int64), np.full(homes, NO_SLOT, np.int64))
+        return cls(Readings.zero(homes), np.zeros(homes, np.int64), Heard(homes))
 
     def narrowed(self) -> Accounts:
         """The same in 32 bits, column by column, where the values fit."""
-        return Accounts._of([_narrowed(column) for column in self.columns()])
+        return self._with([_narrowed(column) for column in self._sums()])
 
     def apply(self, slot: int, columns: Rows, batches: Iterable[tuple[int, int, str]]) -> None:
         """Add a committed slot: registers, balances, and that the homes of its batches were heard.
@@ -57,20 +60,18 @@ class Accounts:
             self.readings, self.balance_ueur = Readings(*found[:4]), found[4]
             for column, values in zip(found, changes, strict=True):
                 _add(column, rows, values)
-        if slot > _NARROW.max:
-            self.last_slot = self.last_slot.astype(np.int64)
-        for first, count, _ in batches:
-            self.last_slot[first - 1 : first - 1 + count] = slot
+        self.heard.hear(slot, ((first, count) for first, count, _ in batches))
 
     def _widened(self, at: int, values: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
         """A column that has room for what is to be added: as it is, or in 64 bits.
 
         What is left is remembered, so that a column is looked through once in many slots.
         """
-        column = self.columns()[at]
-        if column.itemsize == 8:
+        column = self._sums()[at]
+        if column.itemsize == 8 or is_nothing(values):
             return column
-        most = max(int(values.max()), -int(values.min()))
+        narrow = values.itemsize <= 2  # then it need not be looked through either
+        most = int(np.iinfo(values.dtype).max) + 1 if narrow else max(int(values.max()), -int(values.min()))
         if self._left.get(at, -1) < most:
             self._left[at] = int(_NARROW.max) - max(int(column.max()), -int(column.min()))
         if self._left[at] < most:
@@ -80,17 +81,18 @@ class Accounts:
 
     def copy(self) -> Accounts:
         """An independent copy."""
-        return Accounts._of([column.copy() for column in self.columns()])
+        return self._with([column.copy() for column in self._sums()])
 
-    @classmethod
-    def _of(cls, columns: list[npt.NDArray[np.int64]]) -> Accounts:
-        return cls(Readings(*columns[:4]), columns[4], columns[5])
+    def _with(self, sums: list[npt.NDArray[np.int64]]) -> Accounts:
+        return Accounts(Readings(*sums[:4]), sums[4], self.heard.copy())
+
+    def _sums(self) -> tuple[npt.NDArray[np.int64], ...]:
+        read = self.readings
+        return (read.production_wh, read.consumption_wh, read.import_wh, read.export_wh, self.balance_ueur)
 
     def columns(self) -> tuple[npt.NDArray[np.int64], ...]:
-        """Every column, in the order of a checkpoint."""
-        read = self.readings
-        meters = (read.production_wh, read.consumption_wh, read.import_wh, read.export_wh)
-        return (*meters, self.balance_ueur, self.last_slot)
+        """Every column, in the order of a checkpoint; the last one is made for it."""
+        return (*self._sums(), self.heard.column())
 
     def pack(self) -> bytes:
         """The columns back to back, little-endian int64: the body of a checkpoint."""
@@ -99,8 +101,9 @@ class Accounts:
     @classmethod
     def unpack(cls, body: bytes, homes: int) -> Accounts:
         """The accounts of a checkpoint; ValueError if it is of another size."""
-        parts = np.frombuffer(body, "<i8").reshape(6, homes).astype(np.int64)
-        return cls._of([part.copy() for part in parts])
+        *sums, heard = np.frombuffer(body, "<i8").reshape(6, homes)
+        columns = [column.astype(np.int64) for column in sums]
+        return cls(Readings(*columns[:4]), columns[4], Heard.of(heard))
 
 
 def _narrowed(column: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
@@ -118,4 +121,5 @@ def _add(
     part = column[rows]
     for start in range(0, len(part), BLOCK_HOMES):  # in one width, and in the cache: five times as fast
         here = slice(start, start + BLOCK_HOMES)
-        part[here] += values[here].astype(column.dtype, copy=False)
+        if not has_nothing(values[here]):
+            part[here] += values[here].astype(column.dtype, copy=False)

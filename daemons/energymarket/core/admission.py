@@ -5,13 +5,14 @@ A batch comes from a peer that may be broken or hostile; after `check` no sum ov
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from energymarket.core.block import BLOCK_HOMES
+from energymarket.core.claims import Seen, offer_key, seen, woven
 from energymarket.core.limits import (
     CLAIMS_PER_HOME_MAX,
     ENERGY_WH_MAX,
@@ -42,6 +43,13 @@ class Batch:
     claims: npt.NDArray[np.void]  # CLAIM
     since: int | None = None  # slot of the reading that the registers are growth from; None: they are whole
     registers: int = 0  # of a batch that grows: what they come to, all together, modulo 2**64
+    looked: list[Seen] = field(init=False, default_factory=list, compare=False, repr=False)
+
+    def claims_seen(self) -> Seen:
+        """Its claims, looked through: when it was checked, or now."""
+        if not self.looked:
+            self.looked.append(seen(self.claims))
+        return self.looked[0]
 
     def flow(self, register: str, before: Readings) -> npt.NDArray[np.signedinteger[Any]]:
         """What flowed through a register since the last reading: int64, or narrower where it is said so."""
@@ -162,10 +170,9 @@ def _claims(batch: Batch, homes: int) -> Iterator[Refusal]:
         yield Refusal.TOO_MANY_CLAIMS
         return  # and no time is spent on them
     received = np.zeros(batch.count, np.int64)
-    last_key, ascends = -1, True
     found = set()
-    for start in range(0, len(claims), BLOCK_CLAIMS):
-        part = claims[start : start + BLOCK_CLAIMS]
+    looked = Seen(claims)
+    for part in looked.blocks():
         energy, row = part["energy_wh"].astype(np.int64), part["taker"].astype(np.int64) - batch.first
         if energy.min() == 0:
             found.add(Refusal.CLAIM_EMPTY)
@@ -173,12 +180,10 @@ def _claims(batch: Batch, homes: int) -> Iterator[Refusal]:
             found.add(Refusal.CLAIM_BY_STRANGER)
         elif Refusal.CLAIM_BY_STRANGER not in found:
             np.add.at(received, row, energy)
-        key = offer_key(part)
-        ascends = ascends and last_key < int(key[0]) and bool((key[1:] > key[:-1]).all())
-        last_key = int(key[-1])
     if Refusal.CLAIM_BY_STRANGER not in found and received.max() > ENERGY_WH_MAX:
         found.add(Refusal.ENERGY_TOO_LARGE)
-    if not ascends and _stands_twice(claims):
+    batch.looked.append(looked)
+    if woven([looked]) is None and _stands_twice(claims):
         found.add(Refusal.CLAIM_TWICE)
     yield from (each for each in _OF_CLAIMS if each in found)
 
@@ -187,18 +192,8 @@ _OF_CLAIMS: Final = (
     Refusal.CLAIM_EMPTY, Refusal.CLAIM_BY_STRANGER, Refusal.ENERGY_TOO_LARGE, Refusal.CLAIM_TWICE,
 )  # fmt: skip
 
-BLOCK_CLAIMS: Final = 32_768
-"""Claims that are looked at together: they stay in the cache."""
-
 
 def _stands_twice(claims: npt.NDArray[np.void]) -> bool:
     key = offer_key(claims)
     key.sort(kind="stable")
     return bool((key[1:] == key[:-1]).any())
-
-
-def offer_key(claims: npt.NDArray[np.void]) -> I64:
-    """One number per claimed part of an offer, ascending by (giver, index)."""
-    key: I64 = claims["giver"].astype(np.int64) << 16
-    key |= claims["index"]
-    return key

@@ -36,8 +36,9 @@ class BatteryBlock:
         discharge = _Limit(np.where(owns, homes["battery_discharge_w"], 0), slot_s)
         kind = np.int32 if max(charge.largest_wh, discharge.largest_wh) < _NARROW_LIMIT_WH else np.int64
         column = self._owners.column
+        is_same = np.array_equal(homes["battery_charge_w"][owns], homes["battery_discharge_w"][owns])
         self._charge = charge.keep(column, kind)
-        self._discharge = discharge.keep(column, kind)
+        self._discharge = self._charge if is_same else discharge.keep(column, kind)
         standby_w = homes.get("battery_standby_w")
         self._standby: _Limit | None = None
         if standby_w is not None and bool((standby_w[owns] > 0).any()):
@@ -148,7 +149,8 @@ class BatteryBlock:
         np.minimum(over, 1, out=charges)
         limit = self._charge.of_slot(slot, limit_room)
         np.minimum(over, limit, out=over)
-        np.minimum(lack, self._discharge.of_slot(slot, other), out=lack)
+        same = self._discharge is self._charge
+        np.minimum(lack, limit if same else self._discharge.of_slot(slot, other), out=lack)
         return limit
 
     def _q_of(self, charges: Column, each_q: Column) -> int | Column:

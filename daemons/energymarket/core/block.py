@@ -127,11 +127,13 @@ class Widening:
     def __init__(self, homes: int) -> None:
         self.values: npt.NDArray[np.signedinteger[Any]] = np.zeros(homes, np.int16)
 
-    def put(self, start: int, values: I32) -> None:
-        """Fill a block that begins at a home."""
-        if self.values.itemsize == _NARROW_BYTES and not fits_16(values):
+    def put(self, start: int, values: npt.NDArray[np.signedinteger[Any]]) -> bool:
+        """Fill a block that begins at a home; whether 16 bits hold it."""
+        is_narrow = values.itemsize == _NARROW_BYTES or fits_16(values)
+        if self.values.itemsize == _NARROW_BYTES and not is_narrow:
             self.values = self.values.astype(np.int32)
         np.copyto(self.values[start : start + len(values)], values, casting="same_kind")
+        return is_narrow
 
 
 def fits_16(values: Column) -> bool:

@@ -52,9 +52,9 @@ def draw_u32(seed: int, purpose: int, slot: int, items: U32) -> U32:
     """One number in 0 .. 2**32 - 1 for each item; shape of `items`."""
     key = draw_u64(seed, purpose, slot)
     drawn = items ^ np.uint32(key & 0xFFFFFFFF)
-    _finalise(drawn)
+    spare = _finalise(drawn)
     drawn ^= np.uint32(key >> 32)
-    _finalise(drawn)
+    _finalise(drawn, spare)
     return drawn
 
 
@@ -65,9 +65,9 @@ def draw_u32_of_slots(seed: int, purpose: int, slots: Sequence[int], items: U32)
     else:
         keys = draw_u64_of_slots(seed, purpose, np.array(slots, np.uint64))[:, None]
     drawn = items ^ (keys & np.uint64(0xFFFFFFFF)).astype(np.uint32)
-    _finalise(drawn)
+    spare = _finalise(drawn)
     drawn ^= (keys >> np.uint64(32)).astype(np.uint32)
-    _finalise(drawn)
+    _finalise(drawn, spare)
     return drawn
 
 
@@ -84,9 +84,12 @@ def _mix64_array(value: U64) -> U64:
     return value ^ (value >> np.uint64(31))
 
 
-def _finalise(value: U32) -> None:
-    value ^= value >> np.uint32(16)
+def _finalise(value: U32, spare: U32 | None = None) -> U32:
+    """Mix in place; `spare` is an array to work in, of the same shape, which is answered."""
+    shifted = np.right_shift(value, np.uint32(16), out=spare)
+    value ^= shifted
     value *= np.uint32(0x7FEB352D)
-    value ^= value >> np.uint32(15)
+    value ^= np.right_shift(value, np.uint32(15), out=shifted)
     value *= np.uint32(0x846CA68B)
-    value ^= value >> np.uint32(16)
+    value ^= np.right_shift(value, np.uint32(16), out=shifted)
+    return shifted

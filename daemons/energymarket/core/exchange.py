@@ -103,10 +103,12 @@ def serve(
         received, excess = np.zeros((2, len(needs)), np.int64)
         return Served(np.zeros(0, CLAIM), offers.copy(), received, excess, offers[:0], np.zeros_like(energy))
     sides = _Sides(offers, energy, np.asarray(taker_ids), needs, takers)
-    lack, selfish = needs[takers], sharing.turn is Turn.SELFISH
+    lack, selfish = needs if len(takers) == len(needs) else needs[takers], sharing.turn is Turn.SELFISH
     if sharing.take is Take.GREEDY:
         greedy = serving.greedy_selfish(energy, lack) if selfish else serving.greedy_fair(energy, lack, turns)
         return _serve_greedy(sides, greedy, sharing)
+    if turns == 1 and not selfish and (served := _serve_round(sides, lack)) is not None:
+        return served
     exact = serving.exact_selfish(energy, lack) if selfish else serving.exact_fair(energy, lack, turns)
     return _serve_exact(sides, exact) or _serve_singly(sides, sharing, turns)
 
@@ -179,6 +181,38 @@ def _serve_exact(sides: _Sides, taken: serving.Taken) -> Served | None:
     none = np.zeros(len(sides.needs), np.int32)
     claims, received = sides.claims(taken, index), sides.received_wh(taken)
     return Served(claims, rests, received, none, sides.offers[:0], sides.given_wh(taken))
+
+
+def _serve_round(sides: _Sides, lack: Numbers) -> Served | None:
+    """As `_serve_exact` of a single round, in which the claims are of one taker after the other."""
+    found = serving.one_round(sides.energy_wh, lack)
+    touched, number = len(found.counts), len(found.energy_wh)
+    index = np.arange(number, dtype=np.int32)
+    index -= np.repeat((np.cumsum(found.counts) - found.counts).astype(np.int32), found.counts)
+    first = sides.offers["index"][:touched]
+    if first.any():
+        index += np.repeat(first, found.counts)
+    rests, names = sides.rests(found.used_up), int(index.max())
+    if found.rest_wh:
+        split = int(index[-1]) + 1
+        names = max(names, split)
+        rests["energy_wh"][0], rests["index"][0] = found.rest_wh, min(split, INDEX_MAX)
+    if names > INDEX_MAX:
+        return None
+    takers = slice(number) if len(lack) == len(sides.needs) else sides.takers[:number]
+    claims = np.empty(number, CLAIM)
+    words = claims.view("<u4").reshape(number, 4)  # the last one is index and flags: these are 0
+    words[:, 0] = np.repeat(sides.offers["giver"][:touched], found.counts)
+    words[:, 1] = sides.taker_ids[takers]
+    words[:, 2] = found.energy_wh
+    words[:, 3] = index
+    received, none = np.zeros((2, len(sides.needs)), lack.dtype)
+    received[takers] = found.energy_wh
+    given = sides.energy_wh.copy()
+    given[found.used_up :] = 0
+    if touched > found.used_up:
+        given[found.used_up] = sides.energy_wh[found.used_up] - found.rest_wh
+    return Served(claims, rests, received, none, sides.offers[:0], given)
 
 
 def _serve_greedy(sides: _Sides, taken: serving.Taken, sharing: Sharing) -> Served:

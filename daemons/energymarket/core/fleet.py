@@ -13,6 +13,7 @@ from energymarket.core.battery import BatteryBlock
 from energymarket.core.block import BLOCK_HOMES, F32, I32, Column, Scratch, Spare, Widening
 from energymarket.core.demand import Answer, Demand, DemandBlock, DemandOfSlots
 from energymarket.core.owned import Owned
+from energymarket.core.packed import Signed
 from energymarket.core.parameters import Period
 from energymarket.core.state import State, Work, apply_receipt
 from energymarket.core.weather import Sample, Samples
@@ -50,18 +51,26 @@ class FleetScenario(Protocol):
 class Net:
     """What each home lacked or had over in a slot, at its meter, after its battery: one of the two is 0."""
 
-    __slots__ = ("_column", "_consumption", "_production")
+    __slots__ = ("_column", "_consumption", "_production", "flowed_wh")
 
     def __init__(self, homes: int) -> None:
         self._column = Widening(homes)
         self._production = Widening(homes)
         self._consumption = Widening(homes)
+        self.flowed_wh = 0  # through all four registers of the meter, of all homes
 
     def put(self, start: int, net_wh: I32, production_wh: I32, consumption_wh: I32) -> None:
-        """What a block of homes, from one on, had over (below zero: lacked), produced and consumed."""
-        self._column.put(start, net_wh)
-        self._production.put(start, production_wh)
-        self._consumption.put(start, consumption_wh)
+        """What a block of homes, from one on, had over (below zero: lacked), produced and consumed.
+
+        Blocks come in their order.
+        """
+        fits = self._column.put(start, net_wh)
+        fits &= self._production.put(start, production_wh)
+        fits &= self._consumption.put(start, consumption_wh)
+        kind = np.int32 if fits else np.int64  # a block of values of 16 bits adds up in 32
+        flows = (production_wh, consumption_wh, np.abs(net_wh))
+        flowed_wh = sum(int(np.add.reduce(flow, dtype=kind)) for flow in flows)
+        self.flowed_wh = flowed_wh if start == 0 else self.flowed_wh + flowed_wh
 
     def flows(self) -> dict[str, npt.NDArray[np.signedinteger[Any]]]:
         """What has flowed through the registers of the meter in this slot, by their names."""
@@ -78,19 +87,19 @@ class Net:
         """Above zero a surplus, below zero a need: int16, or int32 where a home wants that."""
         return self._column.values
 
-    def sides(self, here: slice) -> tuple[I32, I32]:
-        """Surplus and need of some homes."""
-        net_wh = self._column.values[here].astype(np.int32)
+    def sides(self, here: slice, kind: type[np.signedinteger[Any]] = np.int32) -> tuple[Signed, Signed]:
+        """Surplus and need of some homes, in integers that hold them."""
+        net_wh = self._column.values[here].astype(kind)
         surplus_wh = np.maximum(net_wh, 0)
         return surplus_wh, np.subtract(surplus_wh, net_wh, out=net_wh)
 
     @property
-    def surplus_wh(self) -> I32:
+    def surplus_wh(self) -> Signed:
         """What each home had over."""
         return self.sides(slice(None))[0]
 
     @property
-    def need_wh(self) -> I32:
+    def need_wh(self) -> Signed:
         """What each home lacked."""
         return self.sides(slice(None))[1]
 

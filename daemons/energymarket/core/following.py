@@ -14,8 +14,8 @@ import numpy as np
 
 from energymarket.core import ledger
 from energymarket.core.admission import READING_COLUMNS
-from energymarket.core.matching import rows_of
 from energymarket.core.packed import CorruptError
+from energymarket.core.rows import rows_of
 from energymarket.core.settlement import FLOWS
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def follows(batches: Sequence[Batch], settled: Settlement) -> bool:
         rows = rows_of(home, batch.first, batch.count)
         if not np.array_equal(batch.columns["returned_wh"], returned_wh[rows]):
             return False  # more was taken back than was left
-        if batch.claims["flags"].any():
+        if batch.claims_seen().flagged:
             return False
     return True
 

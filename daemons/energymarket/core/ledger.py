@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 import numpy as np
 
+from energymarket.core.block import BLOCK_HOMES
 from energymarket.core.limits import (
     CLAIMS_PER_HOME_MAX,
     HOMES_MAX,
@@ -25,12 +26,14 @@ from energymarket.core.limits import (
     NAME_BYTES_MAX,
     ORDERS_PER_HOME_MAX,
 )
+from energymarket.core.nothing import zeros
 from energymarket.core.packed import WIDTHS, CorruptError, Reader, Signed, narrow
 from energymarket.core.records import GIFT_COLUMNS, ORDER_COLUMNS, SLOT_COLUMNS
+from energymarket.core.rows import is_range
 from energymarket.core.units import I64
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
 Columns: TypeAlias = dict[str, I64]
 
@@ -231,8 +234,28 @@ def _check_order(columns: Mapping[str, Signed], gifts: Mapping[str, Signed]) -> 
     for table in (columns, gifts):
         if len({len(column) for column in table.values()}) > 1:
             raise ValueError("columns of one table differ in length")
-    if (columns["home"][:1] < 1).any() or not _ascends(columns["home"]) or not _ascends(_gift_key(gifts)):
+    if not _homes_ascend(columns["home"]) or not _gifts_ascend(gifts["giver"], gifts["index"]):
         raise ValueError("homes, or gifts by (giver, index), are not in order")
+
+
+def _homes_ascend(home: Signed) -> bool:
+    return not (home[:1] < 1).any() and all(_ascends(home[here]) for here in _overlapping(len(home)))
+
+
+def _gifts_ascend(giver: Signed, index: Signed) -> bool:
+    for here in _overlapping(len(giver)):
+        givers, indexes = giver[here], index[here]
+        ascends = indexes[1:] > indexes[:-1]
+        ascends &= givers[1:] == givers[:-1]
+        ascends |= givers[1:] > givers[:-1]
+        if not ascends.all():
+            return False
+    return True
+
+
+def _overlapping(rows: int) -> Iterator[slice]:
+    """Blocks that stay in the cache; each begins with the last row of the one before."""
+    return (slice(max(start - 1, 0), start + BLOCK_HOMES) for start in range(0, rows, BLOCK_HOMES))
 
 
 def _ascends(ids: Signed) -> bool:
@@ -249,6 +272,8 @@ def _as_stored(kind: str, name: str, column: Signed) -> Signed:
     least = _LEAST_STEP.get((kind, name))
     if least is None or not len(column):
         return column
+    if least and is_range(column) and int(column[0]) == least:
+        return zeros(len(column), column.dtype)  # of a market without holes
     steps = np.empty_like(column)
     steps[0] = column[0]
     np.subtract(column[1:], column[:-1], out=steps[1:])

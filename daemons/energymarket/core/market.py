@@ -242,14 +242,12 @@ class Market:
         """Whether growth is from the reading that the ledger has, and comes to the registers it states."""
         if batch.since is None:
             return True
-        here = slice(batch.first - 1, batch.first - 1 + batch.count)
-        last_slot = self.accounts.last_slot[here]
-        if not int(last_slot.min()) == int(last_slot.max()) == batch.since:
+        if self.accounts.heard.slots_of(batch.first, batch.count) != [batch.since]:
             return False
         key = (batch.first, batch.count)
         slot, before = self._registers.get(key, (NO_SLOT, 0))
         if slot != batch.since:
-            before = self.accounts.readings.total(here)
+            before = self.accounts.readings.total(slice(batch.first - 1, batch.first - 1 + batch.count))
             self._registers[key] = (batch.since, before)
         grown = sum(total_of(batch.columns[name]) for name in READING_COLUMNS)
         return (before + grown - batch.registers) % 2**64 == 0
@@ -312,7 +310,7 @@ class Market:
         orders = self._order_columns()
         readings, homes = self.accounts.readings, self.rules.homes
         if self.rules.sharing is not Rule.QUEUE:
-            was_read = self.accounts.last_slot == self.slot
+            was_read = self.accounts.heard.column() == self.slot
             weights = self.rules.weights()
             batches = restate(self.rules.sharing, batches, readings, was_read, orders, weights)
         settled = settlement.settle(readings, batches, orders, opening.prices, homes)

@@ -13,14 +13,19 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from energymarket.core.admission import BLOCK_CLAIMS, Batch, offer_key
+from energymarket.core.block import Widening
+from energymarket.core.claims import blocks, offer_key, woven
 from energymarket.core.limits import ENERGY_WH_MAX, INDEX_MAX
+from energymarket.core.nothing import zeros
 from energymarket.core.records import CLAIM, GIFT_COLUMNS
 from energymarket.core.refusals import Refusal
+from energymarket.core.rows import find, is_range
 from energymarket.core.units import I64
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from energymarket.core.admission import Batch
 
 Mask: TypeAlias = npt.NDArray[np.bool_]
 
@@ -54,54 +59,64 @@ def match(
     home: npt.NDArray[np.signedinteger[Any]], offered_wh: Sequence[npt.NDArray[Any]], batches: Sequence[Batch]
 ) -> Match:
     """Match the claims of a slot. `home` ascends; `offered_wh`, in parts, goes by its rows."""
-    claims = _joined(batches)
-    order = _order_of(claims)
     offered = np.concatenate(offered_wh) if offered_wh else np.zeros(0, np.int64)
-    found = _all_count(home, offered, claims, order)
-    return _match(home, offered.astype(np.int64), _in_order(claims, order)) if found is None else found
+    pieces = woven(batch.claims_seen() for batch in batches)
+    found = None if pieces is None else _all_count(home, offered, pieces)
+    if found is not None:
+        return found
+    return _match(home, offered.astype(np.int64), _in_order(_joined([batch.claims for batch in batches])))
 
 
 def _all_count(
     home: npt.NDArray[np.signedinteger[Any]],
     offered_wh: npt.NDArray[Any],
-    claims: npt.NDArray[np.void],
-    order: I64 | None,
+    pieces: Sequence[npt.NDArray[np.void]],
 ) -> Match | None:
-    """The usual slot: every claim counts. None where one may not; part by part, so that it stays in cache."""
+    """The usual slot: every claim counts. None where one may not; part by part, so that it stays in cache.
+
+    The claims ascend, each part of an offer once.
+    """
     if not is_range(home):
         return None
-    given: npt.NDArray[Any] = np.zeros(len(home), np.int32)
-    received = np.zeros(len(home), np.int32)
-    if len(claims) and int(claims["energy_wh"].max()) > ENERGY_WH_MAX:
-        return None
-    gifts = {name: np.empty(len(claims), _width_of(claims[name])) for name in GIFT_COLUMNS}
-    first, last_key = int(home[0]), -1
-    for start in range(0, len(claims), BLOCK_CLAIMS):
-        here = slice(start, start + BLOCK_CLAIMS)
-        part = claims[here] if order is None else _taken(claims, order[here])
-        key = offer_key(part)
+    count = sum(len(piece) for piece in pieces)
+    if not count:
+        none = zeros(len(home), np.int16)
+        return Match({name: np.zeros(0, np.int32) for name in GIFT_COLUMNS}, none, none, 0, ())
+    given, received = np.zeros(len(home), np.int32), np.zeros(len(home), np.int32)
+    giver, taker = np.empty(count, np.int32), np.empty(count, np.int32)
+    narrow = {name: Widening(count) for name in ("index", "energy_wh")}
+    first, start = int(home[0]), 0
+    for part in (block for piece in pieces for block in blocks(piece)):
+        here = slice(start, start + len(part))
+        start = here.stop
+        low, high = int(part["giver"][0]) - first, int(part["giver"][-1]) - first
         energy = part["energy_wh"].astype(np.int32)  # as wide as the sums: NumPy then adds ten times faster
-        giver, taker = (key >> 16) - first, part["taker"].astype(np.int64) - first
-        low, high = int(giver[0]), int(giver[-1])
-        if int(key[0]) <= last_key or not (key[1:] > key[:-1]).all() or low < 0 or high >= len(home):
-            return None  # claimed twice, or of a giver that is not here
-        last_key = int(key[-1])
-        np.add.at(given, giver, energy)
-        np.add.at(received, taker, energy)
+        if low < 0 or high >= len(home) or not _adds_up(energy):
+            return None  # of a giver that is not here, or more than anybody offers
+        giver[here], taker[here] = part["giver"], part["taker"]
+        np.add.at(given, np.subtract(giver[here], first, dtype=np.int64), energy)
+        np.add.at(received, np.subtract(taker[here], first, dtype=np.int64), energy)
         if (given[low : high + 1] > offered_wh[low : high + 1]).any():
             return None
-        for name in GIFT_COLUMNS:
-            gifts[name][here] = part[name]
-    given = _narrowed(given)
-    return Match(gifts, given, _narrowed(received), 0, ())
+        narrow["energy_wh"].put(here.start, energy)
+        narrow["index"].put(here.start, part["index"].astype(np.int32))
+    gifts = {"giver": giver, "taker": taker, **{name: column.values for name, column in narrow.items()}}
+    return Match({name: gifts[name] for name in GIFT_COLUMNS}, _narrowed(given), _narrowed(received), 0, ())
+
+
+def _adds_up(energy: npt.NDArray[np.int32]) -> bool:
+    """Whether 32 bits hold what a giver has given before and all of these."""
+    low, high = int(energy.min()), int(energy.max())
+    if low < 0 or high > ENERGY_WH_MAX:
+        return False  # as 32 bits without a sign it was more than that
+    return high * len(energy) <= _SUM_MAX or int(energy.sum(dtype=np.int64)) <= _SUM_MAX
+
+
+_SUM_MAX: Final = 2**31 - 1 - ENERGY_WH_MAX
 
 
 def _narrowed(column: npt.NDArray[np.signedinteger[Any]]) -> npt.NDArray[np.signedinteger[Any]]:
     return column.astype(np.int16) if len(column) and int(column.max()) <= _INT16_MAX else column
-
-
-def _width_of(column: npt.NDArray[np.unsignedinteger[Any]]) -> type[np.signedinteger[Any]]:
-    return np.int16 if len(column) and int(column.max()) <= _INT16_MAX else np.int32
 
 
 _INT16_MAX: Final = 2**15 - 1
@@ -132,52 +147,16 @@ def _match(home: npt.NDArray[np.signedinteger[Any]], offered_wh: I64, claims: np
     return Match(gifts, _narrowed(given), _narrowed(received), len(bad), tuple(_void(*row) for row in voids))
 
 
-def find(home: npt.NDArray[np.signedinteger[Any]], ids: I64) -> tuple[I64, Mask]:
-    """The row of each id, and whether there is one (else the row given is just a valid one)."""
-    if is_range(home):
-        row = ids - home[0]
-        known = (row >= 0) & (row < len(home))
-        return (row if known.all() else np.where(known, row, 0)), known
-    row = np.minimum(np.searchsorted(home, ids), len(home) - 1)
-    return row, home[row] == ids
-
-
-def is_range(home: npt.NDArray[np.signedinteger[Any]]) -> bool:
-    """Whether ascending ids have no hole, so that a row is an id less a constant."""
-    return len(home) > 0 and int(home[-1]) - int(home[0]) + 1 == len(home)
-
-
-def rows_of(home: npt.NDArray[np.signedinteger[Any]], first: int, count: int) -> slice:
-    """The rows of the homes `first` and up, so many ids; of ids that ascend."""
-    if is_range(home):
-        low, high = (min(max(end - int(home[0]), 0), len(home)) for end in (first, first + count))
-    else:
-        # in the type of the column, or NumPy makes a wider copy of all of it first
-        low, high = np.searchsorted(home, np.array((first, first + count), home.dtype)).tolist()
-    return slice(low, high)
-
-
-def _joined(batches: Sequence[Batch]) -> npt.NDArray[np.void]:
+def _joined(claims: Sequence[npt.NDArray[np.void]]) -> npt.NDArray[np.void]:
     # as pairs of u8: NumPy joins records twenty times slower than numbers
-    parts = [np.ascontiguousarray(batch.claims).view("<u8") for batch in batches]
-    if len(parts) == 1:
-        return parts[0].view(CLAIM)
+    parts = [np.ascontiguousarray(part).view("<u8") for part in claims]
     return np.concatenate(parts).view(CLAIM) if parts else np.zeros(0, CLAIM)
 
 
-def _order_of(claims: npt.NDArray[np.void]) -> I64 | None:
-    """The order by (giver, index); None if they stand in it, each part once."""
-    key = offer_key(claims)
-    if (key[1:] > key[:-1]).all():
-        return None
-    return np.argsort(key, kind="stable")  # runs, one per shard and cut of the ring: a merge
-
-
-def _in_order(claims: npt.NDArray[np.void], order: I64 | None) -> npt.NDArray[np.void]:
+def _in_order(claims: npt.NDArray[np.void]) -> npt.NDArray[np.void]:
     """By (giver, index, taker)."""
-    if order is None:
-        return claims
-    found = _taken(claims, order)
+    key = offer_key(claims)
+    found = _taken(claims, np.argsort(key, kind="stable"))
     key = offer_key(found)
     if (key[1:] == key[:-1]).any():
         return _taken(found, np.lexsort((found["taker"], key)))

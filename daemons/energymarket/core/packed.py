@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from energymarket.core.limits import NAME_BYTES_MAX
+from energymarket.core.nothing import is_nothing
 from energymarket.core.units import I64
 
 if TYPE_CHECKING:
@@ -40,6 +41,8 @@ def narrow(column: Signed) -> Signed | None:
 def width_of(column: npt.NDArray[np.integer[Any]]) -> int:
     """Bytes per value that a column takes when it is packed."""
     width = 0
+    if is_nothing(column):
+        return width
     for start in range(0, len(column), _LOOK):
         part = np.ascontiguousarray(column[start : start + _LOOK])
         low, high = int(np.minimum.reduce(part)), int(np.maximum.reduce(part))

@@ -14,9 +14,10 @@ import numpy.typing as npt
 
 from energymarket.core.block import BLOCK_HOMES
 from energymarket.core.limits import REGISTER_JUMP_WH_MAX
+from energymarket.core.nothing import has_nothing, is_nothing, zeros
 from energymarket.core.records import SLOT_COLUMNS, Policy
 from energymarket.core.totals import Totals
-from energymarket.core.units import I64, money_ueur, money_ueur_array
+from energymarket.core.units import I64, money_ueur, money_ueur_array, narrow_money_ueur
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -82,9 +83,9 @@ class Orders:
 
     def add_to(self, columns: Columns, money_ueur: I64) -> None:
         """Add them to what was sold and bought, and to the money of their rows."""
-        np.add.at(columns["sold_wh"][0], self.row, np.maximum(self.energy_wh, 0))
-        columns["bought_wh"] = columns["bought_wh"].copy()
-        np.add.at(columns["bought_wh"][0], self.row, np.maximum(-self.energy_wh, 0))
+        for name, energy_wh in (("sold_wh", self.energy_wh), ("bought_wh", -self.energy_wh)):
+            columns[name] = columns[name].copy()
+            np.add.at(columns[name][0], self.row, np.maximum(energy_wh, 0))
         np.add.at(money_ueur[0], self.row, self.total_ueur)
 
 
@@ -92,6 +93,10 @@ def _end_offers(
     columns: Columns, offered_wh: Integers, returned_wh: Integers, policy: npt.NDArray[np.integer[Any]]
 ) -> None:
     """Each part of an offer ends in one state. What was claimed cannot also have been taken back."""
+    if has_nothing(offered_wh):  # of many a block of homes, and by night of all
+        none = zeros(offered_wh.shape, offered_wh.dtype)
+        columns |= {"returned_wh": none, "expired_wh": none, "rest_sold_wh": none}
+        return
     left = offered_wh - columns["given_wh"]
     returned = np.minimum(returned_wh, left)
     left -= returned
@@ -104,12 +109,16 @@ def _end_offers(
 def _imbalance(columns: Columns) -> Integers:
     """Metered net minus contract."""
     imbalance = columns["exported_wh"] - columns["imported_wh"]
-    imbalance -= columns["given_wh"]
-    imbalance -= columns["expired_wh"]
-    imbalance += columns["received_wh"]
-    imbalance -= columns["sold_wh"]
-    imbalance += columns["bought_wh"]
+    for name, step in _CONTRACT:
+        if not is_nothing(columns[name]):
+            step(imbalance, columns[name], out=imbalance)
     return imbalance
+
+
+_CONTRACT: Final = (
+    ("given_wh", np.subtract), ("expired_wh", np.subtract), ("received_wh", np.add),
+    ("sold_wh", np.subtract), ("bought_wh", np.add),
+)  # fmt: skip
 
 
 class Legs:
@@ -137,48 +146,68 @@ class Legs:
     ) -> Integers:
         """Settle some rows: what `post` says is added to `columns`; their imbalance."""
         _end_offers(columns, offered_wh, returned_wh, policy)
-        columns["sold_wh"] = columns["sold_wh"] + columns["rest_sold_wh"]
-        money = money_ueur_array(columns["sold_wh"], self.price)
-        if columns["bought_wh"].any():  # by day many a block of homes buys nothing
-            money -= money_ueur_array(columns["bought_wh"], self.price)
+        if not has_nothing(columns["rest_sold_wh"]):
+            columns["sold_wh"] = columns["sold_wh"] + columns["rest_sold_wh"]
+        money = self._traded(columns)
         if orders is not None:
+            money = money.astype(np.int64)
             orders.add_to(columns, money)
-        self._add("operator_ueur", [-paid for paid in self.sums(money)])
+        traded_ueur = self.sums(money)
+        self._add("operator_ueur", [-paid for paid in traded_ueur])
+        settled = money
         if any(each.gift_fee for each in self.prices):
             fee = money_ueur_array(columns["received_wh"], self.gift_fee)
             self._add("fees_ueur", self.sums(fee))
-            money -= fee
+            settled = money - fee
         imbalance_wh = _imbalance(columns)
-        self._settle_imbalance(imbalance_wh, money)
-        columns["money_ueur"] = money
+        settled = self._settle_imbalance(imbalance_wh, settled)
+        columns["money_ueur"] = settled
         for name in _SUMMED:
             self._add(name, _sums(columns[name]))
         self._add("offered_wh", _sums(offered_wh))
-        self._add("homes_ueur", self.sums(money))
+        self._add("homes_ueur", traded_ueur if settled is money else self.sums(settled))
         return imbalance_wh
+
+    def _traded(self, columns: Columns) -> Integers:
+        """What homes have for what they sold, less what they pay for what they bought; may be narrow."""
+        found: list[Integers | None] = []
+        for name in ("sold_wh", "bought_wh"):  # by day many a block buys nothing, by night none sells
+            energy_wh = columns[name]
+            found.append(None if has_nothing(energy_wh) else self._ueur(energy_wh))
+        sold, bought = found
+        if bought is None:
+            return zeros(columns["sold_wh"].shape, np.int32) if sold is None else sold
+        return np.negative(bought, out=bought) if sold is None else sold - bought
+
+    def _ueur(self, energy_wh: Integers) -> Integers:
+        """At the price of each slot."""
+        if len(self.prices) == 1:
+            return narrow_money_ueur(energy_wh, self.prices[0].price)
+        return money_ueur_array(energy_wh, self.price)
 
     def _add(self, name: str, values: Sequence[int]) -> None:
         for at, value in enumerate(values):
             self._sums[name][at] += value
 
-    def sums(self, column_ueur: I64) -> list[int]:
+    def sums(self, column_ueur: Integers) -> list[int]:
         """The exact sum of each slot; in two halves where a fleet at an absurd price could overflow."""
-        if self.fits:
+        if self.fits or column_ueur.itemsize < 8:
             return _sums(column_ueur)
         high, low = _sums(column_ueur >> 32), _sums(column_ueur & 0xFFFFFFFF)
         return [(upper << 32) + lower for upper, lower in zip(high, low, strict=True)]
 
-    def _settle_imbalance(self, imbalance_wh: Integers, money_ueur_: I64) -> None:
-        """Long is paid at e, short billed at r; both go into the homes' money. Few homes are out."""
+    def _settle_imbalance(self, imbalance_wh: Integers, money: Integers) -> Integers:
+        """Long is paid at e, short billed at r; the homes' money with both. Few homes are out."""
         if not imbalance_wh.any():
-            return
+            return money
         slot, row = np.nonzero(imbalance_wh)
         wh = imbalance_wh[slot, row].astype(np.int64)
         long_wh = np.maximum(wh, 0)
         short_wh = long_wh - wh
         paid = money_ueur_array(long_wh, self.export[slot, 0])
         paid -= money_ueur_array(short_wh, self.import_[slot, 0])
-        money_ueur_[slot, row] += paid
+        settled = money.astype(np.int64)
+        settled[slot, row] += paid
         whole = np.zeros((3, len(self.prices)), np.int64)
         for sums, values in zip(whole, (long_wh, short_wh, paid), strict=True):
             np.add.at(sums, slot, values)
@@ -188,6 +217,7 @@ class Legs:
         self._add("long_wh", whole[0].tolist())
         self._add("short_wh", whole[1].tolist())
         self._add("imbalance_ueur", imbalance_ueur)
+        return settled
 
     def totals(self, rows: int, gifts: Sequence[int], void_claims: Sequence[int]) -> tuple[Totals, ...]:
         """Sums, and the double entry: what homes trade, the operator passes on to the grid at r or e.
@@ -239,23 +269,30 @@ def _sums(column: Integers) -> list[int]:
     return totals
 
 
-_LANES: Final = 8
+_LANES_MAX: Final = 64
+_LANES_MIN: Final = 8  # fewer are no faster than to widen every value
 
 
 def total(column: Integers) -> int:
-    """The exact sum of narrow values: eight at a time in their own width, as long as that holds them."""
+    """The exact sum of narrow values: many at a time in their own width, as many as it has room for."""
+    if is_nothing(column):
+        return 0
     if column.itemsize == 8:
         return int(np.add.reduce(column, dtype=np.int64))
-    return sum(_total(column[start : start + BLOCK_HOMES]) for start in range(0, len(column), BLOCK_HOMES))
+    return sum(_total(column[start : start + _PART]) for start in range(0, len(column), _PART))
+
+
+_PART: Final = 4 * BLOCK_HOMES
 
 
 def _total(column: Integers) -> int:
     low, high = int(np.minimum.reduce(column)), int(np.maximum.reduce(column))
     if low == high:
         return low * len(column)
-    rows = len(column) - len(column) % _LANES
-    if not rows or max(high, -low) * _LANES > np.iinfo(column.dtype).max:
+    lanes = max(1, min(int(np.iinfo(column.dtype).max) // max(high, -low), _LANES_MAX))
+    rows = len(column) - len(column) % lanes
+    if lanes < _LANES_MIN or not rows:
         return int(np.add.reduce(column, dtype=np.int64))
-    lanes = np.add.reduce(column[:rows].reshape(_LANES, -1), axis=0, dtype=column.dtype)
+    sums = np.add.reduce(column[:rows].reshape(lanes, -1), axis=0, dtype=column.dtype)
     rest = int(np.add.reduce(column[rows:], dtype=np.int64)) if rows < len(column) else 0
-    return int(np.add.reduce(lanes, dtype=np.int64)) + rest
+    return int(np.add.reduce(sums, dtype=np.int64)) + rest

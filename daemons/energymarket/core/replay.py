@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from energymarket.core.events import EventBook
+from energymarket.core.heard import Heard
 from energymarket.core.inputs import Before, Inputs, unpack
 from energymarket.core.limits import HOMES_MAX
 from energymarket.core.market import NO_SLOT, Accounts, Market, Outside, Rules
@@ -110,7 +111,7 @@ def unpack_start(body: bytes | memoryview) -> Start:
         for number, (width, name) in enumerate(zip(widths, _COLUMNS, strict=True))
     ]
     reader.end()
-    accounts = Accounts(Readings(*columns[:4]), columns[4], columns[5] + NO_SLOT)
+    accounts = Accounts(Readings(*columns[:4]), columns[4], Heard.of(columns[5] + NO_SLOT))
     return Start(state, chain_hash, tariff, accounts, sharing, columns[6] if weighted else None)
 
 

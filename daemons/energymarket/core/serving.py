@@ -24,7 +24,8 @@ Places: TypeAlias = npt.NDArray[np.signedinteger[Any]]
 Energy: TypeAlias = npt.NDArray[np.signedinteger[Any]]
 """int64, or int32 where twice of each fits."""
 
-_LONG: Final = 12  # from so many marks a stride on, halving finds its end sooner than going from mark to mark
+_LONG: Final = 8  # from so many marks a stride on, halving finds its end sooner than going from mark to mark
+_NEAR: Final = 64
 _FAR: Final = 1 << 62
 _LINE: Final = 8_192  # so many takers of a round are served at once: what is made of them stays in the cache
 _FEW: Final = 128  # so few takers of a round are served one by one,
@@ -64,16 +65,23 @@ def strides(marks: I64, lengths: Energy) -> I64:
     singles = _leading(lengths[:both] <= gaps[:both]) if lengths[0] <= gaps[0] else 0
     if singles == both:
         return np.arange(1, singles + 1)
-    line, at, last = [*marks.tolist(), _FAR], singles, len(gaps)
+    at, last = singles, len(gaps)
     ends = list(range(1, singles + 1))
     end = ends.append
-    if int(lengths.sum()) * last > _LONG * len(lengths) * (line[last] - line[0]):
+    if int(lengths.sum()) * last > _LONG * len(lengths) * int(marks[last] - marks[0]):
+        # Few marks are looked at: no list is made of all. Most strides stay among the next ones.
+        near = last > _NEAR and (marks[_NEAR:] - marks[:-_NEAR]).min() >= lengths.max()
+        reach = _NEAR if near else last + 1
+        some = np.concatenate((marks, np.full(reach + 1, _FAR))).data
+        reached = some[at]
         for length in lengths[singles:].tolist():
-            at = bisect_left(line, line[at] + length, at + 1, last + 1)
+            at = bisect_left(some, reached + length, at + 1, at + 1 + reach)
             end(at)
             if at >= last:
                 break
+            reached = some[at]
     else:
+        line = [*marks.tolist(), _FAR]
         for length in lengths[singles:].tolist():
             reached = line[at] + length
             at += 1
@@ -131,6 +139,37 @@ def exact_fair(energy_wh: Energy, need_wh: Energy, turns: int | None) -> Taken:
     return rounds.taken()
 
 
+@dataclass(frozen=True, slots=True)
+class Round:
+    """One round of `exact_fair`: the first takers have a claim each, in their order."""
+
+    counts: I64  # claims of each offer that was touched
+    energy_wh: Energy  # of each claim
+    used_up: int  # offers that are gone: the first ones
+    rest_wh: int  # what is left of the next one; 0 if nobody has touched it
+
+
+def one_round(energy_wh: Energy, need_wh: Energy) -> Round:
+    """Each taker has one offer or what it lacks of it; see `exact_fair`. Nobody offers or lacks nothing."""
+    marks = line_of(need_wh)
+    energy = energy_wh[: int(np.searchsorted(np.cumsum(energy_wh), marks[-1])) + 1]  # a stride is no shorter
+    ends = strides(marks, energy)
+    rest_wh = 0
+    used_up = len(ends)
+    beyond = int(ends[-1]) > len(need_wh)
+    if beyond:
+        ends[-1] = len(need_wh)
+    counts = np.diff(ends, prepend=0)
+    taken = need_wh[: int(ends[-1])].copy()
+    final = ends - 1  # the last taker of each offer
+    remains = energy[:used_up] - (marks[final] - marks[ends - counts])
+    taken[final] = np.minimum(taken[final], remains)
+    if beyond:
+        used_up -= 1
+        rest_wh = int(remains[-1] - taken[-1])
+    return Round(counts, taken, used_up, rest_wh)
+
+
 class _Rounds:
     """Takers and offers between two rounds."""
 
@@ -173,26 +212,14 @@ class _Rounds:
     def _take_parts(self, here: slice) -> None:
         """An offer is a stride over needs; what the last one has left in the end stays on offer."""
         lack = self.lack[here]
-        marks = line_of(lack)
-        energy = self.energy[self.head : self.head + len(lack)]
-        energy = energy[: int(np.searchsorted(np.cumsum(energy), marks[-1])) + 1]  # a stride is no shorter
-        ends = strides(marks, energy)
-        stop = np.minimum(ends, len(lack))
-        opens = np.empty_like(stop)
-        opens[0] = 0
-        opens[1:] = stop[:-1]
-        final = stop - 1  # the last taker of each offer
-        taken = lack[: int(stop[-1])].copy()
-        remains = energy[: len(ends)] - (marks[final] - marks[opens])
-        taken[final] = np.minimum(taken[final], remains)
-        used = len(ends)
-        if int(ends[-1]) > len(lack):
-            used -= 1
-            self.energy[self.head + used] = remains[-1] - taken[-1]
-        offer = np.repeat(np.arange(self.head, self.head + len(ends), dtype=np.int32), stop - opens)
-        self.claims.append((offer, self.who[here][: len(taken)], taken))
-        lack[: len(taken)] -= taken
-        self.head += used
+        found = one_round(self.energy[self.head : self.head + len(lack)], lack)
+        touched, claims = len(found.counts), len(found.energy_wh)
+        offer = np.repeat(np.arange(self.head, self.head + touched, dtype=np.int32), found.counts)
+        self.claims.append((offer, self.who[here][:claims], found.energy_wh))
+        lack[:claims] -= found.energy_wh
+        self.head += found.used_up
+        if touched > found.used_up:
+            self.energy[self.head] = found.rest_wh
 
     def take_singly(self) -> None:
         """Rounds of few takers, one claim after the other, but not more claims than pay."""

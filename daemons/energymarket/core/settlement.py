@@ -18,8 +18,8 @@ import numpy as np
 import numpy.typing as npt
 
 from energymarket.core.admission import READING_COLUMNS, Batch, Readings, check
-from energymarket.core.block import BLOCK_HOMES
-from energymarket.core.matching import VoidClaim, find, is_range, match, rows_of
+from energymarket.core.matching import VoidClaim, match
+from energymarket.core.nothing import has_nothing, is_nothing, zeros
 from energymarket.core.postings import Legs, Orders, Prices
 from energymarket.core.records import (
     BATCH_COLUMNS,
@@ -28,6 +28,7 @@ from energymarket.core.records import (
     SLOT_COLUMNS,
     Policy,
 )
+from energymarket.core.rows import find, is_range, rows_of
 from energymarket.core.totals import Totals, UnbalancedError
 from energymarket.core.units import I64
 
@@ -100,15 +101,15 @@ def settle(
     legs, rows = Legs((prices,), len(home)), 0
     made = {name: _Column(len(home), money=name == "money_ueur") for name in _MADE}
     for piece in pieces:
-        for start in range(0, len(piece.home), BLOCK_HOMES):
-            block = piece.part(start, start + BLOCK_HOMES)
+        for start in range(0, len(piece.home), BLOCK_ROWS):
+            block = piece.part(start, start + BLOCK_ROWS)
             here = slice(rows, rows + len(block.home))
             columns = _meter(block, readings)
             columns |= {name: block.stated[name] for name in _AGREED}
             columns |= {"given_wh": matched.given_wh[here], "received_wh": matched.received_wh[here]}
             its_orders = _orders(block.home, orders)
             width = _width_of_sums(columns.values()) if its_orders is None else np.int64
-            columns = {name: column.astype(width, copy=False)[None] for name, column in columns.items()}
+            columns = {name: _widened(column, width)[None] for name, column in columns.items()}
             offered, returned = columns.pop("offered_wh"), columns.pop("returned_wh")
             columns["imbalance_wh"] = legs.post(
                 columns, offered, returned, block.stated["policy"], its_orders
@@ -137,16 +138,14 @@ class _Column:
     """
 
     def __init__(self, rows: int, *, money: bool) -> None:
-        self.values: npt.NDArray[np.signedinteger[Any]]
-        self.values = np.broadcast_to(np.zeros(1, np.int32 if money else np.int16), (rows,))
+        self.values: npt.NDArray[np.signedinteger[Any]] = zeros(rows, np.int32 if money else np.int16)
 
     def put(self, here: slice, values: npt.NDArray[np.signedinteger[Any]]) -> None:
         """Fill a block; blocks come in order, each once."""
         if not self.values.flags.writeable:
-            if not values.any():
+            if has_nothing(values):
                 return
-            zeros = self.values
-            self.values = np.empty(len(zeros), zeros.dtype)
+            self.values = np.empty(self.values.shape, self.values.dtype)
             self.values[: here.start] = 0
         if values.itemsize > self.values.itemsize:
             low, high = int(np.minimum.reduce(values)), int(np.maximum.reduce(values))
@@ -157,14 +156,22 @@ class _Column:
 
 def _width_of_sums(columns: Iterable[npt.NDArray[Any]]) -> type[np.signedinteger[Any]]:
     """The narrowest integers that hold a sum of all columns of a home: what is narrow is added up sooner."""
-    most = sum(int(np.maximum.reduce(column)) for column in columns)
+    most = sum(int(np.maximum.reduce(column)) for column in columns if not is_nothing(column))
     if most <= _INT16_MAX:
         return np.int16
     return np.int32 if most <= _INT32_MAX else np.int64
 
 
+def _widened(
+    column: npt.NDArray[Any], width: type[np.signedinteger[Any]]
+) -> npt.NDArray[np.signedinteger[Any]]:
+    return zeros(len(column), width) if is_nothing(column) else column.astype(width, copy=False)
+
+
 _INT16_MAX: Final = 2**15 - 1
 _INT32_MAX: Final = 2**31 - 1
+BLOCK_ROWS: Final = 32_768
+"""Rows that are settled together: their twenty narrow columns fit the second-level cache."""
 
 
 def _orders(home: I64, orders: Mapping[str, I64]) -> Orders | None:

@@ -6,7 +6,7 @@ People see kWh, € and €/kWh.
 
 from __future__ import annotations
 
-from typing import NewType
+from typing import Any, NewType
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +19,7 @@ UEUR_PER_EUR = 1_000_000
 WH_PER_KWH = 1_000
 
 I64 = npt.NDArray[np.int64]
+Signed = npt.NDArray[np.signedinteger[Any]]
 
 
 def money_ueur(energy_wh: int, price_ueur_per_kwh: int) -> Ueur:
@@ -36,6 +37,20 @@ def money_ueur_array(energy_wh: npt.NDArray[np.integer], price_ueur_per_kwh: int
     product += WH_PER_KWH // 2
     product //= WH_PER_KWH
     return product
+
+
+def narrow_money_ueur(energy_wh: npt.NDArray[np.integer], price_ueur_per_kwh: int) -> Signed:
+    """`money_ueur_array` of one price: in 32 bits where every product fits them, which is twice as fast."""
+    most = max(int(energy_wh.max()), -int(energy_wh.min())) if energy_wh.size else 0
+    if most * abs(price_ueur_per_kwh) > _INT32_MAX - WH_PER_KWH or abs(price_ueur_per_kwh) > _INT32_MAX:
+        return money_ueur_array(energy_wh, price_ueur_per_kwh)
+    product: Signed = np.multiply(energy_wh, np.int32(price_ueur_per_kwh), dtype=np.int32, casting="unsafe")
+    product += np.int32(WH_PER_KWH // 2)
+    product //= np.int32(WH_PER_KWH)
+    return product
+
+
+_INT32_MAX = 2**31 - 1
 
 
 def whole_ueur(value_ueur: float) -> int:

@@ -18,6 +18,7 @@ import numpy as np
 from energymarket.core import ledger
 from energymarket.core.events import book_from_dict
 from energymarket.core.fleet import begin
+from energymarket.core.heard import Heard
 from energymarket.core.market import Accounts
 from energymarket.core.settlement import Readings
 from energymarket.core.state import State
@@ -266,7 +267,7 @@ class Run:
             read = (self.state.column(name) for name in singly.METERS)
             self._accounts.balance_ueur[:] = self._measures.sum_of("money_ueur")
             self._accounts.readings = Readings(*(column.copy() for column in read))
-            self._accounts.last_slot[:] = last
+            self._accounts.heard = Heard(self.plan.compiled.homes_count, last)
         else:
             self._accounts = self._settler.accounts
         facts = {

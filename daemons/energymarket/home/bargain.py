@@ -11,25 +11,28 @@ and taken all of that in one hold; only what is left, or still lacking, goes thr
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from energymarket.core import exchange
-from energymarket.core.admission import offer_key
+from energymarket.core.claims import offer_key
 from energymarket.core.limits import CLAIMS_PER_HOME_MAX, ENERGY_WH_MAX
 from energymarket.core.parameters import Take, Turn
+from energymarket.core.parties import Stock
 from energymarket.home.gains import Bargain
 from energymarket.runtime.clock import boottime_ns
 from energymarket.transport.queue import QueueFrozen
 from energymarket.wire import offer_message
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     import numpy.typing as npt
 
+    from energymarket.core.block import I32
     from energymarket.core.parameters import Sharing
+    from energymarket.core.parties import Parties
     from energymarket.core.serving import Places
     from energymarket.runtime.service import StopFlag
     from energymarket.transport.queue import OfferQueue
@@ -78,34 +81,31 @@ class Exchange:
     deadline_ns: int
     gate_ns: int
     homes: int
-    offers: npt.NDArray[np.void]
-    taker_ids: npt.NDArray[np.uint32]
-    need_wh: npt.NDArray[np.integer[Any]]
+    parties: Parties
     stop: StopFlag
     beat: Callable[[], None]  # called at least every BELL_WAIT_S
-    at: int = field(init=False, default=0)  # offers before this one have been put
-    line: Places = field(init=False)  # places of the takers that lack something at first
+    stock: Stock = field(init=False)  # what the range offers, and nobody has yet
+    line: Iterator[tuple[Places, I32]] = field(init=False)  # the takers nobody has looked at, and needs
+    unseen: int = field(init=False)  # how many they are
     front: Places = field(init=False)  # of those looked at, who still lack something
-    behind: int = field(init=False, default=0)  # in `line`: from here on nobody has been looked at
+    front_wh: I32 = field(init=False)  # and how much
     put_types: set[int] = field(init=False)
     next_index: dict[int, int] = field(init=False)  # by giver: parts below it are claimed here
-    used_up: npt.NDArray[np.bool_] = field(init=False)  # by giver of the range: all of it is claimed here
-    lowest: int = field(init=False, default=0)  # the giver that `used_up` begins with
+    used_up: int = field(init=False, default=0)  # so many of the range's ring: what they gave is claimed here
     claimed: int = field(init=False, default=0)
     result: Bargain = field(init=False)
 
     def __post_init__(self) -> None:
         self.put_types = set()
         self.next_index = {}
-        self.used_up = np.zeros(0, np.bool_)
         # Nobody has more than ENERGY_WH_MAX of anything; offers that are larger are left out.
-        self.result = Bargain(
-            received_wh=np.zeros(len(self.taker_ids), np.int32),
-            excess_wh=np.zeros(len(self.taker_ids) if self.sharing.take is Take.GREEDY else 0, np.int32),
-        )
-        self.need_wh = self.need_wh.astype(np.int32)
-        self.line = np.flatnonzero(self.need_wh > 0).astype(np.int32)
-        self.front = self.line[:0]
+        self.result = Bargain(self.parties.open_wh)
+        if self.sharing.take is Take.GREEDY:
+            self.result.excess_wh = np.zeros(len(self.parties.open_wh), np.int32)
+        givers, self.unseen = self.parties.counts()
+        self.stock = Stock(self.parties, givers)
+        self.line = self.parties.lacking()
+        self.front, self.front_wh = np.zeros((2, 0), np.int32)
 
     def run(self) -> Bargain:
         """Bargain until the deadline; then take back what nobody took."""
@@ -116,39 +116,57 @@ class Exchange:
             self._take_back()
         except QueueFrozen:
             self.result.degraded = True
-        self._shed()
+        self.result.shed += self.stock.left  # never found room: it goes to the market at once
+        self.stock.close()
+        self.result.moved_wh = self.parties.moved_wh()
         return self.result
 
     def _serve_at_home(self) -> None:
-        """A range with very many offers: who of its own takers has how much of them."""
-        if len(self.offers) <= AT_HOME_OFFERS or not len(self.line):
-            return
-        who = slice(None) if len(self.line) == len(self.need_wh) else self.line
-        served = exchange.serve(self.offers, self.taker_ids[who], self.need_wh[who], self.sharing)
-        self._use_up(served)
-        self._book(who, served)
-        self.offers = served.rests
-        if len(served.neutral_rest):
-            self.result.returned.append(served.neutral_rest)
-        self.line = self.line[self.need_wh[self.line] > 0]
+        """A range with very many offers: who of its own takers has how much of them.
 
-    def _use_up(self, served: exchange.Served) -> None:
-        """Mark the givers of whom nothing is left: an earlier life may have put something of theirs."""
-        givers = self.offers["giver"]
-        self.lowest = int(givers.min())
-        self.used_up = np.zeros(int(givers.max()) + 1 - self.lowest, np.bool_)
-        self.used_up[givers[: len(givers) - len(served.rests)] - self.lowest] = True
-        if len(served.rests) and served.rests["index"][0]:
-            self.next_index[int(served.rests["giver"][0])] = int(served.rests["index"][0])
+        Block by block, but as if all stood there: a block's takers need no more offers than have what they
+        lack, and under turns of one offer each those who lack something still come again after all others.
+        """
+        if self.stock.left <= AT_HOME_OFFERS or not self.unseen:
+            return
+        fair, again = self.sharing.turn is Turn.FAIR, [(self.front, self.front_wh)]
+        for places, need_wh in self.parties.lacking():
+            again.append(self._share(places, need_wh, turns=1 if fair else None))
+            if not self.stock.left:
+                break
+        else:
+            if fair:
+                places, need_wh = (np.concatenate(column) for column in zip(*again, strict=True))
+                self._share(places, need_wh, turns=None)
+        head = self.stock.first(1)
+        self.used_up = int(self.parties.order(head["giver"])[0]) if len(head) else len(self.parties.open_wh)
+        if len(head) and head["index"][0]:
+            self.next_index[int(head["giver"][0])] = int(head["index"][0])
+        self.unseen = self.parties.counts()[1]
+
+    def _share(self, places: Places, need_wh: I32, turns: int | None) -> tuple[Places, I32]:
+        """Serve these takers from the stock; who of them lacks something still, and how much."""
+        wanted_wh = int(need_wh.sum(dtype=np.int64))
+        while True:
+            offers, ids = self.stock.worth(wanted_wh), self.parties.ids(places)
+            served = exchange.serve(offers, ids, need_wh, self.sharing, turns=turns)
+            if len(served.rests) or len(offers) == self.stock.left or (served.received_wh >= need_wh).all():
+                break
+            wanted_wh *= 2  # whole offers: more of them than what is lacking comes to
+        self.stock.drop(len(offers) - len(served.rests))
+        if len(served.rests):
+            self.stock.split(served.rests[:1])
+        self.parties.take_back(served.neutral_rest)
+        return self._book(places, need_wh, served)
 
     def _forget_earlier_life(self) -> None:
         """What lies there under our types before we have put anything was put by us before we died."""
-        if not len(self.offers):
+        if not self.stock.left:
             return
         with self.queue.locked(self._wait_s()):
             if not self.queue.depth()[0]:
                 return
-            for kind in self.offers["giver"][:: offer_message.OFFERS_MAX].tolist():
+            for kind in self.stock.every(offer_message.OFFERS_MAX):
                 while self.queue.take(kind) or self.queue.take(kind | GIVEN_BACK):
                     if boottime_ns() >= self.deadline_ns:
                         return  # somebody fills it faster than we empty it
@@ -173,20 +191,12 @@ class Exchange:
             if not moved or not self._wanting():
                 self._rest()
 
-    def _shed(self) -> None:
-        """What never found room is with its givers still: it goes to the market at once."""
-        left = self.offers[self.at :]
-        self.result.shed += len(left)
-        if len(left):
-            self.result.returned.append(left)
-            self.at = len(self.offers)
-
     def _lacking(self) -> bool:
         """Whether some taker still lacks something."""
-        return len(self.front) > 0 or self.behind < len(self.line)
+        return len(self.front) > 0 or self.unseen > 0
 
     def _wanting(self) -> bool:
-        return self.at < len(self.offers) or self._lacking()
+        return self.stock.left > 0 or self._lacking()
 
     def _rest(self) -> None:
         """Wait for the bell, or where nothing is left to do for the end of the exchange."""
@@ -216,13 +226,13 @@ class Exchange:
 
     def _put(self) -> bool:
         moved = False
-        while self.at < len(self.offers):
-            part = self.offers[self.at : self.at + offer_message.OFFERS_MAX]
+        while self.stock.left:
+            part = self.stock.first(offer_message.OFFERS_MAX)
             kind = int(part["giver"][0])
             if not self.queue.put(kind, offer_message.pack(part, slot=self.slot, epoch=self.epoch)):
                 break
             self.put_types.add(kind)
-            self.at += len(part)
+            self.stock.drop(len(part))
             moved = True
         return moved
 
@@ -234,14 +244,12 @@ class Exchange:
         if not lot:
             return found
         offers = lot[0].offers if len(lot) == 1 else np.concatenate([each.offers for each in lot])
-        who, served = self._serve(offers, IN_LINE * len(lot))
-        self._book(who, served)
+        served = self._serve(offers)
         if len(giver := served.claims["giver"]):
             # Claims of an offer stand together, the last of its parts last.
             ends = np.append(np.flatnonzero(giver[1:] != giver[:-1]), len(giver) - 1)
             index = served.claims["index"][ends].astype(np.int64) + 1
             self.next_index.update(zip(giver[ends].tolist(), index.tolist(), strict=True))
-        self.front = self.front[self.need_wh[self.front] > 0]
         self._put_back(lot, served)
         return len(served.claims) > 0
 
@@ -252,7 +260,7 @@ class Exchange:
         """
         found = False
         lot: list[_Message] = []
-        waiting = len(self.front) + len(self.line) - self.behind
+        waiting = len(self.front) + self.unseen
         most = 1 if self.sharing.take is Take.GREEDY else max(1, min(LOT_MESSAGES, waiting // IN_LINE))
         while len(lot) < most and (got := self._next_on_offer()) is not None:
             found = True
@@ -284,23 +292,37 @@ class Exchange:
                     given = offer_message.pack(back, slot=self.slot, epoch=self.epoch)
                     self.queue.put(each.kind | GIVEN_BACK, given)
 
-    def _serve(self, offers: npt.NDArray[np.void], reach: int) -> tuple[Places, exchange.Served]:
+    def _serve(self, offers: npt.NDArray[np.void]) -> exchange.Served:
         """Serve those who come first in the line: as if all stood there, if the offers are used up."""
         turns = 1 if self.sharing.turn is Turn.FAIR else None
+        wanted_wh = int(offers["energy_wh"].sum(dtype=np.int64))
         while True:
-            who = self._in_line(reach)
-            served = exchange.serve(offers, self.taker_ids[who], self.need_wh[who], self.sharing, turns=turns)
-            if not len(served.rests) or self.behind >= len(self.line):
-                return who, served
-            reach *= 8
+            first = self._in_line(wanted_wh, len(offers))
+            who, need_wh = self.front[:first], self.front_wh[:first]
+            served = exchange.serve(offers, self.parties.ids(who), need_wh, self.sharing, turns=turns)
+            if not len(served.rests) or (first == len(self.front) and not self.unseen):
+                break
+            wanted_wh *= 2
+        still, still_wh = self._book(who, need_wh, served)
+        self.front = np.concatenate((still, self.front[first:]))
+        self.front_wh = np.concatenate((still_wh, self.front_wh[first:]))
+        return served
 
-    def _in_line(self, reach: int) -> Places:
-        """The places of the first takers that lack something: so many, if there are, or a few more."""
-        missing = reach - len(self.front)
-        if missing > 0:
-            self.front = np.concatenate((self.front, self.line[self.behind : self.behind + missing]))
-            self.behind = min(self.behind + missing, len(self.line))
-        return self.front
+    def _in_line(self, wanted_wh: int, offers: int) -> int:
+        """How many of the first takers lack so much together, and what the last ones of offers lack still."""
+        seen = [(self.front, self.front_wh)]
+        takers, lack_wh = len(self.front), int(self.front_wh.sum(dtype=np.int64))
+        mean_wh = lack_wh // takers + 1 if takers else 0
+        while self.unseen and lack_wh <= wanted_wh + 2 * offers * mean_wh:
+            seen.append(next(self.line))
+            self.unseen -= len(seen[-1][0])
+            takers += len(seen[-1][0])
+            lack_wh += int(seen[-1][1].sum(dtype=np.int64))
+            mean_wh = lack_wh // takers + 1
+        if len(seen) > 1:
+            self.front, self.front_wh = (np.concatenate(column) for column in zip(*seen, strict=True))
+        sums = np.cumsum(self.front_wh, dtype=np.int64)
+        return min(takers, int(np.searchsorted(sums, wanted_wh + 2 * offers * mean_wh)) + 1)
 
     def _next_on_offer(self) -> tuple[int, bytes] | None:
         """The oldest message with something on offer; what was given back stays for its givers."""
@@ -328,34 +350,38 @@ class Exchange:
             return None
         if (head.slot, head.epoch) != (self.slot, self.epoch):
             return None
-        known = (offers["giver"] <= self.homes) & (offers["energy_wh"] <= OFFER_WH_MAX)
-        first = np.zeros(len(offers), np.bool_)
-        first[np.unique(offer_key(offers), return_index=True)[1]] = True
-        giver = offers["giver"]
-        open_index = np.array([self.next_index.get(each, 0) for each in giver.tolist()], np.int64)
-        at = giver.astype(np.int64) - self.lowest
-        here = np.flatnonzero((at >= 0) & (at < len(self.used_up)))
-        known[here] &= ~self.used_up[at[here]]
-        return offers[known & first & (offers["index"] >= open_index)]
+        giver = offers["giver"].copy()
+        known = (giver <= self.homes) & (offers["energy_wh"] <= OFFER_WH_MAX)
+        if not (giver[1:] > giver[:-1]).all():
+            first = np.zeros(len(offers), np.bool_)
+            first[np.unique(offer_key(offers), return_index=True)[1]] = True
+            known &= first
+        if self.used_up:
+            order = self.parties.order(giver)
+            known &= (order < 0) | (order >= self.used_up)
+        if not self.next_index.keys().isdisjoint(givers := giver.tolist()):
+            open_index = np.array([self.next_index.get(each, 0) for each in givers], np.int64)
+            known &= offers["index"] >= open_index
+        return offers if known.all() else offers[known]
 
-    def _book(self, who: Places | slice, served: exchange.Served) -> None:
-        """What the takers at these places have been served."""
-        result = self.result
+    def _book(self, who: Places, need_wh: I32, served: exchange.Served) -> tuple[Places, I32]:
+        """What the takers at these places have been served; who of them lacks something still, how much."""
         room = CLAIMS_PER_HOME_MAX * self.homes - self.claimed
         self._leave_out(who, served, served.claims[room:])
         self.claimed += len(served.claims[:room])
-        result.claims.append(served.claims[:room])
-        received_wh = served.received_wh.astype(np.int32, copy=False)
-        result.received_wh[who] += received_wh
-        if self.sharing.take is Take.GREEDY:
-            result.excess_wh[who] += served.excess_wh.astype(np.int32)
-        left_wh = self.need_wh[who] - received_wh
-        self.need_wh[who] = np.maximum(left_wh, 0, out=left_wh)
+        self.result.claims.append(served.claims[:room])
+        if self.result.excess_wh is not None:
+            self.result.excess_wh[who] += served.excess_wh.astype(np.int32)
+        left_wh = np.maximum(need_wh - served.received_wh, 0).astype(np.int32, copy=False)
+        self.parties.lack(who, left_wh)
+        still = left_wh.nonzero()[0]
+        return who[still], left_wh[still]
 
-    def _leave_out(self, who: Places | slice, served: exchange.Served, claims: npt.NDArray[np.void]) -> None:
+    def _leave_out(self, who: Places, served: exchange.Served, claims: npt.NDArray[np.void]) -> None:
         """Claims beyond what any exchange can come to: their takers have not received that."""
+        ids = self.parties.ids(who) if len(claims) else who
         for taker, energy_wh in zip(claims["taker"].tolist(), claims["energy_wh"].tolist(), strict=True):
-            at = np.flatnonzero(self.taker_ids[who] == taker)
+            at = np.flatnonzero(ids == taker)
             served.received_wh[at] -= energy_wh
             served.excess_wh[at] = np.maximum(served.excess_wh[at] - energy_wh, 0)
 
@@ -377,5 +403,5 @@ class Exchange:
                 found = True
                 offers = self._offers_of(got[1])
                 if offers is not None:
-                    self.result.returned.append(offers)
+                    self.parties.take_back(offers)
         return found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from energymarket.core.block import I32
     from energymarket.core.fleet import Fleet, Net
+    from energymarket.core.packed import Signed
     from energymarket.home.books import Books
     from energymarket.home.gains import Bargain
     from energymarket.wire.batch import Buffer
@@ -43,17 +44,19 @@ class Reading:
 class Came:
     """What the exchange has brought the homes of a range."""
 
-    homes: int
-    moved_wh: I32 = field(init=False)  # received by those who lack, back again for those who have over
-    excess_wh: I32 | None = field(init=False, default=None)  # greed's
-    phantom_wh: I32 | None = field(init=False, default=None)  # received of nobody, on purpose
+    moved_wh: npt.NDArray[np.signedinteger[Any]]  # as `Bargain` has it
+    excess_wh: I32 | None = None  # greed's
+    phantom_wh: I32 | None = None  # received of nobody, on purpose
 
-    def __post_init__(self) -> None:
-        self.moved_wh = np.zeros(self.homes, np.int32)
+    @property
+    def kind(self) -> type[np.signedinteger[Any]]:
+        """Integers that hold what homes state: as narrow as what moved, unless more has come than lacked."""
+        is_narrow = self.moved_wh.itemsize == np.dtype(np.int16).itemsize
+        return np.int16 if is_narrow and self.excess_wh is None and self.phantom_wh is None else np.int32
 
-    def of(self, here: slice, surplus_wh: I32) -> tuple[I32, I32, I32]:
+    def of(self, here: slice, surplus_wh: Signed) -> tuple[Signed, Signed, Signed]:
         """Received, excess and returned of some homes; nobody gets more back than it had over."""
-        moved = self.moved_wh[here]
+        moved = self.moved_wh[here].astype(surplus_wh.dtype, copy=False)
         returned_wh = np.minimum(moved, surplus_wh)
         received_wh = moved * (surplus_wh == 0)
         if self.phantom_wh is not None:
@@ -72,8 +75,9 @@ def batch_of(
     flows, since, registers = handed.net.flows(), batch_wire.WHOLE, 0
     if before is None:
         flows = {name: books.column(name) for name in flows}
-    after = (0 if before is None else before.registers) + sum(_sum(flow) for flow in flows.values())
-    if before is not None:
+        after = sum(int(flow.sum(dtype=np.int64)) for flow in flows.values())
+    else:
+        after = before.registers + handed.net.flowed_wh
         since, registers = before.slot, after % 2**64
     columns = {**flows, **handed.columns, "policy": np.ascontiguousarray(fleet.policy, "u1")}
     parts = batch_wire.parts(
@@ -86,7 +90,3 @@ def batch_of(
         registers=registers,
     )
     return parts, Reading(handed.slot, after)
-
-
-def _sum(flow: npt.NDArray[np.signedinteger[Any]]) -> int:
-    return int(flow.sum(dtype=np.int64))

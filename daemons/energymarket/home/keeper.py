@@ -10,7 +10,8 @@ import numpy as np
 from energymarket.core import exchange
 from energymarket.core.block import BLOCK_HOMES, I32, Widening
 from energymarket.core.parameters import Rule
-from energymarket.core.records import Phase, Policy
+from energymarket.core.parties import Parties
+from energymarket.core.records import Phase
 from energymarket.core.refusals import Refusal
 from energymarket.exits import ConfigError
 from energymarket.home import handing
@@ -38,8 +39,6 @@ if TYPE_CHECKING:
     from energymarket.wire.clock_page import ClockPage
 
 log = logging.getLogger(__name__)
-
-SELL = int(Policy.SELL)  # NumPy compares an enum slowly
 
 PATIENCE_S = 5.0
 """How long after the slot's end its receipt is awaited before the market counts as frozen."""
@@ -199,20 +198,13 @@ class Keeper:
             return self._state(net, page)
         fleet = self._fleet
         start = exchange.ring_start(self._compiled.seed, page.slot, self._compiled.homes_count)
-        takers = exchange.in_ring_order(net.net_wh < 0, fleet.first, start)
-        bargain = self._bargain(net, page, takers, start)
+        bargain = self._bargain(net, page, start)
         if bargain.degraded != self._degraded:
             self._degraded = bargain.degraded
             self._notifier.status(self._status("trading"))
             how = "frozen: no gifts" if self._degraded else "free again"
             log.warning("the offer queue is %s", how, extra=Occasion.QUEUE_FROZEN.fields(slot=page.slot))
-        came = Came(fleet.count)
-        came.moved_wh[takers] = bargain.received_wh
-        bargain.add_returned(came.moved_wh, fleet.first)
-        bargain.returned.clear()
-        if bargain.excess_wh.any():
-            came.excess_wh = np.zeros(fleet.count, np.int32)
-            came.excess_wh[takers] = bargain.excess_wh
+        came = Came(bargain.moved_wh, bargain.excess_wh)
         if len(phantoms := self._scenes.phantom_claims(page.slot)):
             bargain.claims.append(phantoms)
             came.phantom_wh = np.zeros(fleet.count, np.int32)
@@ -220,29 +212,26 @@ class Keeper:
                 came.phantom_wh, phantoms["taker"].astype(np.int64) - fleet.first, phantoms["energy_wh"]
             )
         columns = self._orders(net, came)
+        bargain.moved_wh = bargain.moved_wh[:0].copy()  # it has been stated
         self._scenes.misreport(page.slot, columns)
         return bargain, columns
 
     def _orders(self, net: Net, came: Came) -> dict[str, I32]:
         """What the homes state after the exchange, block by block: nothing of a block leaves the cache."""
-        fleet = self._fleet
+        fleet, kind = self._fleet, came.kind
         made = {name: Widening(fleet.count) for name in exchange.TRADE_COLUMNS}
         for start in range(0, fleet.count, BLOCK_HOMES):
             here = slice(start, start + BLOCK_HOMES)
-            surplus_wh, need_wh = net.sides(here)
+            surplus_wh, need_wh = net.sides(here, kind)
             flows = (surplus_wh, need_wh, *came.of(here, surplus_wh))
             block = exchange.trade_columns(fleet.policy[here], *flows)
             for name, column in block.items():
                 made[name].put(start, column)
         return {name: column.values for name, column in made.items()}
 
-    def _bargain(
-        self, net: Net, page: ClockPage, takers: npt.NDArray[np.signedinteger[Any]], start: int
-    ) -> Bargain:
-        """The exchange of gifts: what the range offers, and who (places in the range) lacks how much.
-
-        Offers and needs of very many homes are the exchange's alone, which drops them when it can.
-        """
+    def _bargain(self, net: Net, page: ClockPage, start: int) -> Bargain:
+        """The exchange of gifts, from that place of the ring on."""
+        fleet, homes = self._fleet, self._compiled.homes_count
         return Exchange(
             queue=self._queue,
             sharing=self._compiled.sharing,
@@ -250,27 +239,18 @@ class Keeper:
             epoch=page.epoch,
             deadline_ns=page.exchange_ns,
             gate_ns=page.gate_ns,
-            homes=self._compiled.homes_count,
-            offers=self._offers(net, start),
-            taker_ids=(takers + self._fleet.first).astype(np.uint32),
-            need_wh=-net.net_wh[takers].astype(np.int32),
+            homes=homes,
+            parties=Parties(net.net_wh, fleet.policy, fleet.first, (start, homes)),
             stop=self._stop,
             beat=self._notifier.beat,
         ).run()
 
-    def _offers(self, net: Net, start: int) -> npt.NDArray[np.void]:
-        """What those offer as gifts who have something over, in the order of the ring."""
-        fleet, homes = self._fleet, self._compiled.homes_count
-        givers = exchange.in_ring_order((net.net_wh > 0) & (fleet.policy != SELL), fleet.first, start)
-        positions = (givers + (fleet.first - 1 - start)) % homes
-        return exchange.offers_of(givers + fleet.first, net.net_wh[givers], positions)
-
     def _state(self, net: Net, page: ClockPage) -> tuple[Bargain, dict[str, I32]]:
         """Under another rule than the queue homes say what they have over and lack; the market shares."""
-        columns = self._orders(net, Came(self._fleet.count))
+        nothing = np.zeros_like(net.net_wh)
+        columns = self._orders(net, Came(nothing))
         self._scenes.misreport(page.slot, columns)
-        nothing = np.zeros(0, np.int64)
-        return Bargain(received_wh=nothing, excess_wh=nothing), columns
+        return Bargain(nothing), columns
 
     def _trade_singly(self, columns: dict[str, I32], slot: int) -> None:
         """A single home buys and sells by its own orders; the batch then has none left to state.

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import numpy as np
 
+from energymarket.core.parties import Parties
 from energymarket.core.records import Phase
 from energymarket.core.turns import Range
 from energymarket.home.gains import Bargain
@@ -21,8 +22,6 @@ from energymarket.home.turning import Bargaining
 from energymarket.runtime.kill_points import Point, reach
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
-
     from energymarket.core.fleet import Net
     from energymarket.home.session import Joined, Refused
     from energymarket.wire.clock_page import ClockPage
@@ -134,16 +133,12 @@ class Stepper(Keeper):
 
     # gifts
 
-    def _bargain(
-        self, net: Net, page: ClockPage, takers: npt.NDArray[np.signedinteger[Any]], start: int
-    ) -> Bargain:
+    def _bargain(self, net: Net, page: ClockPage, start: int) -> Bargain:
         """The exchange in turns round the ring. Raises TakenBack."""
-        fleet, homes, offers = self._fleet, self._compiled.homes_count, self._offers(net, start)
-        up_wh, lacks_wh = np.zeros((2, fleet.count), np.int64)
-        up_wh[offers["giver"].astype(np.int64) - fleet.first] = offers["energy_wh"]
-        lacks_wh[takers] = -net.net_wh[takers].astype(np.int64)
-        span = (fleet.first, fleet.count)
-        mine = Range.of(homes, start, span, (up_wh, lacks_wh), self._compiled.sharing)
+        fleet, homes, sharing = self._fleet, self._compiled.homes_count, self._compiled.sharing
+        parties = Parties(net.net_wh, fleet.policy, fleet.first, (start, homes))
+        up_wh, lacks_wh = np.maximum(parties.open_wh, 0), -np.minimum(parties.open_wh, 0)
+        mine = Range.of(homes, start, (fleet.first, fleet.count), (up_wh, lacks_wh), sharing)
         bargaining = Bargaining(
             queue=self._queue,
             slot=page.slot,
@@ -154,12 +149,15 @@ class Stepper(Keeper):
         )
         if not bargaining.run():
             raise TakenBack
-        return Bargain(
-            received_wh=mine.received_wh,
-            excess_wh=mine.excess_wh,
-            claims=mine.claims,
-            returned=[mine.all_returned()],
-        )
+        takers = mine.taker_ids.astype(np.int64) - fleet.first
+        np.minimum(parties.open_wh, 0, out=parties.open_wh)  # what was given is back, or somebody's
+        parties.lack(takers, mine.need_wh)
+        parties.take_back(mine.all_returned())
+        excess_wh = None
+        if mine.excess_wh.any():
+            excess_wh = np.zeros(fleet.count, np.int32)
+            excess_wh[takers] = mine.excess_wh
+        return Bargain(parties.moved_wh(), excess_wh, mine.claims)
 
     # the batch
 

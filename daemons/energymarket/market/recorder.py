@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import base64
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -23,6 +23,8 @@ from energymarket.core.replay import Start, digest
 from energymarket.transport.ledger_rows import Parts, Record, TiedRow
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
+
     from energymarket.core.market import Accounts, Closed, Market, Outside
     from energymarket.core.parameters import PriceModel
     from energymarket.core.weather import Sample
@@ -35,7 +37,7 @@ class _Known:
 
     book: EventBook
     model: PriceModel
-    policy: np.ndarray[tuple[int], np.dtype[np.uint8]]
+    policy: npt.NDArray[np.integer[Any]]  # of each home's last batch; moved on when a slot is durable
 
 
 class Recorder:
@@ -150,9 +152,11 @@ class Recorder:
         if any(start.slot == record.inputs.slot for start in record.starts):
             self._known = None  # whoever begins at that start knows nothing of before
             return
-        policy = self._before(self._known).policy.astype(np.uint8)
-        for first, count in self._market.batches:
-            policy[first - 1 : first - 1 + count] = self._market.batches[first, count].columns["policy"]
+        policy = self._before(self._known).policy
+        for batch in self._market.batches.values():
+            here, said = slice(batch.first - 1, batch.first - 1 + batch.count), batch.columns["policy"]
+            if not np.array_equal(policy[here], said):
+                policy[here] = said
         book = _copy(world.book)
         book.forget(world.slot)
         self._known = _Known(book, world.model, policy)

@@ -187,7 +187,7 @@ class TradeDesk:
         self._tell("joined", lease)
         self.owner.control.publish_joined()
         market = self.owner.market
-        heard = int(market.accounts.last_slot[first - 1 : first - 1 + count].max())
+        heard = max(market.accounts.heard.slots_of(first, count))
         receipt = self._receipt_of(heard, first, count) if heard >= 0 else None
         # Their own batch counts too: takers and givers have gone by it, so that it is not said anew.
         handed_in = market.opening is not None and market.has_handed_in_some(first, count)

@@ -8,7 +8,7 @@ import signal
 import socket
 import sys
 import traceback
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn, Protocol
 
 from event_bus.communicator import opened
 from event_bus.errors import BusStopped, MemberLost, NoSuchProcess, ProcessLost
@@ -33,10 +33,17 @@ class _Terminated(SystemExit):
     """SIGTERM has come."""
 
 
+class Closes(Protocol):
+    """What can be closed."""
+
+    def close(self) -> None:
+        """Close it."""
+
+
 def live(
     life: int,
     line: socket.socket,
-    not_ours: list[socket.socket],
+    not_ours: list[Closes],
     cls: type[Process],
     arguments: tuple[int, int],
     parameters: dict[str, Any],

@@ -18,7 +18,7 @@ from tests.simulation.planting import opened
 from tests.simulation.small_market import KEPT_SLOTS, SmallMarket
 from tests.unit.core.made_fleet import FIRST_SLOT
 
-FLIPS_PER_FIELD = 8
+FLIPS_PER_FIELD, FLIPS_WHEN_LONG = 3, 8
 """Bytes of one field that are flipped in turn, spread over its length."""
 
 
@@ -93,9 +93,9 @@ FIELDS = [
 
 @pytest.mark.parametrize(("table", "column", "where"), FIELDS, ids=lambda value: value or "any")
 def test_a_flipped_byte_of_a_field_is_found(
-    ledger: SmallMarket, tmp_path: Path, table: str, column: str, where: str
+    ledger: SmallMarket, tmp_path: Path, table: str, column: str, where: str, *, is_long: bool
 ) -> None:
-    """Each of some eight bytes of the field in turn, in one row of the table."""
+    """Each of some bytes of the field in turn, in one row of the table."""
     copy = tmp_path / "ledger.db"
     clause = {"detail": "WHERE body IS NOT NULL", "compacted": "WHERE body IS NULL", "": ""}[where]
     with opened(ledger.ledger_path) as db:
@@ -107,7 +107,8 @@ def test_a_flipped_byte_of_a_field_is_found(
     length = 8 if isinstance(value, int) else len(value)
     if column in {"gap", "weather_stale"}:
         length = 1
-    for at in range(0, length, max(1, length // FLIPS_PER_FIELD)):
+    flips = FLIPS_WHEN_LONG if is_long else FLIPS_PER_FIELD
+    for at in range(0, length, -(-length // flips)):
         copy.write_bytes(ledger.ledger_path.read_bytes())
         wrong = flipped(value, at)
         with opened(copy) as db:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from energymarket.core.admission import READING_COLUMNS
+from energymarket.core.heard import Heard
 from energymarket.core.inputs import Before, Inputs, World, pack
 from energymarket.core.limits import REGISTER_JUMP_WH_MAX, REGISTER_WH_MAX
 from energymarket.core.parameters import Rule
@@ -119,7 +120,7 @@ def test_a_register_does_not_grow_beyond_its_end() -> None:
     """A meter just below the largest register that there is: one more Wh is refused."""
     market, meters = fresh(), Meters()
     market.accounts.readings.import_wh[2] = REGISTER_WH_MAX - 128
-    market.accounts.last_slot[:] = FIRST
+    market.accounts.heard = Heard(HOMES, FIRST)
     meters.import_wh[2] = REGISTER_WH_MAX - 128
     meters.run((0, 0, -128, 0))
     market.open_slot(FIRST + 1, CALM)

@@ -207,7 +207,7 @@ def test_a_commit_moves_registers_balances_and_the_time_of_the_last_reading() ->
     assert accounts.balance_ueur.tolist() == [20_000, -10_000, 0, 0]
     assert accounts.readings.export_wh.tolist() == [100, 0, 0, 0]
     assert accounts.readings.import_wh.tolist() == [0, 50, 0, 0]
-    assert accounts.last_slot.tolist() == [FIRST, FIRST, NO_SLOT, NO_SLOT]
+    assert accounts.heard.column().tolist() == [FIRST, FIRST, NO_SLOT, NO_SLOT]
 
 
 def test_a_slot_in_which_nobody_hands_in_is_a_slot() -> None:

@@ -204,6 +204,18 @@ def test_no_more_is_taken_than_was_offered() -> None:
     ]
 
 
+def test_claims_that_come_to_more_than_32_bits_of_an_offer_do_not_count() -> None:
+    """430 homes say that each has taken all of what the first one offers: 430 * 10**7 = 2**32 + 5,032,704 Wh.
+
+    In 32 bits that is less than the offer, and all of them would have it.
+    """
+    takers = range(2, 432)
+    claims = [(1, taker - 2, taker, ENERGY_WH_MAX) for taker in takers]
+    settled = settle_homes([Home(ENERGY_WH_MAX, offered=ENERGY_WH_MAX), *(Home() for _ in takers)], claims)
+    assert settled.void_claims == 429
+    assert column(settled, "received_wh")[:3] == [0, ENERGY_WH_MAX, 0]
+
+
 def test_what_was_claimed_cannot_also_have_been_taken_back() -> None:
     """100 offered, all said to be returned and sold, yet 30 claimed: 70 returned, the giver is short 30."""
     settled = settle_homes([Home(100, BOTH, 100, 100, 100), Home(-30)], [(1, 0, 2, 30)])
@@ -510,7 +522,7 @@ def test_the_cut_into_blocks_never_shows(monkeypatch: pytest.MonkeyPatch) -> Non
     claims = [(1, 0, 2, 60), (5, 0, 6, 30), (4, 0, 6, 10)]
     found = []
     for block in (100, 2):
-        monkeypatch.setattr(settlement, "BLOCK_HOMES", block)
+        monkeypatch.setattr(settlement, "BLOCK_ROWS", block)
         found.append(settle_homes(homes, claims, orders=orders_of((6, -5, -1_000), (7, 40, 8_000))))
     whole, cut = found
     assert cut.totals == whole.totals

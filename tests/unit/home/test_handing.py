@@ -66,7 +66,7 @@ class Pool:
         net = self.books.step(slot, weather(slot), 200_000)
         nothing = {name: np.zeros(HOMES, np.int32) for name in ("offered_wh", "returned_wh")}
         nothing |= {name: np.zeros(HOMES, np.int32) for name in ("sold_wh", "bought_wh")}
-        bargain = Bargain(received_wh=np.zeros(0, np.int32), excess_wh=np.zeros(0, np.int32))
+        bargain = Bargain(moved_wh=np.zeros(HOMES, np.int16))
         page = SimpleNamespace(next_open_ns=0)
         self.keeper._hand_in(Handed(slot, 0, net, nothing, bargain), cast("Any", page))
         return {name: self.books.column(name).tolist() for name in METER}
@@ -111,9 +111,7 @@ def test_a_market_that_knows_another_reading_is_told_the_whole(pool: Pool) -> No
 
 def test_nobody_gets_back_more_than_it_had_over_and_phantoms_are_received() -> None:
     """Homes that give, lack, and claim from nobody; by hand."""
-    came = Came(3)
-    came.moved_wh[:] = (50, 30, 0)
-    came.phantom_wh = np.array((7, 0, 9), np.int32)
+    came = Came(np.array((50, 30, 0), np.int16), phantom_wh=np.array((7, 0, 9), np.int32))
     surplus_wh = np.array((40, 0, 0), np.int32)
     received, excess, returned = came.of(slice(0, 3), surplus_wh)
     assert (received.tolist(), excess.tolist(), returned.tolist()) == ([7, 30, 9], [0], [40, 0, 0])

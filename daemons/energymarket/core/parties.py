@@ -1,0 +1,177 @@
+"""A range of homes in an exchange: what each lacks, or may give still, gone through in the order of the ring.
+
+Of very many homes nothing is held but that number. Places, needs and offers are made block by block when it
+is their turn, and are in the cache then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from energymarket.core import exchange
+from energymarket.core.block import BLOCK_HOMES, I32, Column
+from energymarket.core.exchange import Records
+from energymarket.core.records import OFFER, Policy
+from energymarket.core.serving import Places
+
+_SELL: Final = int(Policy.SELL)  # NumPy compares an enum slowly
+
+Open = npt.NDArray[np.signedinteger[Any]]
+
+
+class Parties:
+    """The homes of a range: `open_wh` is below 0 for what a home lacks, above for what it may give still."""
+
+    __slots__ = ("_cut", "_homes", "_net_wh", "_start", "first", "open_wh")
+
+    def __init__(self, net_wh: Open, policies: Column, first: int, ring: tuple[int, int]) -> None:
+        """`net_wh` is what they have over (below zero: lack), and must not change; `first` is an id.
+
+        `ring` is the index of the home where the ring begins, and how many homes the market has.
+        """
+        self.first = first
+        self._net_wh = net_wh
+        self._start, self._homes = ring
+        cut = self._start - (first - 1)
+        self._cut = cut if 0 < cut < len(net_wh) else 0
+        self.open_wh: Open = net_wh.copy()
+        for here in self._spans():
+            part = self.open_wh[here]
+            part *= (policies[here] != _SELL) | (part < 0)
+
+    def _spans(self) -> Iterator[slice]:
+        """Blocks of the range in the order of the ring."""
+        for begin, end in ((self._cut, len(self.open_wh)), (0, self._cut)):
+            for start in range(begin, end, BLOCK_HOMES):
+                yield slice(start, min(start + BLOCK_HOMES, end))
+
+    def counts(self) -> tuple[int, int]:
+        """How many may give something, and how many lack something."""
+        parts = [self.open_wh[here] for here in self._spans()]
+        givers = sum(int(np.count_nonzero(part > 0)) for part in parts)
+        return givers, sum(int(np.count_nonzero(part)) for part in parts) - givers
+
+    # who lacks
+
+    def lacking(self) -> Iterator[tuple[Places, I32]]:
+        """Places and needs of those who lack something, block by block, as they are when their turn comes."""
+        for here in self._spans():
+            part = self.open_wh[here]
+            at = (part < 0).nonzero()[0]
+            if len(at):
+                need_wh = np.negative(part[at], dtype=np.int32)
+                at += here.start
+                yield at, need_wh
+
+    def ids(self, places: Places) -> npt.NDArray[np.uint32]:
+        """The homes at some places."""
+        return np.add(places, self.first, dtype=np.uint32, casting="unsafe")
+
+    def lack(self, places: Places, need_wh: Column) -> None:
+        """So much is what they lack now."""
+        self.open_wh[places] = np.negative(need_wh)
+
+    # who gives
+
+    def giving(self, blocks: int = 0) -> Iterator[Places]:
+        """The places of those who may give something in each block, the first ones left out; may be none."""
+        for here in islice(self._spans(), blocks, None):
+            at = (self.open_wh[here] > 0).nonzero()[0]
+            at += here.start
+            yield at
+
+    def offers(self) -> Iterator[Records]:
+        """What they give, which is not theirs to give any more."""
+        for at in self.giving():
+            positions = (at + (self.first - 1 - self._start)) % self._homes
+            offers = exchange.offers_of(self.ids(at), self.open_wh[at], positions)
+            self.open_wh[at] = 0
+            yield offers
+
+    def order(self, givers: Column) -> npt.NDArray[np.int64]:
+        """Where homes stand in the range's part of the ring, by id: 0, 1, ..; below 0 is who is not of it."""
+        at = givers.astype(np.int64) - self.first
+        count = len(self.open_wh)
+        return np.where((at >= 0) & (at < count), (at - self._cut) % count, -1)
+
+    def take_back(self, offers: Records) -> None:
+        """What has come back; nobody has more than it had over. Offers of others are left out."""
+        if not len(offers):
+            return
+        at = offers["giver"].astype(np.int64) - self.first
+        mine = (at >= 0) & (at < len(self.open_wh))
+        who, which = np.unique(at[mine], return_inverse=True)
+        back_wh = np.bincount(which, offers["energy_wh"][mine], len(who)).astype(np.int64)
+        over_wh = np.maximum(self._net_wh[who], 0)
+        self.open_wh[who] = np.where(
+            over_wh, np.minimum(self.open_wh[who] + back_wh, over_wh), self.open_wh[who]
+        )
+
+    # the end
+
+    def moved_wh(self) -> Open:
+        """What each who lacked has got of it, and what each who had over has (again). It is over then."""
+        for here in self._spans():
+            self.open_wh[here] -= np.minimum(self._net_wh[here], 0)
+        return self.open_wh
+
+
+class Stock:
+    """The offers of a range that nobody has yet, in the order of the ring, made as they are wanted."""
+
+    __slots__ = ("_ahead", "_blocks", "_made", "left", "parties")
+
+    def __init__(self, parties: Parties, givers: int) -> None:
+        """`givers` is how many there are."""
+        self.parties = parties
+        self.left = givers
+        self._ahead = parties.offers()
+        self._blocks = 0  # of which offers are made
+        self._made: Records = np.zeros(0, OFFER)
+
+    def first(self, offers: int) -> Records:
+        """So many of the next ones, or all that there are."""
+        while len(self._made) < offers and self._make():
+            pass
+        return self._made[:offers]
+
+    def worth(self, energy_wh: int) -> Records:
+        """As many of the next ones as have so much energy, or all that there are."""
+        while True:
+            sums = np.cumsum(self._made["energy_wh"], dtype=np.int64)
+            at = int(np.searchsorted(sums, energy_wh))
+            if at < len(sums) or not self._make():
+                return self._made[: at + 1]
+
+    def _make(self) -> bool:
+        more = next(self._ahead, None)
+        if more is None:
+            return False
+        self._made = np.concatenate((self._made, more)) if len(self._made) else more
+        self._blocks += 1
+        return True
+
+    def drop(self, offers: int) -> None:
+        """The first ones are somebody else's now."""
+        self._made = self._made[offers:]
+        self.left -= offers
+
+    def split(self, rest: Records) -> None:
+        """Of the first one this is left."""
+        self._made[:1] = rest
+
+    def close(self) -> None:
+        """What nobody has is its givers' again."""
+        self.parties.take_back(self._made)
+        self._made = self._made[:0]
+
+    def every(self, step: int) -> list[int]:
+        """The givers of the first offer, and of each that many further on."""
+        ids = [self.parties.ids(at) for at in self.parties.giving(self._blocks)]
+        every: list[int] = np.concatenate((self._made["giver"], *ids))[::step].tolist()
+        return every

@@ -1,0 +1,103 @@
+"""Past the cache or through it, a file has what it was given, and what the disk refuses is told."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from energymarket.transport import past_cache
+from energymarket.transport.past_cache import ALIGNED_TO, Writer
+
+BUFFER = 2 * ALIGNED_TO
+LENGTHS = (0, 1, ALIGNED_TO - 1, ALIGNED_TO, BUFFER - 1, BUFFER, BUFFER + 1, 3 * BUFFER, 3 * BUFFER + 4_097)
+
+
+@pytest.fixture
+def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
+    """A directory, and a buffer that is soon full."""
+    monkeypatch.setattr(past_cache, "BUFFER_BYTES", BUFFER)
+    descriptor = os.open(tmp_path, os.O_RDONLY | os.O_DIRECTORY)
+    yield descriptor
+    os.close(descriptor)
+
+
+def written(writer: Writer, directory: int, length: int) -> bytes:
+    """What a file of so many bytes has, written in parts of 1, 2, 4, ... bytes; held against what it got."""
+    data = bytes(number * 7 % 251 for number in range(length))
+    cuts = [0, *(1 << bit for bit in range(20) if 1 << bit < length), length]
+    file = writer.open("1", directory)
+    writer.write(file, [data[start:stop] for start, stop in pairwise(cuts)])
+    os.close(file)
+    again = os.open("1", os.O_RDONLY, dir_fd=directory)
+    found = os.read(again, length + 1)
+    os.close(again)
+    assert found == data
+    return found
+
+
+def test_a_file_has_what_it_was_given(directory: int) -> None:
+    """Of every length around those of a block and of the buffer; a longer file before is forgotten."""
+    writer = Writer()
+    for length in (*LENGTHS, *reversed(LENGTHS)):
+        written(writer, directory, length)
+
+
+def test_a_file_system_that_cannot_do_it_is_asked_once(
+    directory: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Then everything goes through the cache."""
+    asked, really = [], os.open
+
+    def plain(name: str, flags: int, *mode: int, dir_fd: int) -> int:
+        if flags & os.O_DIRECT:
+            asked.append(name)
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+        return really(name, flags, *mode, dir_fd=dir_fd)
+
+    monkeypatch.setattr(os, "open", plain)
+    writer = Writer()
+    for length in LENGTHS:
+        written(writer, directory, length)
+    assert asked == ["1"]
+
+
+@pytest.mark.parametrize("most", [None, 1, ALIGNED_TO, ALIGNED_TO + 1])
+def test_a_write_that_is_cut_or_not_taken_is_gone_on_with(
+    directory: int, monkeypatch: pytest.MonkeyPatch, most: int | None
+) -> None:
+    """A disk with longer blocks refuses (None), and a signal or a quota may cut where no block ends."""
+    really = os.write
+
+    def cut(file: int, data: memoryview) -> int:
+        if fcntl.fcntl(file, fcntl.F_GETFL) & os.O_DIRECT:
+            if most is None:
+                raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+            past_cache.through_cache(file)
+            taken = really(file, data[:most])
+            fcntl.fcntl(file, fcntl.F_SETFL, fcntl.fcntl(file, fcntl.F_GETFL) | os.O_DIRECT)
+            return taken
+        return really(file, data)
+
+    monkeypatch.setattr(os, "write", cut)
+    for length in LENGTHS:
+        written(Writer(), directory, length)
+
+
+def test_a_full_disk_is_told(directory: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only what a file system says of the way is no error."""
+    writer = Writer()
+    file = writer.open("1", directory)
+
+    def full(_file: int, _data: memoryview) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "write", full)
+    with pytest.raises(OSError, match="No space left"):
+        writer.write(file, [bytes(3 * BUFFER)])
+    os.close(file)
