@@ -170,7 +170,10 @@ class Supply:
 
 
 def _any_of_slots(energy_wh: F32, slots: int) -> tuple[bool, ...]:
-    return tuple(bool(row.any()) for row in energy_wh) if energy_wh.size else (False,) * slots
+    if not energy_wh.size:
+        return (False,) * slots
+    given: npt.NDArray[np.bool_] = np.logical_or.reduce(energy_wh, axis=1)
+    return tuple(given.tolist())
 
 
 _NOTHING: Final = np.zeros(0, np.float32)

@@ -17,6 +17,7 @@ U32 = npt.NDArray[np.uint32]
 U64 = npt.NDArray[np.uint64]
 
 _MASK64 = (1 << 64) - 1
+_MANY = 8  # so many slots are drawn as an array sooner than one by one
 
 
 class Purpose(IntEnum):
@@ -59,7 +60,10 @@ def draw_u32(seed: int, purpose: int, slot: int, items: U32) -> U32:
 
 def draw_u32_of_slots(seed: int, purpose: int, slots: Sequence[int], items: U32) -> U32:
     """`draw_u32` for several slots at once: shape (slots, items)."""
-    keys = np.array([draw_u64(seed, purpose, slot) for slot in slots], np.uint64)[:, None]
+    if len(slots) < _MANY:
+        keys = np.array([draw_u64(seed, purpose, slot) for slot in slots], np.uint64)[:, None]
+    else:
+        keys = draw_u64_of_slots(seed, purpose, np.array(slots, np.uint64))[:, None]
     drawn = items ^ (keys & np.uint64(0xFFFFFFFF)).astype(np.uint32)
     spare = _finalise(drawn)
     drawn ^= (keys >> np.uint64(32)).astype(np.uint32)

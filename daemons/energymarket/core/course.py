@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from energymarket.core.block import F32, I32
     from energymarket.core.demand import Answer
     from energymarket.core.fleet import Fleet
-    from energymarket.core.state import State
+    from energymarket.core.state import Register, State
     from energymarket.core.weather import Samples
 
 
@@ -78,22 +78,32 @@ class Course:
             into.consumption_wh[at, here] = consumption
             into.production_wh[at, here] = production
             into.net_wh[at, here] = net
-            consumed_wh += int(consumption.sum(dtype=np.int64))
-            produced_wh += int(production.sum(dtype=np.int64))
+            _book(work.after, consumption, production, net)  # now that they are in the cache
+            consumed_wh += int(np.add.reduce(consumption, dtype=np.int64))
+            produced_wh += int(np.add.reduce(production, dtype=np.int64))
         return consumed_wh, produced_wh
 
     def book(self, lived: Lived) -> None:
         """Complete what was lived in all slots of the outlook, and add it to the registers of the meter."""
-        if self._ahead is not None:
-            self._ahead.complete(lived)
+        if self._ahead is None:
+            return
+        self._ahead.complete(lived)
         for block, work in zip(self._fleet.blocks, self._works, strict=True):
-            state, here = work.after, slice(block.start, block.stop)
-            state.consumption_wh += added_up(lived.consumption_wh[:, here])
-            state.production_wh += added_up(lived.production_wh[:, here])
-            export_wh = added_up(np.maximum(lived.net_wh[:, here], 0))
-            state.export_wh += export_wh
-            state.import_wh += export_wh
-            state.import_wh -= added_up(lived.net_wh[:, here])
+            columns = (lived.consumption_wh, lived.production_wh)
+            consumption, production = (added_up(each[:, block.start : block.stop]) for each in columns)
+            _book(work.after, consumption, production, lived.net_wh[:, block.start : block.stop])
+
+
+def _book(state: State, consumption_wh: Register, production_wh: Register, net_wh: Register) -> None:
+    """Add to the registers of the meter; `net_wh` is of one slot, or (K, homes)."""
+    export_wh = np.maximum(net_wh, 0)
+    if net_wh.ndim > 1:
+        export_wh, net_wh = added_up(export_wh), added_up(net_wh)
+    state.consumption_wh += consumption_wh
+    state.production_wh += production_wh
+    state.export_wh += export_wh
+    export_wh -= net_wh
+    state.import_wh += export_wh
 
 
 class _Ahead:

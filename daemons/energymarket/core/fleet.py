@@ -282,6 +282,11 @@ def initial_state(fleet: Fleet, state: State) -> None:
     state.battery_wh[:] = fleet.battery_initial_wh
 
 
+def begin(homes: Mapping[str, Column], state: State) -> None:
+    """`initial_state` of all homes of a scenario, in memory that has nothing but zeros."""
+    state.battery_wh[:] = homes["battery_initial_wh"]
+
+
 def initial_block(fleet: Fleet, block: Block, state: State) -> None:
     """The same for the homes of a block, of whatever kind their state is."""
     state.clear()

@@ -21,7 +21,7 @@ class Passage:
     `columns` has every name of SLOT_COLUMNS but `home`, each of shape (K, N), of any signed integer type:
     home 1 first, zeros for a home that has no row in a slot.
 
-    `sizes` and `totals_wh` say what the columns say too: whoever knows it need not look again.
+    `sizes`, `totals_wh` and `balanced` say what the columns say too: whoever knows it need not look again.
     """
 
     first_slot: int
@@ -31,6 +31,7 @@ class Passage:
     columns: Mapping[str, npt.NDArray[np.signedinteger[Any]]]
     sizes: Mapping[str, int] | None = None  # no value of a column is larger, nor smaller than its negative
     totals_wh: Mapping[str, I64] | None = None  # (K,): the sums of energies over all homes
+    balanced: bool = False  # known that every home's meter says what its contract says
 
     @property
     def slots(self) -> int:

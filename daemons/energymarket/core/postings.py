@@ -258,7 +258,12 @@ class Legs:
 
 
 def _sums(column: Integers) -> list[int]:
-    if column.itemsize < 8 and column.shape[0] == 1:
-        return [total(column[0])]
-    totals: list[int] = column.sum(axis=1, dtype=np.int64).tolist()
+    kind: type[np.signedinteger[Any]] = np.int64
+    if column.itemsize < 8:
+        if column.shape[0] == 1:
+            return [total(column[0])]
+        most = max(int(column.max(initial=0)), -int(column.min(initial=0)))
+        if most * column.shape[1] < 2**31:
+            kind = np.int32  # five times as fast, bounds included twice
+    totals: list[int] = column.sum(axis=1, dtype=kind).tolist()
     return totals

@@ -124,7 +124,7 @@ class Books:
     def commit(self, slot: int, rest: Rest, accounts: Accounts) -> None:
         """Make every slot up to this one count, with what a market would go on from. StoreError."""
         if self._summed:
-            self._days.put(self.store, self.hash)
+            self._days.put(self.store)
             self._summed = False
         state = {"state": rest.state, "events": rest.events}
         self.store.end_bulk(slot, state, recovery.checkpoint_of(self.hash, accounts))

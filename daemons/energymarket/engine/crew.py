@@ -6,6 +6,7 @@ that dies closes all of them, and the workers end.
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import traceback
@@ -86,6 +87,7 @@ def _work(serve: Callable[[Any], Any], pipe: Connection) -> None:
         for number in (signal.SIGINT, signal.SIGTERM):  # they may reach the whole group
             signal.signal(number, signal.SIG_IGN)  # the run says when to stop; a worker ends with its pipe
         memory.keep_freed_memory()
+        gc.freeze()  # what the run had made is looked through for garbage by the run alone
         while (task := pipe.recv()) is not END:
             pipe.send(("done", serve(task)))
     except (EOFError, ConnectionError):

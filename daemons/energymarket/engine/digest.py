@@ -45,6 +45,7 @@ class DaySums:
         self._slots_per_day = slots_per_day
         self._first: int | None = None
         self._last = -1
+        self._last_hash = b""  # of the last slot that was added, not of the last one that was chained
         self._sums: dict[str, Column] = {}  # in 32 bits until one could want more
         self._bounds: dict[str, int] = {}  # no value of a column is larger
 
@@ -69,8 +70,9 @@ class DaySums:
                 self._make_room(name, sizes[name] * (until - at))
                 self._sums[name] += added_up(passage.columns[name][at:until])
             self._last = passage.first_slot + until - 1
+            self._last_hash = hash_of[self._last]
             if (self._last + 1) % self._slots_per_day == 0:
-                self.put(ended, hash_of[self._last])
+                self.put(ended)
                 self._first = None
             at = until
 
@@ -85,7 +87,7 @@ class DaySums:
         if self._bounds[name] > NARROW_MAX:
             self._sums[name] = self._sums[name].astype(np.int64, copy=False)
 
-    def put(self, store: BulkStore, last_hash: bytes) -> None:
+    def put(self, store: BulkStore) -> None:
         """Write the day as far as it has been added up, within the open transaction."""
         if self._first is None:
             return
@@ -96,4 +98,4 @@ class DaySums:
             {name: np.zeros(0, np.int64) for name in GIFT_COLUMNS},
             {name: np.zeros(0, np.int64) for name in ORDER_COLUMNS},
         )
-        store.put_stretch(self._first, self._last, body, stretch_digest(last_hash, body))
+        store.put_stretch(self._first, self._last, body, stretch_digest(self._last_hash, body))

@@ -7,6 +7,7 @@ who play each slot together and then settle a slot each (`split`).
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from energymarket.engine.crew import dismiss, hire
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
 SPLIT_HOMES: Final = 16_384
 """With so many homes per worker, a slot takes longer than the workers' meeting after it."""
 
+RELAY_BERTHS: Final = 6
+"""Beside one for each worker: passages by night are settled sooner than those by day, played they are not."""
+
 
 class Local:
     """Plays a run with worker processes."""
@@ -45,13 +49,13 @@ class Local:
     ) -> None:
         homes = compiled.homes_count
         slots_max = slots_at_once(homes)
-        self._stage = Stage(workers + 2, slots_max, homes)
         is_split = homes >= SPLIT_HOMES * workers if split is None else split
+        self._stage = Stage(workers + (2 if is_split else RELAY_BERTHS), slots_max, homes)
         ranges = ranges_of(homes, max(shards, workers if is_split else 1))
         desks = []
         for number in range(workers):
             mine = ranges[number::workers] if is_split else ranges if number == 0 else []
-            played = Shards(compiled, state, mine, slots_max) if mine else None
+            played = partial(Shards, compiled, state, mine, slots_max) if mine else None
             desks.append(Desk(compiled, self._stage.berths, settler, played, None if is_split else track))
         self._workers = hire(desks)
         freed = self._stage.freed

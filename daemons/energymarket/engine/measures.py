@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from energymarket.core.fleet import Fleet, initial_state
+from energymarket.core.fleet import begin
 from energymarket.core.kpi.document import document
 from energymarket.core.kpi.storage import Storage
 from energymarket.core.kpi.tally import Tally
@@ -67,7 +67,7 @@ class Measures:
         """`energy`, `money` and `kpi` of the slots so far; `state` is that of the homes after them."""
         homes = self._compiled.homes_count
         before = State(bytearray(State.size_bytes(homes)), homes)
-        initial_state(Fleet(self._compiled, 1, homes), before)
+        begin(self._compiled.homes, before)
         storage = Storage.between(self._tally, before, state)
         expected = indicators.expectation_of(self._compiled, self._tally)
         found = document(self._tally, storage, expected, home_table=homes <= HOME_TABLE_MAX)

@@ -17,7 +17,7 @@ import numpy as np
 
 from energymarket.core import ledger
 from energymarket.core.events import book_from_dict
-from energymarket.core.fleet import Fleet, initial_state
+from energymarket.core.fleet import begin
 from energymarket.core.heard import Heard
 from energymarket.core.market import Accounts
 from energymarket.core.settlement import Readings
@@ -28,7 +28,7 @@ from energymarket.engine import singly
 from energymarket.engine.afar import Afar
 from energymarket.engine.books import Books
 from energymarket.engine.cluster import RayCluster
-from energymarket.engine.digest import BODY_BYTES, BODY_BYTES_PER_HOME, detail_from
+from energymarket.engine.digest import BODY_BYTES, BODY_BYTES_PER_HOME, DETAIL_SHARE, detail_from
 from energymarket.engine.embedded import Embedded
 from energymarket.engine.local import Local
 from energymarket.engine.measures import Measures
@@ -59,7 +59,9 @@ FIRST_LEG_SLOTS: Final = 96
 """So many homes' checkpoint costs as much as five of their slots: the first one is not made sooner."""
 
 LEG_PART: Final = 4
-"""Of the disk that the ledger may take, a leg's detail takes one part in so many: then room is made."""
+"""Of the disk that the ledger may take, a leg's detail takes one part in so many: then room is made.
+
+More only of what detail may take and has not taken yet."""
 
 Told: TypeAlias = Callable[[int, int], None]
 """Told how many slots are done, of how many."""
@@ -157,7 +159,7 @@ class Run:
             raise _refused(error) from error
         if row is None:
             checkpoints.keep_only(directory, -1)
-            initial_state(Fleet(compiled, 1, compiled.homes_count), self.state)
+            begin(compiled.homes, self.state)
             return genesis
         if not resume:
             raise ConfigError(f"{directory} holds a run already", "--resume goes on with it")
@@ -226,7 +228,9 @@ class Run:
         """Slots of a leg whose detail takes no more of the disk than it may; those without any are free."""
         a_slot_bytes = BODY_BYTES + BODY_BYTES_PER_HOME * self.plan.compiled.homes_count
         free = max(0, self._books.detail_from - self.next_slot)
-        return free + max(1, self.plan.disk_max_bytes // LEG_PART // a_slot_bytes)
+        lying = max(0, self.next_slot - self._books.detail_from)  # slots with their detail
+        unused = int(DETAIL_SHARE * self.plan.disk_max_bytes) // a_slot_bytes - lying
+        return free + max(1, unused, self.plan.disk_max_bytes // LEG_PART // a_slot_bytes)
 
     def _source(self, noted: Noted) -> Source:
         plan = self.plan

@@ -154,4 +154,5 @@ def passage_of(
     """Settled slots as indicators hear them."""
     totals_wh = {name: np.array([getattr(each, name) for each in totals], np.int64) for name in TOTALS}
     prices = np.array([(o.prices.price, o.prices.import_, o.prices.export) for o in openings], np.int64).T
-    return Passage(openings[0].slot, prices[0], prices[1], prices[2], columns, sizes, totals_wh)
+    balanced = not any(each.short_wh or each.long_wh for each in totals)
+    return Passage(openings[0].slot, prices[0], prices[1], prices[2], columns, sizes, totals_wh, balanced)

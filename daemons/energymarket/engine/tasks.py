@@ -17,7 +17,7 @@ from energymarket.engine.embedded import rest_of
 from energymarket.engine.source import Rest
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from energymarket.engine.berths import Berth, Note
     from energymarket.engine.settling import Settler
@@ -81,13 +81,15 @@ class Desk:
         compiled: Compiled,
         berths: Sequence[Berth],
         settler: Settler,
-        shards: Shards | None,
+        shards: Callable[[], Shards] | None,
         track: Track | None,
     ) -> None:
+        """`shards` makes the homes, once it is their turn: every worker makes its own, at the same time."""
         self._compiled = compiled
         self._berths = berths
         self._settler = settler
-        self._shards = shards
+        self._make_shards = shards
+        self._shards: Shards | None = None
         self._track = track
         self._slots = range(0)
 
@@ -124,7 +126,9 @@ class Desk:
     @property
     def _homes(self) -> Shards:
         if self._shards is None:
-            raise RuntimeError("this worker has no homes")
+            if self._make_shards is None:
+                raise RuntimeError("this worker has no homes")
+            self._shards = self._make_shards()
         return self._shards
 
     @property

@@ -94,9 +94,10 @@ def test_a_course_of_single_slots_is_as_many_steps() -> None:
     assert state.packed() == expected.packed()
 
 
-def test_draws_of_many_slots_are_those_of_each() -> None:
-    """Vectors over slots draw what the scalar counter draws, also where 64 bits wrap round."""
-    slots = [0, 1, FIRST_SLOT, 2**63, 2**64 - 1]
+@pytest.mark.parametrize("more", [[], [7, 2**32, 2**63 - 1, 2**64 - 2]])
+def test_draws_of_many_slots_are_those_of_each(more: list[int]) -> None:
+    """Vectors over slots draw what the scalar counter draws, also where 64 bits wrap round; few and many."""
+    slots = [0, 1, FIRST_SLOT, 2**63, 2**64 - 1, *more]
     items = np.array([1, 7, 2**32 - 1], np.uint32)
     drawn = draw_u32_of_slots(42, Purpose.LOAD_NOISE, slots, items)
     numbers = draw_u64_of_slots(42, Purpose.RING, np.array(slots, np.uint64), 3)

@@ -185,7 +185,7 @@ class _Block:
                 peak = column[0] if passage.slots == 1 else column.max(axis=0)
                 np.maximum(out[_PEAKS[name]], peak, out=out[_PEAKS[name]])
             self._price(name, column, intensities)
-            if name in _CONTRACT:
+            if name in _CONTRACT and not passage.balanced:
                 self._balance(name, column)
         if self._imbalance_wh is not None and self._imbalance_wh.any():
             self._settle(self._imbalance_wh)
