@@ -124,7 +124,8 @@ class Watcher:
                 return Exit.OK
             compiled = opening.open_compiled(words)
             homes = opening.homes_directory(words)
-            ledger = opening.open_ledger(stack, words)
+            # A market that is frozen is waited for until its watchdog has replaced it: that is no standstill.
+            ledger = opening.open_ledger(stack, words, self._notifier.beat)
             check = Check(
                 ledger,
                 homes,

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -27,6 +30,7 @@ from energymarket.transport.call import Call
 from energymarket.transport.server import Server
 from energymarket.transport.server_limits import ServerLimits
 from energymarket.wire.messages import CONTROL, CONTROL_INTERFACE, CONTROL_SOCKET
+from tests.ipc.processes import environment
 from tests.ipc.stand_in import MAKER
 from tests.simulation.small_market import KEPT_SLOTS, SmallMarket
 
@@ -197,3 +201,27 @@ def _less_imported(batch: Batch) -> Batch:
     column = batch.columns["import_wh"].copy()
     column[-1] -= 10
     return replace(batch, columns={**batch.columns, "import_wh": column})
+
+
+def test_the_watcher_of_a_frozen_market_gives_signs_of_life(run_dir: Path) -> None:
+    """A market that takes connections and never answers: its own watchdog ends that, not the checker's."""
+    said = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    frozen = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    with said, frozen:
+        said.bind(str(run_dir / "notify"))
+        said.settimeout(30)
+        frozen.bind(str(run_dir / CONTROL_SOCKET))
+        frozen.listen()
+        frozen.settimeout(30)
+        words = ["--watch", "--stay", "--chain-only", "--run", str(run_dir)]
+        environ = environment() | {"NOTIFY_SOCKET": str(run_dir / "notify"), "WATCHDOG_USEC": "2000000"}
+        with subprocess.Popen([sys.executable, "-m", "energymarket.checkd", *words], env=environ) as watcher:
+            lines = [frozen.accept()[0] for _ in range(2)]  # to hear of slots, and to read the ledger
+            try:
+                beats = 0
+                while beats < 8:  # three of them are left over from its start at most
+                    beats += b"WATCHDOG=1" in said.recv(4096)
+            finally:
+                watcher.kill()
+                for line in lines:
+                    line.close()

@@ -13,7 +13,7 @@ from energymarket.transport.store import OrderRow, SlotRow
 from energymarket.wire.messages import CONTROL, CONTROL_SOCKET
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 PAGE_BYTES_MAX: Final = 1 << 30
@@ -26,8 +26,11 @@ ANSWER_S_MAX: Final = 60.0
 class LiveLedger:
     """The ledger behind a control socket."""
 
-    def __init__(self, run_dir: Path, answer_s_max: float = ANSWER_S_MAX) -> None:
-        self._connection = Connection(run_dir / CONTROL_SOCKET, answer_s_max)
+    def __init__(
+        self, run_dir: Path, answer_s_max: float = ANSWER_S_MAX, on_idle: Callable[[], None] | None = None
+    ) -> None:
+        """`on_idle` is called several times a second while the market is waited for."""
+        self._connection = Connection(run_dir / CONTROL_SOCKET, answer_s_max, on_idle)
         self._covered: list[range] = []  # slots of the stretches that were asked for
 
     def open(self) -> None:

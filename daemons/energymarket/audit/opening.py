@@ -13,6 +13,8 @@ from energymarket.exits import ConfigError, Exit, Failure
 from energymarket.scenario import compiled as compiling
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from energymarket.audit.ledger_file import LedgerFile
     from energymarket.scenario.compiled import Compiled
 
@@ -57,16 +59,18 @@ def homes_directory(words: argparse.Namespace) -> Path | None:
     return words.state / "homes" if words.state is not None else None
 
 
-def open_ledger(stack: ExitStack, words: argparse.Namespace) -> LedgerFile | LiveLedger:
-    """The ledger that the words name, open until the stack is closed."""
+def open_ledger(
+    stack: ExitStack, words: argparse.Namespace, on_idle: Callable[[], None] | None = None
+) -> LedgerFile | LiveLedger:
+    """The ledger that the words name, open until the stack is closed; `on_idle` as of `LiveLedger`."""
     if words.run is None:
         return copied(stack, ledger_path(words))
-    return open_live(stack, words.run)
+    return open_live(stack, words.run, on_idle)
 
 
-def open_live(stack: ExitStack, run_dir: Path) -> LiveLedger:
+def open_live(stack: ExitStack, run_dir: Path, on_idle: Callable[[], None] | None = None) -> LiveLedger:
     """The ledger of a market that runs. Raises NotRunning."""
-    live = LiveLedger(run_dir)
+    live = LiveLedger(run_dir, on_idle=on_idle)
     stack.callback(live.close)
     live.open()
     return live
