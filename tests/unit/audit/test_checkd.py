@@ -153,7 +153,7 @@ def test_a_market_that_goes_while_it_is_looked_at_is_awaited(
     """With --stay the checker outlives a market that closes between two of its questions."""
     path, stop, tries = tmp_path / CONTROL_SOCKET, StopFlag(), []
 
-    def gone(_stack: object, words: argparse.Namespace) -> None:
+    def gone(_stack: object, words: argparse.Namespace, _on_idle: object) -> None:
         """The socket took the first question; the second finds nobody."""
         tries.append(words.run)
         if len(tries) == 3:
