@@ -149,7 +149,7 @@ def test_compaction_in_the_middle_of_a_verification_is_no_finding(
 ) -> None:
     """Slots lose their bodies before the verification comes to them, and the sums grow meanwhile."""
     monkeypatch.setattr(retention, "FULL_SHARE", 0.0)
-    monkeypatch.setattr(retention, "STEP_BYTES", 1)
+    monkeypatch.setattr(retention, "HELD_BYTES_MAX", 1)
     store = open_store(copy)
     job = verification(store)
     while job.step():
