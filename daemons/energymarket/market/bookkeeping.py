@@ -8,7 +8,7 @@ from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from energymarket.core.market import Order
-from energymarket.market import recovery, snapshot
+from energymarket.market import checkpoints, recovery, snapshot
 from energymarket.runtime import memory
 from energymarket.runtime.clock import boottime_ns
 from energymarket.runtime.occasions import Occasion
@@ -157,25 +157,14 @@ class Bookkeeper:
     def _tidy(self) -> Iterator[None]:
         try:
             if self._checkpoint_due:
-                self._put_checkpoint()
-                yield
+                yield from checkpoints.put(self.store, self._market, self._recorder)
+                self._checkpoint_due = False
+                memory.give_back()
             self.store.fold_wal(self._retention.wal_bytes_max)
             yield
             yield from self._retention.pieces(self.store)
         except StoreError as error:
             log.warning("tidying the ledger failed, it is tried again: %s", error)
-
-    def _put_checkpoint(self) -> None:
-        """The accounts after the last slot, for a restart and for a replay."""
-        market, start = self._market, None
-        if self._recorder is not None and self.store.is_recorded(market.slot):
-            start = self._recorder.start()
-        self.store.put_checkpoint(market.slot, recovery.checkpoint_of(market.hash, market.accounts), start)
-        if self._recorder is not None and start is not None:
-            self._recorder.started()
-        self._checkpoint_due = False
-        del start
-        memory.give_back()
 
     def beat(self, answer: Callable[[], None]) -> None:
         """Progress: the owner hears, and the ledger answers. A disk that fails is told elsewhere."""

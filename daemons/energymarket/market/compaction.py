@@ -18,6 +18,7 @@ from energymarket.core.packed import narrow
 from energymarket.core.records import SLOT_COLUMNS
 from energymarket.core.rows import add_to
 from energymarket.core.stored import StoredRows, array_of, rows_among, union
+from energymarket.transport.bodies import stretch_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -51,7 +52,7 @@ def compact(store: LedgerStore, span: Span) -> Iterator[None]:
     Raises StoreError and LedgerCorrupt; the detail then stays as it is. It does so too if the steps end
     before the last one.
     """
-    draft = store.draft(span.first, span.last, ledger.HEAD_OF_SUMS_BYTES)
+    draft = store.draft(stretch_name(span.first, span.last), ledger.HEAD_OF_SUMS_BYTES)
     try:
         found: list[StoredRows] = []
         homes: Ids = range(0)

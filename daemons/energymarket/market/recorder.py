@@ -20,7 +20,7 @@ from energymarket.core.following import follows
 from energymarket.core.inputs import Asked, Before, Inputs, InputsCorrupt, World, pack, parts_of, unpack
 from energymarket.core.parameters import Rule
 from energymarket.core.replay import Start, digest
-from energymarket.transport.ledger_rows import Parts, Record, TiedRow
+from energymarket.transport.ledger_rows import Parts, Record
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -107,14 +107,14 @@ class Recorder:
         start = None if self._follows else self.start()
         return Record(Parts(closed.slot, parts, digest(closed.hash, *parts)), start)
 
-    def start(self) -> TiedRow:
-        """Where a replay can begin: the market as its last slot has left it."""
+    def start(self) -> Parts:
+        """Where a replay can begin: the market as its last slot has left it, until the next one."""
         market, rules = self._market, self._market.rules
         start = Start(
             market.state(), market.hash, rules.tariff, market.accounts, rules.sharing, rules.key_weights
         )
-        body = start.pack()
-        return TiedRow(start.slot, body, digest(start.hash, body))
+        parts = start.parts()
+        return Parts(start.slot, parts, digest(start.hash, *parts))
 
     def started(self) -> None:
         """A start is durable behind the last slot: whoever begins there knows nothing of before."""

@@ -3,8 +3,9 @@
 SQLite writes what is new into its log, with a sum over every word, and once more into the file. Here a
 body is durable in `bodies/SLOT` before the row that it belongs to is committed; the row is the truth. A file
 without a row is of a slot that was never committed, or whose detail has been compacted: it is written
-again, or removed. What detail was compacted to, sums per home of slots that follow each other, is such a file
-too, `bodies/FIRST-LAST`. Whoever copies the ledger holds the directory meanwhile, and nothing is removed.
+again, or removed. So are files of other bodies as large: sums per home of slots that follow each other, which
+their detail was compacted to (`bodies/FIRST-LAST`), accounts (`bodies/checkpoint-SLOT`), where a replay can
+begin (`bodies/start-SLOT`). Whoever copies the ledger holds the directory meanwhile, and nothing is removed.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     Buffer: TypeAlias = bytes | bytearray | memoryview
 
 DIRECTORY: Final = "bodies"
-_BODY: Final = re.compile(r"[0-9]+(-[0-9]+)?")
+_BODY: Final = re.compile(r"(checkpoint-|start-)?[0-9]+(-[0-9]+)?")
 _DRAFT: Final = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
 _OPEN_DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
@@ -33,6 +34,16 @@ _OPEN_DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 def stretch_name(first: int, last: int) -> str:
     """The file of the sums of slots first .. last."""
     return f"{first}-{last}"
+
+
+def checkpoint_name(slot: int) -> str:
+    """The file of the accounts after a slot."""
+    return f"checkpoint-{slot}"
+
+
+def start_name(slot: int) -> str:
+    """The file of the market after a slot, where a replay can begin."""
+    return f"start-{slot}"
 
 
 def bytes_beside(ledger: Path) -> int:
@@ -67,7 +78,7 @@ class Draft:
         return bytes(self._body)
 
     def close(self) -> None:
-        """Let go of it; a file stays, until a row or the next start says that it is not needed."""
+        """Let go of it; a file that is not finished goes."""
 
 
 class FileDraft(Draft):
@@ -77,6 +88,7 @@ class FileDraft(Draft):
         self._bodies = bodies
         self._name = name
         self._at = head_bytes
+        self._finished = False
         self._file = bodies.begin(name)
 
     def append(self, data: Buffer) -> None:  # noqa: D102
@@ -90,6 +102,7 @@ class FileDraft(Draft):
         with self._bodies.written(self._name):
             os.pwrite(self._file, head, 0)
             self._bodies.sync(self._file)
+        self._finished = True
 
     def part(self, at: int, size: int) -> bytes:  # noqa: D102
         with self._bodies.refusals(self._name):
@@ -102,6 +115,8 @@ class FileDraft(Draft):
         if self._file >= 0:
             os.close(self._file)
             self._file = -1
+            if not self._finished:
+                self._bodies.drop([self._name])
 
 
 class Bodies:
@@ -168,8 +183,8 @@ class Bodies:
     def drop(self, names: Iterable[str]) -> None:
         """Remove bodies that no row needs any more; while somebody copies, with the next ones."""
         self._unneeded.update(names)
-        if not self._unneeded:
-            return
+        if not self._unneeded or self._descriptor < 0:
+            return  # of a closed ledger the next start removes them
         try:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

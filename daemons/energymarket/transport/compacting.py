@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from energymarket.transport import pieces
-from energymarket.transport.bodies import stretch_name
+from energymarket.transport.bodies import start_name, stretch_name
 
 if TYPE_CHECKING:
     import sqlite3
@@ -31,10 +31,11 @@ def put_stretch(
         if in_pieces:
             pieces.drop(db, row[0])
         db.execute("INSERT INTO slots VALUES (?,?,?,?,?,?,?,?,NULL,?,?)", (*row[:8], *row[9:]))
+    begun = db.execute("SELECT slot FROM starts WHERE slot < ?", (last,)).fetchall()
     # A record goes with its slot's detail; what lies before the next start cannot be played any more.
     db.execute("DELETE FROM starts WHERE slot < ?", (last,))
     reachable = "SELECT coalesce((SELECT min(slot) FROM starts), ?)"
     db.execute(f"DELETE FROM inputs WHERE slot <= max(?, ({reachable}))", (last, last))  # noqa: S608
     if in_pieces:
         pieces.drop_inputs(db)
-    return [*unneeded, *(str(row[0]) for row in rows)]
+    return [*unneeded, *(start_name(slot) for (slot,) in begun), *(str(row[0]) for row in rows)]

@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from energymarket.transport import pieces, write_ahead_log
-from energymarket.transport.bodies import Bodies, stretch_name
+from energymarket.transport.bodies import Bodies, checkpoint_name, stretch_name
 from energymarket.transport.database import StoreError, text_of
 from energymarket.transport.ledger_rows import (
     FILES_VERSION,
@@ -146,7 +146,12 @@ class LedgerReader:
     def latest_checkpoint(self) -> tuple[int, bytes, bytes] | None:
         """(slot, body, digest) of the newest checkpoint, or None."""
         row = self._row("SELECT slot, body, digest FROM checkpoints ORDER BY slot DESC LIMIT 1")
-        return None if row is None else (int(row[0]), bytes(row[1]), bytes(row[2]))
+        if row is None:
+            return None
+        slot, body = int(row[0]), bytes(row[1])
+        if not body and self._bodies is not None:
+            body = self._bodies.read(checkpoint_name(slot))
+        return slot, body, bytes(row[2])
 
     def orders_of(self, slot: int) -> list[OrderRow]:
         """Single orders of a slot in order of receipt."""

@@ -116,7 +116,7 @@ class Record:
     """What is made durable with a slot beside it, so that it can be replayed."""
 
     inputs: Parts
-    start: TiedRow | None = None  # the market before it, if it follows no other record
+    start: Parts | None = None  # the market before it, if it follows no other record
 
 
 def seal(row: SlotRow) -> bytes:
@@ -177,8 +177,10 @@ def page_bytes_of(homes: int, usual_bytes: int) -> int:
     return LARGE_PAGE_BYTES if homes >= LARGE_HOMES else usual_bytes
 
 
-def put_checkpoint(db: sqlite3.Connection, slot: int, checkpoint: tuple[bytes, bytes]) -> None:
-    """The accounts after a slot; the two newest stay."""
+def put_checkpoint(db: sqlite3.Connection, slot: int, checkpoint: tuple[bytes, bytes]) -> list[int]:
+    """The accounts after a slot; the two newest stay. The slots whose checkpoints go."""
     put_large(db, "checkpoints", slot, *checkpoint)
-    keep = "SELECT slot FROM checkpoints ORDER BY slot DESC LIMIT 2"
-    db.execute(f"DELETE FROM checkpoints WHERE slot NOT IN ({keep})")  # noqa: S608
+    older = "SELECT slot FROM checkpoints ORDER BY slot DESC LIMIT -1 OFFSET 2"
+    gone = [int(slot) for (slot,) in db.execute(older).fetchall()]
+    db.executemany("DELETE FROM checkpoints WHERE slot = ?", [(slot,) for slot in gone])
+    return gone

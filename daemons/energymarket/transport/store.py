@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from energymarket.runtime.kill_points import Point, reach
 from energymarket.transport import compacting, copying, pieces, write_ahead_log
-from energymarket.transport.bodies import Draft, FileDraft, stretch_name
+from energymarket.transport.bodies import Draft, FileDraft, checkpoint_name, start_name, stretch_name
 from energymarket.transport.database import (
     StoreError,
     Transaction,
@@ -125,6 +125,9 @@ class LedgerStore(LedgerReader):
             yield str(slot)
         for first, last in self._rows("SELECT day, last_slot FROM days WHERE length(body) = 0"):
             yield stretch_name(first, last)
+        for table, name in (("checkpoints", checkpoint_name), ("starts", start_name)):
+            for (slot,) in self._rows(f"SELECT slot FROM {table} WHERE length(body) = 0"):  # noqa: S608
+                yield name(slot)
 
     # writing
 
@@ -157,19 +160,23 @@ class LedgerStore(LedgerReader):
             if record is not None:
                 inputs = self._placed(db, row.slot, pieces.INPUTS, record.inputs.parts)
                 db.execute("INSERT INTO inputs VALUES (?,?,?)", (row.slot, inputs, record.inputs.digest))
-                self._put_start(db, record.start)
+                if record.start is not None:
+                    start = record.start
+                    put_large(db, "starts", start.slot, b"".join(start.parts), start.digest)
 
     def put_checkpoint(
         self, slot: int, checkpoint: tuple[bytes, bytes], start: TiedRow | None = None
     ) -> None:
-        """(body, digest) of the accounts after a committed slot, and where a replay can begin, or neither."""
-        with self._transaction() as db:
-            put_checkpoint(db, slot, checkpoint)
-            self._put_start(db, start)
+        """(body, digest) of the accounts after a committed slot, and where a replay can begin, or neither.
 
-    def _put_start(self, db: sqlite3.Connection, start: TiedRow | None) -> None:
-        if start is not None:
-            put_large(db, "starts", start.slot, start.body, start.digest)
+        A body is empty where it lies in a file, which a finished draft has left.
+        """
+        with self._transaction() as db:
+            gone = put_checkpoint(db, slot, checkpoint)
+            if start is not None:
+                put_large(db, "starts", start.slot, start.body, start.digest)
+        if self._bodies is not None:
+            self._bodies.drop(map(checkpoint_name, gone))
 
     def _placed(
         self, db: sqlite3.Connection, slot: int, table: int, parts: tuple[bytes | memoryview, ...]
@@ -195,11 +202,11 @@ class LedgerStore(LedgerReader):
         with self._transaction() as db:
             db.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", state.items())
 
-    def draft(self, first: int, last: int, head_bytes: int) -> Draft:
-        """What the body of a compacted stretch is written to, bit by bit, after so many bytes of head."""
+    def draft(self, name: str, head_bytes: int = 0) -> Draft:
+        """What a body is written to, bit by bit, after so many bytes of head; or a file of that name."""
         if self._bodies is None:
             return Draft(head_bytes)
-        return FileDraft(self._bodies, stretch_name(first, last), head_bytes)
+        return FileDraft(self._bodies, name, head_bytes)
 
     def compact(
         self, first: int, last: int, body: bytes, digest: bytes, *, absorbs: Iterable[int] = ()

@@ -99,6 +99,25 @@ def test_compaction_takes_files_away_with_their_slots(tmp_path: Path) -> None:
     assert problem_of(made.path) is None
 
 
+def test_what_is_no_slots_body_is_in_files_and_in_every_copy(tmp_path: Path) -> None:
+    """Sums, checkpoints and starts: a restart removes none that is needed, copies have them."""
+    made = made_in(tmp_path, disk_max_bytes=1)
+    made.play(200)
+    hash_, accounts = made.market.hash, made.market.accounts.pack()
+    made.die()
+    names = {file.name.partition("-")[0] for file in (tmp_path / bodies.DIRECTORY).iterdir()}
+    assert {"checkpoint", "start"} < names
+    assert (restored(made.path).hash, restored(made.path).accounts.pack()) == (hash_, accounts)
+    with ExitStack() as stack:
+        copy = copied(stack, made.path)
+        assert [len(each.body) for each in copy.beside().checkpoints] == [6 * 8 * 4] * 2
+        assert all(each.body for each in copy.stretches())
+        outcome = Rerun(copy).run()
+        assert outcome.finding is None
+        assert outcome.played.count > 64
+    assert problem_of(made.path) is None
+
+
 def test_while_a_moment_is_held_no_body_goes(tmp_path: Path) -> None:
     """A copy of before the compaction is whole, and the files go with the next compaction."""
     made = made_in(tmp_path)
