@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 CHECKPOINT_SLOTS: Final = 64
 """A restart reads at most so many slots: 64 slots of 100,000 homes are read in well under a second."""
 
-CHECKPOINT_HOME_SLOTS: Final = 16_000_000
+CHECKPOINT_HOME_SLOTS: Final = 32_000_000
 """A larger market has a checkpoint more often: after so many slots times homes."""
 
 _DONE: Final = object()

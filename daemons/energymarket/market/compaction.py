@@ -18,6 +18,7 @@ from energymarket.core.packed import narrow
 from energymarket.core.records import SLOT_COLUMNS
 from energymarket.core.rows import add_to
 from energymarket.core.stored import StoredRows, array_of, rows_among, union
+from energymarket.core.sums import bounds
 from energymarket.transport.bodies import stretch_name
 
 if TYPE_CHECKING:
@@ -64,12 +65,12 @@ def compact(store: LedgerStore, span: Span) -> Iterator[None]:
         places = [rows_among(each.ids(), homes) for each in found]
         yield
         for name in SLOT_COLUMNS[1:]:
-            sums = np.zeros(len(homes), np.int64)
+            sums = _Sums(len(homes))
             for each, rows in zip(found, places, strict=True):
                 if each.has(name):
-                    add_to(sums, rows, each.column(name))
+                    sums.add(rows, each.column(name))
                     yield
-            widths.append(_append(draft, sums))
+            widths.append(_append(draft, sums.column))
             yield
         draft.finish(ledger.head_of_sums(span.first, len(homes), widths))
         digest = hashlib.sha256(store.hash_of(span.last))
@@ -83,7 +84,27 @@ def compact(store: LedgerStore, span: Span) -> Iterator[None]:
         draft.close()
 
 
-def _append(draft: Draft, column: Signed | npt.NDArray[np.int64]) -> int:
+class _Sums:
+    """A column of sums: in 32 bits until one could want more."""
+
+    def __init__(self, homes: int) -> None:
+        self.column: Signed = np.zeros(homes, np.int32)
+        self._most = 0  # no sum is farther from zero
+
+    def add(self, rows: slice | npt.NDArray[np.int64], values: Signed) -> None:
+        """Add to some rows, none twice."""
+        short = values.itemsize <= 2  # then it need not be looked through
+        low, high = (np.iinfo(values.dtype).min, np.iinfo(values.dtype).max) if short else bounds(values)
+        self._most += max(high, -low)
+        if self._most > _INT32_MAX:
+            self.column = self.column.astype(np.int64, copy=False)
+        add_to(self.column, rows, values)
+
+
+_INT32_MAX: Final = 2**31 - 1
+
+
+def _append(draft: Draft, column: Signed) -> int:
     """Put a column down as narrowly as it can be; its width."""
     packed = narrow(column)
     if packed is None:
