@@ -149,11 +149,11 @@ _DATABASE: Final = """
 
 SQLite, WAL, synchronous FULL; one connection, that of the market. `user_version` is {SCHEMA_VERSION}, or
 {FILES_VERSION} where a market of 100,000 homes or more made it: the body of a slot is empty in its row and
-lies in the file `bodies/SLOT` beside the ledger, durable before the row is. So does that of a stretch, in
-`bodies/FIRST-LAST` (slots), of a checkpoint, in `bodies/checkpoint-SLOT`, and of a start, in `bodies/start-SLOT`,
-where it is empty in its row. A record of inputs that is empty in its row lies in the table `pieces`. In every
-copy of such a ledger, and in those of earlier markets, `user_version` is {PIECES_VERSION}, the bodies of slots
-lie in `pieces` too, and all others in their rows. A ledger is made by:
+lies in the file `bodies/SLOT` beside the ledger, durable before the row is. Where it is empty in its row,
+that of a stretch lies in `bodies/FIRST-LAST` (slots), of a checkpoint in `bodies/checkpoint-SLOT`, of a start
+in `bodies/start-SLOT`. A record of inputs that is empty in its row lies in the table `pieces`. In every copy
+of such a ledger, and in those of earlier markets, `user_version` is {PIECES_VERSION}, the bodies of slots lie
+in `pieces` too, and all others in their rows. A ledger is made by:
 """
 _DIGESTS: Final = """
 `seal`: SHA-256 over the hash, the JSON text `[slot, price, import, export, gap, weather_stale]`, and
