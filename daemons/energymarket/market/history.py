@@ -262,8 +262,8 @@ def _sealed_row(row: SlotRow, body_at: int) -> dict[str, Any]:
     }
 
 
-def compacted(store: LedgerStore) -> tuple[list[dict[str, Any]], bytes]:
-    """Compacted stretches, and their bodies back to back."""
+def compacted(store: LedgerStore) -> tuple[list[dict[str, Any]], list[bytes]]:
+    """Compacted stretches, and their bodies, which are to stand back to back."""
     stretches, bodies, size = [], [], 0
     for first, last, body, digest in store.days():
         stretches.append(
@@ -277,7 +277,7 @@ def compacted(store: LedgerStore) -> tuple[list[dict[str, Any]], bytes]:
         )
         bodies.append(body)
         size += len(body)
-    return stretches, b"".join(bodies)
+    return stretches, bodies
 
 
 class OrderSearch:
