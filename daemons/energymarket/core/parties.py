@@ -7,7 +7,6 @@ is their turn, and are in the cache then.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import islice
 from typing import Any, Final
 
 import numpy as np
@@ -79,16 +78,16 @@ class Parties:
 
     # who gives
 
-    def giving(self, blocks: int = 0) -> Iterator[Places]:
-        """The places of those who may give something in each block, the first ones left out; may be none."""
-        for here in islice(self._spans(), blocks, None):
-            at = (self.open_wh[here] > 0).nonzero()[0]
-            at += here.start
-            yield at
+    def has_over(self, home: int) -> bool:
+        """Whether it is one of those who had something to give."""
+        at = home - self.first
+        return 0 <= at < len(self._net_wh) and bool(self._net_wh[at] > 0 and self._policies[at] != _SELL)
 
     def offers(self) -> Iterator[Records]:
-        """What they give, which is not theirs to give any more."""
-        for at in self.giving():
+        """What they give, which is not theirs to give any more; a block may have none."""
+        for here in self._spans():
+            at = (self.open_wh[here] > 0).nonzero()[0]
+            at += here.start
             positions = (at + (self.first - 1 - self._start)) % self._homes
             offers = exchange.offers_of(self.ids(at), self.open_wh[at], positions)
             self.open_wh[at] = 0
@@ -168,14 +167,13 @@ class Line:
 class Stock:
     """The offers of a range that nobody has yet, in the order of the ring, made as they are wanted."""
 
-    __slots__ = ("_ahead", "_blocks", "_made", "left", "parties")
+    __slots__ = ("_ahead", "_made", "left", "parties")
 
     def __init__(self, parties: Parties, givers: int) -> None:
         """`givers` is how many there are."""
         self.parties = parties
         self.left = givers
         self._ahead = parties.offers()
-        self._blocks = 0  # of which offers are made
         self._made: Records = np.zeros(0, OFFER)
 
     def first(self, offers: int) -> Records:
@@ -197,7 +195,6 @@ class Stock:
         if more is None:
             return False
         self._made = np.concatenate((self._made, more)) if len(self._made) else more
-        self._blocks += 1
         return True
 
     def drop(self, offers: int) -> None:
@@ -213,9 +210,3 @@ class Stock:
         """What nobody has is its givers' again."""
         self.parties.take_back(self._made)
         self._made = self._made[:0]
-
-    def every(self, step: int) -> list[int]:
-        """The givers of the first offer, and of each that many further on."""
-        ids = [self.parties.ids(at) for at in self.parties.giving(self._blocks)]
-        every: list[int] = np.concatenate((self._made["giver"], *ids))[::step].tolist()
-        return every
