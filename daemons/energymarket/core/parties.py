@@ -167,7 +167,7 @@ class Line:
 class Stock:
     """The offers of a range that nobody has yet, in the order of the ring, made as they are wanted."""
 
-    __slots__ = ("_ahead", "_made", "left", "parties")
+    __slots__ = ("_ahead", "_made", "_made_wh", "left", "parties")
 
     def __init__(self, parties: Parties, givers: int) -> None:
         """`givers` is how many there are."""
@@ -175,6 +175,7 @@ class Stock:
         self.left = givers
         self._ahead = parties.offers()
         self._made: Records = np.zeros(0, OFFER)
+        self._made_wh = 0  # in all of these
 
     def first(self, offers: int) -> Records:
         """So many of the next ones, or all that there are."""
@@ -184,29 +185,35 @@ class Stock:
 
     def worth(self, energy_wh: int) -> Records:
         """As many of the next ones as have so much energy, or all that there are."""
-        while True:
-            sums = np.cumsum(self._made["energy_wh"], dtype=np.int64)
-            at = int(np.searchsorted(sums, energy_wh))
-            if at < len(sums) or not self._make():
-                return self._made[: at + 1]
+        while self._made_wh < energy_wh and self._make():
+            pass
+        sums = np.cumsum(np.ascontiguousarray(self._made["energy_wh"]), dtype=np.int64)
+        return self._made[: int(np.searchsorted(sums, energy_wh)) + 1]
 
     def _make(self) -> bool:
         more = next(self._ahead, None)
         if more is None:
             return False
-        self._made = np.concatenate((self._made, more)) if len(self._made) else more
+        self._made = exchange.joined((self._made, more)) if len(self._made) else more
+        self._made_wh += _sum_of(more)
         return True
 
     def drop(self, offers: int) -> None:
         """The first ones are somebody else's now."""
+        self._made_wh -= _sum_of(self._made[:offers])
         self._made = self._made[offers:]
         self.left -= offers
 
     def split(self, rest: Records) -> None:
         """Of the first one this is left."""
+        self._made_wh += _sum_of(rest) - _sum_of(self._made[:1])
         self._made[:1] = rest
 
     def close(self) -> None:
         """What nobody has is its givers' again."""
         self.parties.take_back(self._made)
         self._made = self._made[:0]
+
+
+def _sum_of(offers: Records) -> int:
+    return int(offers["energy_wh"].sum(dtype=np.int64))
