@@ -87,16 +87,19 @@ class Served:
     excess_wh: Numbers  # per taker, greedy and mean: of it, what it did not need
     neutral_rest: Records  # OFFER: goes back to the giver, is not offered again
     given_wh: Numbers  # per offer that has energy: what was taken of it
-    lacking: Lacking | None = None  # where it is known without looking at all
+    round: Round | None = (
+        None  # where claims are of one taker after the other, and offers of one part at least
+    )
 
 
 @dataclass(frozen=True, slots=True)
-class Lacking:
-    """Who of the takers lacks something still; those who were not reached have what they had."""
+class Round:
+    """What is known of a single round without looking at every claim."""
 
-    reached: int  # the first ones
-    who: Numbers  # of these, their places in the list
-    energy_wh: Numbers  # how much each of them lacks
+    reached: int  # takers: the first ones; the others lack what they lacked
+    lacking: Numbers  # of these, the places in the list of those who lack something still
+    lack_wh: Numbers  # how much each of them lacks
+    following: Numbers  # of each offer that was touched, the first ones: the first index that is not claimed
 
 
 def serve(
@@ -240,8 +243,8 @@ def _serve_round(sides: _Sides, lack: Numbers) -> Served | None:
     final = ends - 1  # the others have all that they lacked
     left_wh = lack[final] - found.energy_wh[final]
     last = sides.takers[final[left_wh > 0]]
-    lacking = Lacking(int(sides.takers[number - 1]) + 1, last, left_wh[left_wh > 0])
-    return Served(claims, rests, received, none, sides.offers[:0], given, lacking)
+    one = Round(int(sides.takers[number - 1]) + 1, last, left_wh[left_wh > 0], following)
+    return Served(claims, rests, received, none, sides.offers[:0], given, one)
 
 
 def _serve_greedy(sides: _Sides, taken: serving.Taken, sharing: Sharing) -> Served:

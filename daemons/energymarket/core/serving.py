@@ -60,13 +60,13 @@ def strides(marks: I64, lengths: Energy) -> I64:
     A stride ends at the first mark that is at least its length away from where it began; beyond the
     last mark it ends at len(marks). The walk ends with the lengths or at the last mark.
     """
-    gaps = marks[1:] - marks[:-1]
-    both = min(len(gaps), len(lengths))
-    singles = _leading(lengths[:both] <= gaps[:both]) if lengths[0] <= gaps[0] else 0
-    if singles == both:
-        return np.arange(1, singles + 1)
-    at, last = singles, len(gaps)
-    ends = list(range(1, singles + 1))
+    last, at = len(marks) - 1, 0
+    if lengths[0] <= marks[1] - marks[0]:
+        both = min(last, len(lengths))
+        at = _leading(lengths[:both] <= marks[1 : both + 1] - marks[:both])
+        if at == both:
+            return np.arange(1, at + 1)
+    ends = list(range(1, at + 1))
     end = ends.append
     if int(lengths.sum()) * last > _LONG * len(lengths) * int(marks[last] - marks[0]):
         # Few marks are looked at: no list is made of all. Most strides stay among the next ones.
@@ -74,22 +74,24 @@ def strides(marks: I64, lengths: Energy) -> I64:
         reach = _NEAR if near else last + 1
         some = np.concatenate((marks, np.full(reach + 1, _FAR))).data
         reached = some[at]
-        for length in lengths[singles:].tolist():
+        for length in lengths[at:].tolist():
             at = bisect_left(some, reached + length, at + 1, at + 1 + reach)
             end(at)
             if at >= last:
                 break
             reached = some[at]
-    else:
-        line = [*marks.tolist(), _FAR]
-        for length in lengths[singles:].tolist():
+        return np.asarray(ends, np.int64)
+    line = marks.tolist()
+    try:
+        for length in lengths[at:].tolist():
             reached = line[at] + length
             at += 1
             while line[at] < reached:
                 at += 1
             end(at)
-            if at >= last:
-                break
+    except IndexError:  # a test of every stride would cost more than all of them
+        if not ends or ends[-1] < last:
+            end(last + 1)
     return np.asarray(ends, np.int64)
 
 

@@ -138,7 +138,7 @@ class Exchange:
         head = self.stock.first(1)
         self.used_up = int(self.parties.order(head["giver"])[0]) if len(head) else len(self.parties.open_wh)
         if len(head) and head["index"][0]:
-            self.claimed_parts.claim(int(head["giver"][0]), int(head["index"][0]))
+            self.claimed_parts.claim(head["giver"], head["index"].astype(np.int64))
         self.line = Line(self.parties, self.parties.counts()[1])
 
     def _share(self, places: Places, need_wh: I32, turns: int | None) -> tuple[Places, I32]:
@@ -237,7 +237,11 @@ class Exchange:
             return found
         offers = lot[0].offers if len(lot) == 1 else exchange.joined([each.offers for each in lot])
         served = self._serve(offers)
-        self.claimed_parts.add(served.claims)
+        if served.round is None:
+            self.claimed_parts.add(served.claims)
+        else:
+            following = served.round.following
+            self.claimed_parts.claim(offers["giver"][: len(following)], following)
         self._put_back(lot, served)
         return len(served.claims) > 0
 
@@ -343,8 +347,8 @@ class Exchange:
         self.result.claims.append(served.claims[:room])
         if self.result.excess_wh is not None:
             self.result.excess_wh[who] += served.excess_wh.astype(np.int32)
-        if served.lacking is not None and len(served.claims) <= room:
-            reached, at, left_wh = served.lacking.reached, served.lacking.who, served.lacking.energy_wh
+        if served.round is not None and len(served.claims) <= room:
+            reached, at, left_wh = served.round.reached, served.round.lacking, served.round.lack_wh
             self.parties.lack(who[:reached], np.zeros(1, np.int32))
         else:
             reached, left_wh = len(who), np.maximum(need_wh - served.received_wh, 0)

@@ -33,15 +33,13 @@ class ClaimedParts:
         ends[-1] = True
         np.not_equal(giver[1:], giver[:-1], out=ends[:-1])
         at = ends.nonzero()[0]
-        self._put(giver[at], claims["index"][at].astype(np.int64) + 1)
+        self.claim(giver[at], claims["index"][at].astype(np.int64) + 1)
 
-    def claim(self, giver: int, parts: int) -> None:
-        """So many parts of a giver's offer."""
-        self._put(np.array((giver,), np.uint32), np.array((parts,), np.int64))
-
-    def _put(self, givers: npt.NDArray[np.uint32], following: npt.NDArray[np.int64]) -> None:
-        if not (givers[1:] > givers[:-1]).all():  # the ring ends and begins among them
-            order = np.argsort(givers, kind="stable")
+    def claim(self, givers: npt.NDArray[np.uint32], following: npt.NDArray[np.int64]) -> None:
+        """Of each giver the parts below an index."""
+        givers = np.ascontiguousarray(givers)
+        if not (givers[1:] > givers[:-1]).all():  # the ring ends and begins among them, or one is there twice
+            order = np.lexsort((following, givers))
             givers, following = givers[order], following[order]
         self._pieces.append((givers, following))
 
@@ -52,6 +50,6 @@ class ClaimedParts:
         for givers, following in self._pieces:
             if givers[0] > high or givers[-1] < low:
                 continue
-            at = np.minimum(np.searchsorted(givers, giver), len(givers) - 1)
+            at = np.maximum(np.searchsorted(givers, giver, side="right") - 1, 0)
             is_open &= (givers[at] != giver) | (offers["index"] >= following[at])
         return is_open
