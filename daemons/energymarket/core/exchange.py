@@ -103,7 +103,13 @@ class Round:
 
 
 def serve(
-    offers: Records, taker_ids: Numbers, need_wh: Numbers, sharing: Sharing, *, turns: int | None = None
+    offers: Records,
+    taker_ids: Numbers,
+    need_wh: Numbers,
+    sharing: Sharing,
+    *,
+    turns: int | None = None,
+    marks: I64 | None = None,
 ) -> Served:
     """Serve takers, in their order, from offers, oldest first.
 
@@ -112,6 +118,7 @@ def serve(
     (mean) or goes back to the giver (neutral: the claim is then of the needed part only).
     Selfish: one taker after the other, each until satisfied. Fair: round by round, one offer, whole or
     part, per needy taker and round; `turns` bounds the rounds. An offer of no energy is dropped.
+    Where everybody lacks something, who has the `marks` of the needs (`serving.line_of`) may give them.
 
     An offer that has been split INDEX_MAX times has no further name for a rest: its last taker ends it,
     and the rest goes back to the giver.
@@ -131,7 +138,7 @@ def serve(
     if sharing.take is Take.GREEDY:
         greedy = serving.greedy_selfish(energy, lack) if selfish else serving.greedy_fair(energy, lack, turns)
         return _serve_greedy(sides, greedy, sharing)
-    if turns == 1 and not selfish and (served := _serve_round(sides, lack)) is not None:
+    if turns == 1 and not selfish and (served := _serve_round(sides, lack, marks)) is not None:
         return served
     exact = serving.exact_selfish(energy, lack) if selfish else serving.exact_fair(energy, lack, turns)
     return _serve_exact(sides, exact) or _serve_singly(sides, sharing, turns)
@@ -208,9 +215,9 @@ def _serve_exact(sides: _Sides, taken: serving.Taken) -> Served | None:
     return Served(claims, rests, received, none, sides.offers[:0], sides.given_wh(taken))
 
 
-def _serve_round(sides: _Sides, lack: Numbers) -> Served | None:
+def _serve_round(sides: _Sides, lack: Numbers, marks: I64 | None) -> Served | None:
     """As `_serve_exact` of a single round, in which the claims are of one taker after the other."""
-    found = serving.one_round(sides.energy_wh, lack)
+    found = serving.one_round(sides.energy_wh, lack, serving.line_of(lack) if marks is None else marks)
     touched, number = len(found.counts), len(found.energy_wh)
     ends = np.cumsum(found.counts)
     first, index = sides.offers["index"][:touched], np.ones(number, np.uint32)  # differences

@@ -16,7 +16,8 @@ from energymarket.core import exchange
 from energymarket.core.block import BLOCK_HOMES, I32, Column
 from energymarket.core.exchange import Records
 from energymarket.core.records import OFFER, Policy
-from energymarket.core.serving import Places
+from energymarket.core.serving import Places, line_of
+from energymarket.core.units import I64
 
 _SELL: Final = int(Policy.SELL)  # NumPy compares an enum slowly
 
@@ -138,8 +139,10 @@ class Line:
         """How many lack something still."""
         return len(self._front) + self._unseen
 
-    def first(self, wanted_wh: int, offers: int) -> tuple[Places, I32]:
+    def first(self, wanted_wh: int, offers: int) -> tuple[Places, I32, I64]:
         """The first ones who lack so much together, and what the last takers of so many offers lack still.
+
+        Their places, what each lacks, and the marks of that.
 
         That is estimated by the mean, twice: it nearly always is enough.
         """
@@ -154,9 +157,9 @@ class Line:
             mean_wh = lack_wh // takers + 1
         if len(seen) > 1:
             self._front, self._front_wh = (np.concatenate(column) for column in zip(*seen, strict=True))
-        sums = np.cumsum(self._front_wh, dtype=np.int64)
-        enough = int(np.searchsorted(sums, wanted_wh + 2 * offers * mean_wh)) + 1
-        return self._front[:enough], self._front_wh[:enough]
+        marks = line_of(self._front_wh)
+        enough = min(int(np.searchsorted(marks, wanted_wh + 2 * offers * mean_wh)), len(self._front))
+        return self._front[:enough], self._front_wh[:enough], marks[: enough + 1]
 
     def go_on(self, served: int, still: Places, still_wh: I32) -> None:
         """So many of the first ones have been served; of them, who lacks something still, and how much."""

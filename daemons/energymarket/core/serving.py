@@ -151,9 +151,11 @@ class Round:
     rest_wh: int  # what is left of the next one; 0 if nobody has touched it
 
 
-def one_round(energy_wh: Energy, need_wh: Energy) -> Round:
-    """Each taker has one offer or what it lacks of it; see `exact_fair`. Nobody offers or lacks nothing."""
-    marks = line_of(need_wh)
+def one_round(energy_wh: Energy, need_wh: Energy, marks: I64) -> Round:
+    """Each taker has one offer or what it lacks of it; see `exact_fair`. Nobody offers or lacks nothing.
+
+    `marks` are those of the needs (`line_of`).
+    """
     energy = energy_wh[: int(np.searchsorted(np.cumsum(energy_wh), marks[-1])) + 1]  # a stride is no shorter
     ends = strides(marks, energy)
     rest_wh = 0
@@ -215,7 +217,7 @@ class _Rounds:
     def _take_parts(self, here: slice) -> None:
         """An offer is a stride over needs; what the last one has left in the end stays on offer."""
         lack = self.lack[here]
-        found = one_round(self.energy[self.head : self.head + len(lack)], lack)
+        found = one_round(self.energy[self.head : self.head + len(lack)], lack, line_of(lack))
         touched, claims = len(found.counts), len(found.energy_wh)
         offer = np.repeat(np.arange(self.head, self.head + touched, dtype=np.int32), found.counts)
         self.claims.append((offer, self.who[here][:claims], found.energy_wh))

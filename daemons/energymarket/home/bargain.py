@@ -20,6 +20,7 @@ from energymarket.core.claims import offer_key
 from energymarket.core.limits import CLAIMS_PER_HOME_MAX, ENERGY_WH_MAX
 from energymarket.core.parameters import Take, Turn
 from energymarket.core.parties import Line, Stock
+from energymarket.core.serving import line_of
 from energymarket.home.claimed import ClaimedParts
 from energymarket.home.gains import Bargain
 from energymarket.runtime.clock import boottime_ns
@@ -143,10 +144,11 @@ class Exchange:
 
     def _share(self, places: Places, need_wh: I32, turns: int | None) -> tuple[Places, I32]:
         """Serve these takers from the stock; who of them lacks something still, and how much."""
-        wanted_wh = int(need_wh.sum(dtype=np.int64))
+        marks = line_of(need_wh)
+        wanted_wh = int(marks[-1])
         while True:
             offers, ids = self.stock.worth(wanted_wh), self.parties.ids(places)
-            served = exchange.serve(offers, ids, need_wh, self.sharing, turns=turns)
+            served = exchange.serve(offers, ids, need_wh, self.sharing, turns=turns, marks=marks)
             if len(served.rests) or len(offers) == self.stock.left or (served.received_wh >= need_wh).all():
                 break
             wanted_wh *= 2  # whole offers: more of them than what is lacking comes to
@@ -293,8 +295,9 @@ class Exchange:
         turns = 1 if self.sharing.turn is Turn.FAIR else None
         wanted_wh = int(offers["energy_wh"].sum(dtype=np.int64))
         while True:
-            who, need_wh = self.line.first(wanted_wh, len(offers))
-            served = exchange.serve(offers, self.parties.ids(who), need_wh, self.sharing, turns=turns)
+            who, need_wh, marks = self.line.first(wanted_wh, len(offers))
+            ids = self.parties.ids(who)
+            served = exchange.serve(offers, ids, need_wh, self.sharing, turns=turns, marks=marks)
             if not len(served.rests) or len(who) == self.line.waiting:
                 break
             wanted_wh *= 2
