@@ -70,12 +70,14 @@ def strides(marks: I64, lengths: Energy) -> I64:
     end = ends.append
     if int(lengths.sum()) * last > _LONG * len(lengths) * int(marks[last] - marks[0]):
         # Few marks are looked at: no list is made of all. Most strides stay among the next ones.
-        near = last > _NEAR and (marks[_NEAR:] - marks[:-_NEAR]).min() >= lengths.max()
-        reach = _NEAR if near else last + 1
-        some = np.concatenate((marks, np.full(reach + 1, _FAR))).data
+        some = np.concatenate((marks, np.full(_NEAR + 1, _FAR))).data
         reached = some[at]
         for length in lengths[at:].tolist():
-            at = bisect_left(some, reached + length, at + 1, at + 1 + reach)
+            reached += length
+            beyond = at + 1 + _NEAR
+            at = bisect_left(some, reached, at + 1, beyond)
+            if at == beyond:
+                at = bisect_left(some, reached, beyond)
             end(at)
             if at >= last:
                 break
