@@ -193,8 +193,9 @@ def tell_long(homes: int, slots: int, slots_per_s: float) -> None:
     """Whole days: what a slot costs on the average, and whether the suite keeps its pace and its size."""
     with tempfile.TemporaryDirectory(prefix="em-bench-") as place:
         program = anchor(Path(place))
+        slept_us: list[int] = []
         if program is None:
-            seen, slept_us = run(homes, slots, slots_per_s, hour=0), []
+            seen = run(homes, slots, slots_per_s, hour=0)
         else:
             seen, slept_us = beside(program, homes, slots, slots_per_s, 0)
     print(f"{homes:,} homes, {seen.slots} slots from midnight: {seen.speed:.3g} home-slots per CPU-s")
@@ -218,7 +219,7 @@ def main() -> None:
     """Measure in turn, then tell."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--homes", type=int, nargs="+", default=[10_000, 100_000, 1_000_000])
-    parser.add_argument("--pairs", type=int, default=5)
+    parser.add_argument("--pairs", type=int, default=5, help="0: only what --long says")
     parser.add_argument("--slots", type=int, default=40)
     parser.add_argument("--slots-per-s", type=float, default=1.0, help="of the largest market alone")
     parser.add_argument("--hour", type=int, default=11, help="begin then: at 11 gifts flow, at 23 none do")
@@ -243,7 +244,8 @@ def main() -> None:
                 if homes == words.idle:
                     idle.append(seen.slot_ms * seen.slots / seen.span_s / 10)
                 print(f"    {homes:,}: {seen.speed / 1e6:.2f} M home-slots per CPU-s; load {load()}")
-    tell(runs)
+    if words.pairs:
+        tell(runs)
     if ratios:
         late = Spread(tuple(ratios))
         print(f"target 11: lateness p99 {late:.1f} times C (<= 3: {met(late.median, 3, at_most=True)})")
