@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import mmap
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
@@ -116,6 +117,7 @@ class Run:
         self.plan = plan
         self.sums = Sums()
         self.account: dict[str, Any] = {}  # of how it was played
+        self._found: dict[str, Any] = {}  # indicators, once all is played
         self.next_slot = plan.compiled.period.first_slot
         self.end_slot = self.next_slot + plan.slots
         homes = plan.compiled.homes_count
@@ -214,6 +216,9 @@ class Run:
                     self._enter(settled)
                     told(self.sums.slots, self.plan.slots)
                 played_ns = boottime_ns() - began_ns
+                if self.next_slot == self.end_slot:
+                    self._end(source)
+                    break
                 self._save(source)
                 saved_ns = boottime_ns() - began_ns - played_ns
                 wanted_ns = max(LEG_NS, CHECKPOINT_PART * saved_ns)
@@ -223,6 +228,13 @@ class Run:
             raise _refused(error) from error
         finally:
             source.close()
+
+    def _end(self, source: Source) -> None:
+        """Save, and meanwhile find out what it has come to: that needs no register of gifts."""
+        with ThreadPoolExecutor(1) as beside:
+            found = beside.submit(self._measures.document, self.state)
+            self._save(source)
+            self._found = found.result()
 
     def _room_slots(self) -> int:
         """Slots of a leg whose detail takes no more of the disk than it may; those without any are free."""
@@ -300,7 +312,7 @@ class Run:
 
     def indicators(self) -> dict[str, Any]:
         """`energy`, `money` and `kpi` of what was played."""
-        return self._measures.document(self.state)
+        return self._found or self._measures.document(self.state)
 
     def write_registers(self) -> None:
         """Leave the homes' registers as a live pool leaves them: for the checker, or a market to go on."""

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from energymarket.core import ledger
 from energymarket.core.agreement import agree, allocate
+from energymarket.core.block import positive
 from energymarket.core.kpi.community_sums import TOTALS
 from energymarket.core.market import head_of
 from energymarket.core.nothing import zeros
@@ -109,7 +110,6 @@ class Settler:
         # The greedy have more than a meter says, and a rule makes columns of its own.
         is_bounded = self._sharing.rule is Rule.QUEUE and self._sharing.take is Take.EXACT
         self._width = Width.NARROW if is_bounded else Width.WIDE
-        self._nothing = np.zeros(min(compiled.homes_count, BLOCK_VALUES), np.int32)
 
     def settle(self, openings: Sequence[Opening], lived: Lived, room: Room) -> Settled:
         """Settle K slots of all homes, opened at these prices; their columns lie in `room`."""
@@ -155,7 +155,7 @@ class Settler:
     ) -> None:
         """Some homes: all that is done with a column is done while it is in the cache."""
         net = filled["exported_wh"].fitted(lived.net_wh[:, part])
-        exported_wh = np.maximum(net, self._nothing[: net.shape[1]].astype(net.dtype))
+        exported_wh = positive(net)
         imported_wh = exported_wh - net
         traded = agreed.traded(part, exported_wh, imported_wh)
         block = {
