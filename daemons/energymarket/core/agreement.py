@@ -183,7 +183,7 @@ def _serve_slot(
     if not len(givers) or not len(takers):
         return {name: np.zeros(0, np.int32) for name in GIFT_COLUMNS}
     givers, takers = _ring(givers, start), _ring(takers, start)
-    offered_wh, need_wh = net_wh.take(givers), -net_wh.take(takers)
+    offered_wh, need_wh = net_wh[givers], -net_wh[takers]
     fair = turn is Turn.FAIR
     taken = (
         serving.exact_fair(offered_wh, need_wh, None) if fair else serving.exact_selfish(offered_wh, need_wh)
@@ -191,8 +191,9 @@ def _serve_slot(
     index = serving.parts(taken.offer)
     if int(index.max()) > INDEX_MAX:
         return None
-    np.put(moved[0], givers, _given_wh(offered_wh, taken))
-    np.put(moved[1], takers, _received_wh(need_wh, taken))
+    # NumPy writes by an index sooner than by `put`, and sooner what is of the same width.
+    moved[0][givers] = _given_wh(offered_wh, taken).astype(moved[0].dtype)
+    moved[1][takers] = _received_wh(need_wh, taken).astype(moved[1].dtype)
     # The ring has those from its start on first, the ledger last: two runs change places.
     cut = int(np.searchsorted(taken.offer, np.count_nonzero(givers >= start)))
     giver, taker = (each.astype(np.int32) + np.int32(1) for each in (givers, takers))

@@ -56,6 +56,10 @@ class Course:
         self._ahead: _Ahead | None = None
         if slots_max > 1:
             self._ahead = _Ahead(fleet, self._outlook, self._works, slots_max)
+        else:
+            for noise in (block.demand.noise for block in fleet.blocks):
+                if noise is not None:
+                    noise.keep_hours()
 
     def turn_to(self, slots: range, weather: Samples) -> None:
         """Look at the slots that come next: all of them are lived before others are turned to."""

@@ -78,7 +78,6 @@ class Room:
 
     def __init__(self, slots: int, homes: int, memory: memoryview | None = None) -> None:
         """`memory` has `size_bytes` at least; without it, some is taken."""
-        self._slots = slots
         self._homes = homes
         self._memory = np.empty(self.size_bytes(slots, homes), np.uint8).data if memory is None else memory
 
@@ -93,7 +92,7 @@ class Room:
         for name in SLOT_COLUMNS[1:]:
             kept = np.frombuffer(self._memory, width.of(name), slots * self._homes, at)
             columns[name] = kept.reshape(slots, self._homes)
-            at += self._slots * self._homes * Width.WIDE.of(name).itemsize
+            at += kept.nbytes  # without gaps: large pages would reach into them
         return columns
 
 
