@@ -254,11 +254,11 @@ class Place:
 
 
 def soon(holds: Callable[[], bool], within_s: float, what: str, tell: Callable[[], str] = str) -> float:
-    """Wait until something holds, looking every few milliseconds; how long it took, in seconds."""
+    """Wait until something holds, looking fifty times a second; how long it took, in seconds."""
     began_s = clock.monotonic_s()
     while not holds():
         assert clock.monotonic_s() - began_s < within_s, f"not within {within_s} s: {what}\n{tell()}"
-        clock.sleep_until_boottime_ns(clock.boottime_ns() + 5_000_000)
+        clock.sleep_until_boottime_ns(clock.boottime_ns() + 20_000_000)
     return clock.monotonic_s() - began_s
 
 
