@@ -60,12 +60,17 @@ is of an earlier slot, or when the writer has been silent for {stale_s:g} s.
 _QUEUE: Final = """
 ## Queue message
 
-{intro} At most {MESSAGE_BYTES_MAX} bytes, so 1 to {OFFERS_MAX} offers; the queue holds {queue_bytes} bytes.
+{intro} At most {MESSAGE_BYTES_MAX} bytes, so 1 to {OFFERS_MAX} records, or up to {IN_LINE_MAX} offers in a
+line; the queue holds {queue_bytes} bytes.
 
 The message's type (`mtype`) is the id of the giver of the first offer as it was put: a giver takes back what
 lies under its own type. The rest of a split offer goes back to its place under the same type. With
 {given_back:#x} added to the type: {given_back_is} Every access is within a hold of the semaphore; a second
 semaphore is the bell that wakes those who wait. A message of another slot or epoch is dropped.
+"""
+_LINE: Final = """
+Then, of `step_bytes` each, by how much the id of each giver but the first is above that of the one before,
+and of `energy_bytes` each the energies; both without a sign.
 """
 _TURN: Final = """\
 ## Queue message: a turn
@@ -129,9 +134,11 @@ _DATABASE: Final = """
 
 SQLite, WAL, synchronous FULL; one connection, that of the market. `user_version` is {SCHEMA_VERSION}, or
 {FILES_VERSION} where a market of 100,000 homes or more made it: the body of a slot is empty in its row and
-lies in the file `bodies/SLOT` beside the ledger, durable before the row is; a record of inputs that is empty
-in its row lies in the table `pieces`. In every copy of such a ledger, and in those of earlier markets,
-`user_version` is {PIECES_VERSION} and the bodies lie in `pieces` too. A ledger is made by:
+lies in the file `bodies/SLOT` beside the ledger, durable before the row is. Where it is empty in its row,
+that of a stretch lies in `bodies/FIRST-LAST` (slots), of a checkpoint in `bodies/checkpoint-SLOT`, of a start
+in `bodies/start-SLOT`. A record of inputs that is empty in its row lies in the table `pieces`. In every copy
+of such a ledger, and in those of earlier markets, `user_version` is {PIECES_VERSION}, the bodies of slots lie
+in `pieces` too, and all others in their rows. A ledger is made by:
 """
 _DIGESTS: Final = """
 `seal`: SHA-256 over the hash, the JSON text `[slot, price, import, export, gap, weather_stale]`, and
@@ -221,8 +228,12 @@ def _messages() -> Iterator[str]:
     bargain = Source("home.bargain")
     given = {"given_back": bargain.names["GIVEN_BACK"], "given_back_is": bargain.note("GIVEN_BACK")}
     yield _QUEUE.format_map(offers.names | given | {"intro": offers.intro(), "queue_bytes": queue_bytes})
-    yield struct_table(offers, "HEADER", offers.remarks("Head") | {"offers": "how many follow"})
+    ways = f"{offers.names['KIND_OFFERS']}: records, {offers.names['KIND_LINE']}: a line"
+    said = {"number": "offers that follow", "kind": ways}
+    yield struct_table(offers, "HEADER", offers.remarks("Head") | said)
     yield dtype_table(records, "OFFER")
+    yield struct_table(offers, "LINE", offers.remarks("Line"))
+    yield _LINE
     yield enum_table(records, "OfferState")
     turn = Source("wire.turn_message")
     yield _TURN.format_map(turn.names | {"intro": turn.intro(), "step_is": turn.note("EPOCH_STEP")})

@@ -122,9 +122,15 @@ def test_an_offer_message_is_read_by_the_page_alone() -> None:
     raw = offer_message.pack(offers, slot=(2 << 32) + 5, epoch=3)
     head = table("HEADER", "wire/offer_message.py")
     found = read(raw, head)
-    assert (found["slot_high"], found["slot_low"], found["epoch"], found["offers"]) == (2, 5, 3, 2)
+    assert (found["slot_high"], found["slot_low"], found["epoch"], found["number"]) == (2, 5, 3, 2)
     second = read(raw[offer_message.HEADER.size + 16 :], table("OFFER", "core/records.py"))
     assert second == {"giver": 9, "energy_wh": 356, "index": 1, "flags": 0, "position": 2}
+    line = np.array([(7, 500, 1, 0, 1), (9, 356, 0, 0, 3)], OFFER)
+    raw = offer_message.pack(line, slot=5, epoch=3)
+    assert read(raw, head)["kind"] == offer_message.KIND_LINE
+    first = read(raw[offer_message.HEADER.size :], table("LINE", "wire/offer_message.py"))
+    assert first == {"giver": 7, "position": 1, "index": 1, "step_bytes": 1, "energy_bytes": 2}
+    assert raw[32:] == bytes([2]) + (500).to_bytes(2, "little") + (356).to_bytes(2, "little")
 
 
 def test_a_batch_is_read_by_the_page_alone() -> None:

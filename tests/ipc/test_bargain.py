@@ -146,6 +146,24 @@ def test_an_offer_of_a_home_that_there_is_not_is_left_out(ipc: Ipc) -> None:
     assert claims_of(taker) == [(5, 0, 70)]
 
 
+def test_a_line_of_hundreds_of_offers_goes_back_where_takers_are_greedy(ipc: Ipc) -> None:
+    """None of ours puts more than 255 there; a stranger's line is served all the same, and its rest kept."""
+    line = np.zeros(300, OFFER)
+    line["giver"], line["position"], line["energy_wh"] = np.arange(11, 311), np.arange(10, 310), 70
+    queue = OfferQueue(ipc)
+    with queue.locked():
+        queue.put(11, offer_message.pack(line, slot=SLOT, epoch=0))
+    taker = party(ipc, NEUTRAL, needs={2: 100})
+    taker.homes = 400
+    taker._turn(0.5)
+    assert claims_of(taker) == [(11, 0, 70), (12, 0, 30)]
+    with queue.locked():
+        left = [queue.take(kind) for kind in (11, 11 | bargain.GIVEN_BACK)]
+    rest, back = (offer_message.unpack(data)[1] for _, data in filter(None, left))
+    assert rest["giver"].tolist() == list(range(13, 311))
+    assert back[["giver", "energy_wh"]].tolist() == [(12, 40)]
+
+
 def test_a_frozen_holder_costs_gifts_but_not_the_batch(ipc: Ipc) -> None:
     """Exchange 60 ms, gate at 120 ms, the semaphore held: back before the gate with all offers in hand."""
     with OfferQueue(ipc).locked():

@@ -7,7 +7,7 @@ queue. Both are functions of the order of the givers and the order of the takers
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +18,11 @@ from energymarket.core.limits import INDEX_MAX
 from energymarket.core.parameters import Excess, Sharing, Take, Turn
 from energymarket.core.records import CLAIM, OFFER, Policy
 from energymarket.core.single_claims import Table
+from energymarket.core.sums import bounds
 from energymarket.core.units import I64
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 Records: TypeAlias = npt.NDArray[np.void]
 Numbers: TypeAlias = npt.NDArray[Any]
@@ -68,6 +72,11 @@ def make_offers(home_ids: Numbers, surplus_wh: Numbers, positions: Numbers) -> R
     return offers_of(home_ids[at], surplus_wh[at], positions[at])
 
 
+def joined(pieces: Sequence[Records]) -> Records:
+    """Offers, one after the other: as pairs of numbers, because NumPy joins records slowly."""
+    return np.concatenate([np.ascontiguousarray(piece).view("<u8") for piece in pieces]).view(OFFER)
+
+
 @dataclass(frozen=True, slots=True)
 class Served:
     """What came of serving takers from a list of offers."""
@@ -78,10 +87,29 @@ class Served:
     excess_wh: Numbers  # per taker, greedy and mean: of it, what it did not need
     neutral_rest: Records  # OFFER: goes back to the giver, is not offered again
     given_wh: Numbers  # per offer that has energy: what was taken of it
+    round: Round | None = (
+        None  # where claims are of one taker after the other, and offers of one part at least
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """What is known of a single round without looking at every claim."""
+
+    reached: int  # takers: the first ones; the others lack what they lacked
+    lacking: Numbers  # of these, the places in the list of those who lack something still
+    lack_wh: Numbers  # how much each of them lacks
+    following: Numbers  # of each offer that was touched, the first ones: the first index that is not claimed
 
 
 def serve(
-    offers: Records, taker_ids: Numbers, need_wh: Numbers, sharing: Sharing, *, turns: int | None = None
+    offers: Records,
+    taker_ids: Numbers,
+    need_wh: Numbers,
+    sharing: Sharing,
+    *,
+    turns: int | None = None,
+    marks: I64 | None = None,
 ) -> Served:
     """Serve takers, in their order, from offers, oldest first.
 
@@ -90,33 +118,37 @@ def serve(
     (mean) or goes back to the giver (neutral: the claim is then of the needed part only).
     Selfish: one taker after the other, each until satisfied. Fair: round by round, one offer, whole or
     part, per needy taker and round; `turns` bounds the rounds. An offer of no energy is dropped.
+    Where everybody lacks something, who has the `marks` of the needs (`serving.line_of`) may give them.
 
     An offer that has been split INDEX_MAX times has no further name for a rest: its last taker ends it,
     and the rest goes back to the giver.
     """
-    needs = np.maximum(_narrow(np.asarray(need_wh)), 0)
-    energy = _narrow(offers["energy_wh"])
+    needs, energy = _narrow(np.asarray(need_wh)), _narrow(offers["energy_wh"])
     if not energy.all():
         offers, energy = offers[energy > 0], energy[energy > 0]
-    takers = (needs > 0).nonzero()[0].astype(np.int32)
+    is_needy = needs > 0
+    all_needy = bool(is_needy.all())
+    takers = np.arange(len(needs), dtype=np.int32) if all_needy else is_needy.nonzero()[0].astype(np.int32)
+    needs = needs if all_needy else np.maximum(needs, 0)
     if not len(offers) or not len(takers) or (turns is not None and turns <= 0):
         received, excess = np.zeros((2, len(needs)), np.int64)
         return Served(np.zeros(0, CLAIM), offers.copy(), received, excess, offers[:0], np.zeros_like(energy))
     sides = _Sides(offers, energy, np.asarray(taker_ids), needs, takers)
-    lack, selfish = needs if len(takers) == len(needs) else needs[takers], sharing.turn is Turn.SELFISH
+    lack, selfish = needs if all_needy else needs[takers], sharing.turn is Turn.SELFISH
     if sharing.take is Take.GREEDY:
         greedy = serving.greedy_selfish(energy, lack) if selfish else serving.greedy_fair(energy, lack, turns)
         return _serve_greedy(sides, greedy, sharing)
-    if turns == 1 and not selfish and (served := _serve_round(sides, lack)) is not None:
+    if turns == 1 and not selfish and (served := _serve_round(sides, lack, marks)) is not None:
         return served
     exact = serving.exact_selfish(energy, lack) if selfish else serving.exact_fair(energy, lack, turns)
     return _serve_exact(sides, exact) or _serve_singly(sides, sharing, turns)
 
 
 def _narrow(energy_wh: Numbers) -> Numbers:
-    """A copy of 32 bits with a sign where that is enough: of many homes it is half as much to go through."""
-    size = max(int(energy_wh.max(initial=0)), -int(energy_wh.min(initial=0)))
-    return energy_wh.astype(np.int32 if size < 1 << 30 else np.int64)
+    """In 32 bits with a sign where that is enough: of many homes it is half as much to go through."""
+    column = np.ascontiguousarray(energy_wh)
+    low, high = bounds(column) if column.dtype.kind == "i" else (0, int(column.max(initial=0)))
+    return column.astype(np.int32 if max(high, -low) < 1 << 30 else np.int64, copy=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,36 +215,43 @@ def _serve_exact(sides: _Sides, taken: serving.Taken) -> Served | None:
     return Served(claims, rests, received, none, sides.offers[:0], sides.given_wh(taken))
 
 
-def _serve_round(sides: _Sides, lack: Numbers) -> Served | None:
+def _serve_round(sides: _Sides, lack: Numbers, marks: I64 | None) -> Served | None:
     """As `_serve_exact` of a single round, in which the claims are of one taker after the other."""
-    found = serving.one_round(sides.energy_wh, lack)
+    found = serving.one_round(sides.energy_wh, lack, serving.line_of(lack) if marks is None else marks)
     touched, number = len(found.counts), len(found.energy_wh)
-    index = np.arange(number, dtype=np.int32)
-    index -= np.repeat((np.cumsum(found.counts) - found.counts).astype(np.int32), found.counts)
-    first = sides.offers["index"][:touched]
-    if first.any():
-        index += np.repeat(first, found.counts)
-    rests, names = sides.rests(found.used_up), int(index.max())
+    ends = np.cumsum(found.counts)
+    first, index = sides.offers["index"][:touched], np.ones(number, np.uint32)  # differences
+    following = first + found.counts
+    index[0] = first[0]
+    index[ends[:-1]] = (first[1:] - (following[:-1] - 1)).astype(np.uint32)  # modulo 2**32
+    rests, names = sides.rests(found.used_up), int(following.max()) - 1
     if found.rest_wh:
-        split = int(index[-1]) + 1
+        split = int(following[-1])
         names = max(names, split)
         rests["energy_wh"][0], rests["index"][0] = found.rest_wh, min(split, INDEX_MAX)
     if names > INDEX_MAX:
         return None
     takers = slice(number) if len(lack) == len(sides.needs) else sides.takers[:number]
+    giver = np.zeros(number, np.uint32)  # differences
+    giver[ends[:-1]] = np.diff(sides.offers["giver"][:touched])
+    giver[0] = sides.offers["giver"][0]
     claims = np.empty(number, CLAIM)
     words = claims.view("<u4").reshape(number, 4)  # the last one is index and flags: these are 0
-    words[:, 0] = np.repeat(sides.offers["giver"][:touched], found.counts)
+    np.cumsum(giver, out=words[:, 0])
     words[:, 1] = sides.taker_ids[takers]
     words[:, 2] = found.energy_wh
-    words[:, 3] = index
+    np.cumsum(index, out=words[:, 3])
     received, none = np.zeros((2, len(sides.needs)), lack.dtype)
     received[takers] = found.energy_wh
     given = sides.energy_wh.copy()
     given[found.used_up :] = 0
     if touched > found.used_up:
         given[found.used_up] = sides.energy_wh[found.used_up] - found.rest_wh
-    return Served(claims, rests, received, none, sides.offers[:0], given)
+    final = ends - 1  # the others have all that they lacked
+    left_wh = lack[final] - found.energy_wh[final]
+    last = sides.takers[final[left_wh > 0]]
+    one = Round(int(sides.takers[number - 1]) + 1, last, left_wh[left_wh > 0], following)
+    return Served(claims, rests, received, none, sides.offers[:0], given, one)
 
 
 def _serve_greedy(sides: _Sides, taken: serving.Taken, sharing: Sharing) -> Served:

@@ -7,7 +7,6 @@ is their turn, and are in the cache then.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import islice
 from typing import Any, Final
 
 import numpy as np
@@ -17,7 +16,8 @@ from energymarket.core import exchange
 from energymarket.core.block import BLOCK_HOMES, I32, Column
 from energymarket.core.exchange import Records
 from energymarket.core.records import OFFER, Policy
-from energymarket.core.serving import Places
+from energymarket.core.serving import Places, line_of
+from energymarket.core.units import I64
 
 _SELL: Final = int(Policy.SELL)  # NumPy compares an enum slowly
 
@@ -79,16 +79,16 @@ class Parties:
 
     # who gives
 
-    def giving(self, blocks: int = 0) -> Iterator[Places]:
-        """The places of those who may give something in each block, the first ones left out; may be none."""
-        for here in islice(self._spans(), blocks, None):
-            at = (self.open_wh[here] > 0).nonzero()[0]
-            at += here.start
-            yield at
+    def has_over(self, home: int) -> bool:
+        """Whether it is one of those who had something to give."""
+        at = home - self.first
+        return 0 <= at < len(self._net_wh) and bool(self._net_wh[at] > 0 and self._policies[at] != _SELL)
 
     def offers(self) -> Iterator[Records]:
-        """What they give, which is not theirs to give any more."""
-        for at in self.giving():
+        """What they give, which is not theirs to give any more; a block may have none."""
+        for here in self._spans():
+            at = (self.open_wh[here] > 0).nonzero()[0]
+            at += here.start
             positions = (at + (self.first - 1 - self._start)) % self._homes
             offers = exchange.offers_of(self.ids(at), self.open_wh[at], positions)
             self.open_wh[at] = 0
@@ -139,8 +139,10 @@ class Line:
         """How many lack something still."""
         return len(self._front) + self._unseen
 
-    def first(self, wanted_wh: int, offers: int) -> tuple[Places, I32]:
+    def first(self, wanted_wh: int, offers: int) -> tuple[Places, I32, I64]:
         """The first ones who lack so much together, and what the last takers of so many offers lack still.
+
+        Their places, what each lacks, and the marks of that.
 
         That is estimated by the mean, twice: it nearly always is enough.
         """
@@ -155,9 +157,9 @@ class Line:
             mean_wh = lack_wh // takers + 1
         if len(seen) > 1:
             self._front, self._front_wh = (np.concatenate(column) for column in zip(*seen, strict=True))
-        sums = np.cumsum(self._front_wh, dtype=np.int64)
-        enough = int(np.searchsorted(sums, wanted_wh + 2 * offers * mean_wh)) + 1
-        return self._front[:enough], self._front_wh[:enough]
+        marks = line_of(self._front_wh)
+        enough = min(int(np.searchsorted(marks, wanted_wh + 2 * offers * mean_wh)), len(self._front))
+        return self._front[:enough], self._front_wh[:enough], marks[: enough + 1]
 
     def go_on(self, served: int, still: Places, still_wh: I32) -> None:
         """So many of the first ones have been served; of them, who lacks something still, and how much."""
@@ -168,15 +170,15 @@ class Line:
 class Stock:
     """The offers of a range that nobody has yet, in the order of the ring, made as they are wanted."""
 
-    __slots__ = ("_ahead", "_blocks", "_made", "left", "parties")
+    __slots__ = ("_ahead", "_made", "_made_wh", "left", "parties")
 
     def __init__(self, parties: Parties, givers: int) -> None:
         """`givers` is how many there are."""
         self.parties = parties
         self.left = givers
         self._ahead = parties.offers()
-        self._blocks = 0  # of which offers are made
         self._made: Records = np.zeros(0, OFFER)
+        self._made_wh = 0  # in all of these
 
     def first(self, offers: int) -> Records:
         """So many of the next ones, or all that there are."""
@@ -186,27 +188,28 @@ class Stock:
 
     def worth(self, energy_wh: int) -> Records:
         """As many of the next ones as have so much energy, or all that there are."""
-        while True:
-            sums = np.cumsum(self._made["energy_wh"], dtype=np.int64)
-            at = int(np.searchsorted(sums, energy_wh))
-            if at < len(sums) or not self._make():
-                return self._made[: at + 1]
+        while self._made_wh < energy_wh and self._make():
+            pass
+        sums = np.cumsum(np.ascontiguousarray(self._made["energy_wh"]), dtype=np.int64)
+        return self._made[: int(np.searchsorted(sums, energy_wh)) + 1]
 
     def _make(self) -> bool:
         more = next(self._ahead, None)
         if more is None:
             return False
-        self._made = np.concatenate((self._made, more)) if len(self._made) else more
-        self._blocks += 1
+        self._made = exchange.joined((self._made, more)) if len(self._made) else more
+        self._made_wh += _sum_of(more)
         return True
 
     def drop(self, offers: int) -> None:
         """The first ones are somebody else's now."""
+        self._made_wh -= _sum_of(self._made[:offers])
         self._made = self._made[offers:]
         self.left -= offers
 
     def split(self, rest: Records) -> None:
         """Of the first one this is left."""
+        self._made_wh += _sum_of(rest) - _sum_of(self._made[:1])
         self._made[:1] = rest
 
     def close(self) -> None:
@@ -214,8 +217,6 @@ class Stock:
         self.parties.take_back(self._made)
         self._made = self._made[:0]
 
-    def every(self, step: int) -> list[int]:
-        """The givers of the first offer, and of each that many further on."""
-        ids = [self.parties.ids(at) for at in self.parties.giving(self._blocks)]
-        every: list[int] = np.concatenate((self._made["giver"], *ids))[::step].tolist()
-        return every
+
+def _sum_of(offers: Records) -> int:
+    return int(offers["energy_wh"].sum(dtype=np.int64))

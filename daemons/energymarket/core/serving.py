@@ -60,36 +60,40 @@ def strides(marks: I64, lengths: Energy) -> I64:
     A stride ends at the first mark that is at least its length away from where it began; beyond the
     last mark it ends at len(marks). The walk ends with the lengths or at the last mark.
     """
-    gaps = marks[1:] - marks[:-1]
-    both = min(len(gaps), len(lengths))
-    singles = _leading(lengths[:both] <= gaps[:both]) if lengths[0] <= gaps[0] else 0
-    if singles == both:
-        return np.arange(1, singles + 1)
-    at, last = singles, len(gaps)
-    ends = list(range(1, singles + 1))
+    last, at = len(marks) - 1, 0
+    if lengths[0] <= marks[1] - marks[0]:
+        both = min(last, len(lengths))
+        at = _leading(lengths[:both] <= marks[1 : both + 1] - marks[:both])
+        if at == both:
+            return np.arange(1, at + 1)
+    ends = list(range(1, at + 1))
     end = ends.append
     if int(lengths.sum()) * last > _LONG * len(lengths) * int(marks[last] - marks[0]):
         # Few marks are looked at: no list is made of all. Most strides stay among the next ones.
-        near = last > _NEAR and (marks[_NEAR:] - marks[:-_NEAR]).min() >= lengths.max()
-        reach = _NEAR if near else last + 1
-        some = np.concatenate((marks, np.full(reach + 1, _FAR))).data
+        some = np.concatenate((marks, np.full(_NEAR + 1, _FAR))).data
         reached = some[at]
-        for length in lengths[singles:].tolist():
-            at = bisect_left(some, reached + length, at + 1, at + 1 + reach)
+        for length in lengths[at:].tolist():
+            reached += length
+            beyond = at + 1 + _NEAR
+            at = bisect_left(some, reached, at + 1, beyond)
+            if at == beyond:
+                at = bisect_left(some, reached, beyond)
             end(at)
             if at >= last:
                 break
             reached = some[at]
-    else:
-        line = [*marks.tolist(), _FAR]
-        for length in lengths[singles:].tolist():
+        return np.asarray(ends, np.int64)
+    line = marks.tolist()
+    try:
+        for length in lengths[at:].tolist():
             reached = line[at] + length
             at += 1
             while line[at] < reached:
                 at += 1
             end(at)
-            if at >= last:
-                break
+    except IndexError:  # a test of every stride would cost more than all of them
+        if not ends or ends[-1] < last:
+            end(last + 1)
     return np.asarray(ends, np.int64)
 
 
@@ -149,9 +153,11 @@ class Round:
     rest_wh: int  # what is left of the next one; 0 if nobody has touched it
 
 
-def one_round(energy_wh: Energy, need_wh: Energy) -> Round:
-    """Each taker has one offer or what it lacks of it; see `exact_fair`. Nobody offers or lacks nothing."""
-    marks = line_of(need_wh)
+def one_round(energy_wh: Energy, need_wh: Energy, marks: I64) -> Round:
+    """Each taker has one offer or what it lacks of it; see `exact_fair`. Nobody offers or lacks nothing.
+
+    `marks` are those of the needs (`line_of`).
+    """
     energy = energy_wh[: int(np.searchsorted(np.cumsum(energy_wh), marks[-1])) + 1]  # a stride is no shorter
     ends = strides(marks, energy)
     rest_wh = 0
@@ -213,7 +219,7 @@ class _Rounds:
     def _take_parts(self, here: slice) -> None:
         """An offer is a stride over needs; what the last one has left in the end stays on offer."""
         lack = self.lack[here]
-        found = one_round(self.energy[self.head : self.head + len(lack)], lack)
+        found = one_round(self.energy[self.head : self.head + len(lack)], lack, line_of(lack))
         touched, claims = len(found.counts), len(found.energy_wh)
         offer = np.repeat(np.arange(self.head, self.head + touched, dtype=np.int32), found.counts)
         self.claims.append((offer, self.who[here][:claims], found.energy_wh))

@@ -60,7 +60,9 @@ class Turn:
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """How many offers does a message have room for now? Answered by a number, 0 if the queue is full."""
+    """How many of the first of these does a message have room for now? A number, 0 if the queue is full."""
+
+    offers: Records
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,7 +199,7 @@ class Range:
     def _give(self, segment: Segment, turn: Turn) -> Play:
         """Put offers until none is left, or the queue is full."""
         while segment.put < len(segment.offers):
-            room = yield Room()
+            room = yield Room(segment.offers[segment.put :])
             if not isinstance(room, int) or room <= 0:
                 return replace(turn, role=Role.TAKE, home=turn.taker, giver=segment.first)
             part = segment.offers[segment.put : segment.put + room]
@@ -291,7 +293,7 @@ class Range:
         """As much as there is room for; whether anything was given back, or has to be yet."""
         gave = bool(self.backs)
         while self.backs:
-            room = yield Room()
+            room = yield Room(self.backs[-1][1])
             if not isinstance(room, int) or room <= 0:
                 break
             kind, offers = self.backs.pop()

@@ -20,6 +20,8 @@ from energymarket.core.claims import offer_key
 from energymarket.core.limits import CLAIMS_PER_HOME_MAX, ENERGY_WH_MAX
 from energymarket.core.parameters import Take, Turn
 from energymarket.core.parties import Line, Stock
+from energymarket.core.serving import line_of
+from energymarket.home.claimed import ClaimedParts
 from energymarket.home.gains import Bargain
 from energymarket.runtime.clock import boottime_ns
 from energymarket.transport.queue import QueueFrozen
@@ -48,9 +50,9 @@ OFFER_WH_MAX: Final = ENERGY_WH_MAX // 2
 """A larger offer is a forgery: taken whole (greedy), it would get the taker's whole batch refused."""
 
 AT_HOME_OFFERS: Final = 32 * offer_message.OFFERS_MAX
-"""A range with more offers than these (eight times what the queue holds) serves its own takers first."""
+"""A range with more offers than these (once or twice what the queue holds) serves its own takers first."""
 
-IN_LINE: Final = 1_024
+IN_LINE: Final = 2_048
 """So many takers that wait are worth another message in a turn."""
 
 LOT_MESSAGES: Final = 4
@@ -87,14 +89,15 @@ class Exchange:
     stock: Stock = field(init=False)  # what the range offers, and nobody has yet
     line: Line = field(init=False)  # its takers
     put_types: set[int] = field(init=False)
-    next_index: dict[int, int] = field(init=False)  # by giver: parts below it are claimed here
+    claimed_parts: ClaimedParts = field(init=False)
+    ready: tuple[bytes, int] | None = field(init=False, default=None)  # a message that found no room yet
     used_up: int = field(init=False, default=0)  # so many of the range's ring: what they gave is claimed here
     claimed: int = field(init=False, default=0)
     result: Bargain = field(init=False)
 
     def __post_init__(self) -> None:
         self.put_types = set()
-        self.next_index = {}
+        self.claimed_parts = ClaimedParts()
         # Nobody has more than ENERGY_WH_MAX of anything; offers that are larger are left out.
         self.result = Bargain(self.parties.open_wh)
         if self.sharing.take is Take.GREEDY:
@@ -136,15 +139,16 @@ class Exchange:
         head = self.stock.first(1)
         self.used_up = int(self.parties.order(head["giver"])[0]) if len(head) else len(self.parties.open_wh)
         if len(head) and head["index"][0]:
-            self.next_index[int(head["giver"][0])] = int(head["index"][0])
+            self.claimed_parts.claim(head["giver"], head["index"].astype(np.int64))
         self.line = Line(self.parties, self.parties.counts()[1])
 
     def _share(self, places: Places, need_wh: I32, turns: int | None) -> tuple[Places, I32]:
         """Serve these takers from the stock; who of them lacks something still, and how much."""
-        wanted_wh = int(need_wh.sum(dtype=np.int64))
+        marks = line_of(need_wh)
+        wanted_wh = int(marks[-1])
         while True:
             offers, ids = self.stock.worth(wanted_wh), self.parties.ids(places)
-            served = exchange.serve(offers, ids, need_wh, self.sharing, turns=turns)
+            served = exchange.serve(offers, ids, need_wh, self.sharing, turns=turns, marks=marks)
             if len(served.rests) or len(offers) == self.stock.left or (served.received_wh >= need_wh).all():
                 break
             wanted_wh *= 2  # whole offers: more of them than what is lacking comes to
@@ -152,19 +156,14 @@ class Exchange:
         if len(served.rests):
             self.stock.split(served.rests[:1])
         self.parties.take_back(served.neutral_rest)
-        return self._book(places, need_wh, served)
+        return self._book(places, need_wh, served)[1:]
 
     def _forget_earlier_life(self) -> None:
         """What lies there under our types before we have put anything was put by us before we died."""
         if not self.stock.left:
             return
         with self.queue.locked(self._wait_s()):
-            if not self.queue.depth()[0]:
-                return
-            for kind in self.stock.every(offer_message.OFFERS_MAX):
-                while self.queue.take(kind) or self.queue.take(kind | GIVEN_BACK):
-                    if boottime_ns() >= self.deadline_ns:
-                        return  # somebody fills it faster than we empty it
+            self.queue.remove(lambda kind: self.parties.has_over(kind & ~GIVEN_BACK))
 
     def _wait_s(self) -> float:
         """How long the semaphore is waited for at most from now on."""
@@ -216,14 +215,18 @@ class Exchange:
         return self.sharing.take is Take.GREEDY
 
     def _put(self) -> bool:
-        moved = False
+        moved, in_line = False, not self._gives_back()
+        named = {"slot": self.slot, "epoch": self.epoch}
         while self.stock.left:
-            part = self.stock.first(offer_message.OFFERS_MAX)
+            part = self.stock.first(offer_message.IN_LINE_MAX)
+            self.ready = self.ready or offer_message.pack_first(part, **named, in_line=in_line)
+            data, number = self.ready
             kind = int(part["giver"][0])
-            if not self.queue.put(kind, offer_message.pack(part, slot=self.slot, epoch=self.epoch)):
+            if not self.queue.put(kind, data):
                 break
+            self.ready = None
             self.put_types.add(kind)
-            self.stock.drop(len(part))
+            self.stock.drop(number)
             moved = True
         return moved
 
@@ -234,13 +237,13 @@ class Exchange:
         found, lot = self._lot()
         if not lot:
             return found
-        offers = lot[0].offers if len(lot) == 1 else np.concatenate([each.offers for each in lot])
+        offers = lot[0].offers if len(lot) == 1 else exchange.joined([each.offers for each in lot])
         served = self._serve(offers)
-        if len(giver := served.claims["giver"]):
-            # Claims of an offer stand together, the last of its parts last.
-            ends = np.append(np.flatnonzero(giver[1:] != giver[:-1]), len(giver) - 1)
-            index = served.claims["index"][ends].astype(np.int64) + 1
-            self.next_index.update(zip(giver[ends].tolist(), index.tolist(), strict=True))
+        if served.round is None:
+            self.claimed_parts.add(served.claims)
+        else:
+            following = served.round.following
+            self.claimed_parts.claim(offers["giver"][: len(following)], following)
         self._put_back(lot, served)
         return len(served.claims) > 0
 
@@ -273,27 +276,32 @@ class Exchange:
         for each in reversed(lot):
             start = max(0, end - len(each.offers))
             if end > start:
-                rest = offer_message.pack(rests[start:end], slot=self.slot, epoch=self.epoch)
-                self.queue.put_first(each.kind, rest)
+                self.queue.put_first(each.kind, self._packed(rests[start:end]))
             end = start
             if len(back := served.neutral_rest):
                 if len(lot) > 1:
                     back = back[np.isin(back["giver"], each.offers["giver"])]
-                if len(back):
-                    given = offer_message.pack(back, slot=self.slot, epoch=self.epoch)
+                for at in range(0, len(back), offer_message.OFFERS_MAX):
+                    given = self._packed(back[at : at + offer_message.OFFERS_MAX])
                     self.queue.put(each.kind | GIVEN_BACK, given)
+
+    def _packed(self, offers: npt.NDArray[np.void]) -> bytes:
+        """Offers as a message. Where takers give back these are records: what comes back has room then."""
+        in_line = not self._gives_back() or len(offers) > offer_message.OFFERS_MAX  # a stranger's
+        return offer_message.pack(offers, slot=self.slot, epoch=self.epoch, in_line=in_line)
 
     def _serve(self, offers: npt.NDArray[np.void]) -> exchange.Served:
         """Serve those who come first in the line: as if all stood there, if the offers are used up."""
         turns = 1 if self.sharing.turn is Turn.FAIR else None
         wanted_wh = int(offers["energy_wh"].sum(dtype=np.int64))
         while True:
-            who, need_wh = self.line.first(wanted_wh, len(offers))
-            served = exchange.serve(offers, self.parties.ids(who), need_wh, self.sharing, turns=turns)
+            who, need_wh, marks = self.line.first(wanted_wh, len(offers))
+            ids = self.parties.ids(who)
+            served = exchange.serve(offers, ids, need_wh, self.sharing, turns=turns, marks=marks)
             if not len(served.rests) or len(who) == self.line.waiting:
                 break
             wanted_wh *= 2
-        self.line.go_on(len(who), *self._book(who, need_wh, served))
+        self.line.go_on(*self._book(who, need_wh, served))
         return served
 
     def _next_on_offer(self) -> tuple[int, bytes] | None:
@@ -331,23 +339,28 @@ class Exchange:
         if self.used_up:
             order = self.parties.order(giver)
             known &= (order < 0) | (order >= self.used_up)
-        if not self.next_index.keys().isdisjoint(givers := giver.tolist()):
-            open_index = np.array([self.next_index.get(each, 0) for each in givers], np.int64)
-            known &= offers["index"] >= open_index
+        known &= self.claimed_parts.open(offers)
         return offers if known.all() else offers[known]
 
-    def _book(self, who: Places, need_wh: I32, served: exchange.Served) -> tuple[Places, I32]:
-        """What the takers at these places have been served; who of them lacks something still, how much."""
+    def _book(self, who: Places, need_wh: I32, served: exchange.Served) -> tuple[int, Places, I32]:
+        """What takers have been served; how many had their turn, who of them lacks something, how much."""
         room = CLAIMS_PER_HOME_MAX * self.homes - self.claimed
         self._leave_out(who, served, served.claims[room:])
         self.claimed += len(served.claims[:room])
         self.result.claims.append(served.claims[:room])
         if self.result.excess_wh is not None:
             self.result.excess_wh[who] += served.excess_wh.astype(np.int32)
-        left_wh = np.maximum(need_wh - served.received_wh, 0).astype(np.int32, copy=False)
-        self.parties.lack(who, left_wh)
-        still = left_wh.nonzero()[0]
-        return who[still], left_wh[still]
+        if served.round is not None and len(served.claims) <= room:
+            reached, at, left_wh = served.round.reached, served.round.lacking, served.round.lack_wh
+            self.parties.lack(who[:reached], np.zeros(1, np.int32))
+        else:
+            reached, left_wh = len(who), np.maximum(need_wh - served.received_wh, 0)
+            at = left_wh.nonzero()[0]
+            self.parties.lack(who, np.zeros(1, np.int32))
+            left_wh = left_wh[at]
+        still, still_wh = who[at], left_wh.astype(np.int32, copy=False)
+        self.parties.lack(still, still_wh)
+        return reached, still, still_wh
 
     def _leave_out(self, who: Places, served: exchange.Served, claims: npt.NDArray[np.void]) -> None:
         """Claims beyond what any exchange can come to: their takers have not received that."""

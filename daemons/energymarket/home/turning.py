@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, assert_never
 
-from energymarket.core.records import OFFER
 from energymarket.core.turns import Answer, GiveBack, Got, Put, Range, Room, Step, TakeBack, TakeFirst, Turn
 from energymarket.exits import Exit, Failure
 from energymarket.runtime.kill_points import Point, reach
@@ -96,8 +95,8 @@ class Bargaining:
     def _done(self, step: Step) -> Answer:
         """Do a step of the core's."""
         match step:
-            case Room():
-                return self._room()
+            case Room(offers):
+                return self._room(offers)
             case Put(kind, offers):
                 self._put(turn_message.kind_of_offers(self.epoch, kind), self._packed(offers))
                 reach(Point.OFFER_PUT, self.slot)
@@ -113,11 +112,12 @@ class Bargaining:
                 assert_never(step)
         return None
 
-    def _room(self) -> int:
-        """Offers that a message has room for, once what is of earlier epochs is gone."""
+    def _room(self, offers: Records) -> int:
+        """How many of the first of them a message has room for, once what is of earlier epochs is gone."""
         self._sweep()
         left = self.queue.room() - turn_message.TURN_BYTES
-        return min(offer_message.OFFERS_MAX, (left - offer_message.HEADER.size) // OFFER.itemsize)
+        first = offers[: offer_message.IN_LINE_MAX]
+        return offer_message.pack_first(first, slot=self.slot, epoch=self.epoch, room_bytes=left)[1]
 
     def _sweep(self) -> None:
         """Drop what is of earlier epochs: a process may have put it that had not heard of this one."""

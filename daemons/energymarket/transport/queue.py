@@ -24,7 +24,7 @@ from energymarket.transport.resources import QUEUE_BYTES, Ipc, Kind, ResourceErr
 from energymarket.wire.offer_message import MESSAGE_BYTES_MAX
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 LOCK_WAIT_S: Final = 0.5
 DRAIN_MESSAGES_MAX: Final = QUEUE_BYTES + 1
@@ -142,6 +142,13 @@ class OfferQueue:
             if not self._send(other_kind, other):
                 self.lost += 1  # somebody wrote without holding the semaphore; its giver keeps the goods
         return sent
+
+    def remove(self, unwanted: Callable[[int], bool]) -> None:
+        """Drop the messages whose type that says of: the queue is turned round within this hold."""
+        self._guard(b"")
+        for kind, data in self._receive_all() if self.depth()[0] else ():
+            if not unwanted(kind) and not self._send(kind, data):
+                self.lost += 1  # somebody wrote without holding the semaphore; its giver keeps the goods
 
     def take(self, kind: int = 0) -> tuple[int, bytes] | None:
         """Take the oldest message (of a type; of the lowest type up to -kind if below 0), or None."""
