@@ -18,7 +18,7 @@ from tests.system.machine import Machine
 pytestmark = [pytest.mark.needs("systemd-nspawn", "mmdebstrap"), pytest.mark.on("here")]
 
 CONFIGURATION: Final = "etc/energy-market/energy-market.toml"
-SLOTS: Final = 600
+SLOTS: Final = 300
 VICTIMS: Final = ("energy-homes", "energy-market", "energy-weather", "energy-home@1")
 
 
