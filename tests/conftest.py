@@ -164,12 +164,24 @@ def _wants_to_be_alone(item: pytest.Item | None) -> bool:
     return item is not None and item.get_closest_marker("alone") is not None
 
 
+def _shares(item: pytest.Item) -> bool:
+    """Whether a test uses what is made once for its module."""
+    info = getattr(item, "_fixtureinfo", None)
+    known = info.name2fixturedefs.values() if info is not None else ()
+    return any(each.scope == "module" for fixtures in known for each in fixtures)
+
+
 @pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """One worker runs all tests marked `alone`, one after the other: the others are waited for once."""
+    """One worker runs all tests marked `alone`, one after the other: the others are waited for once.
+
+    One worker also runs all tests of a module that share what is made for it: else each worker made its own.
+    """
     for item in items:
         if _wants_to_be_alone(item):
             item.add_marker(pytest.mark.xdist_group("alone"))
+        elif item.get_closest_marker("xdist_group") is None and _shares(item):
+            item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

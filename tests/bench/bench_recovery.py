@@ -56,6 +56,7 @@ def main() -> int:
     with ExitStack() as stack:
         base = ThisMachine() if words.machine == "here" else stack.enter_context(debian13())
         machine = Machine(f"energy-bench-{os.getpid()}", base)
+        machine.look_s = 0.02
         stack.callback(machine.close)
         machine.open()
         machine.start()

@@ -6,6 +6,8 @@ import ast
 import re
 import subprocess
 import sys
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,7 @@ TESTS = sorted((ROOT / "tests").rglob("test_*.py"))
 
 VAGUE = {"utils", "util", "helpers", "helper", "common", "manager", "misc", "tools", "daemon"}
 LINES_MAX = 400
+FUNCTION_LINES_MAX = 70
 GENERATED = {
     *(".git", ".venv", ".hypothesis", ".import_linter_cache", ".mypy_cache", ".pytest_cache", ".ruff_cache"),
     *("__pycache__", "out", "dist"),
@@ -42,77 +45,87 @@ def name_of(path: Path) -> str:
     return str(path.relative_to(ROOT))
 
 
-@pytest.mark.parametrize("path", MODULES + TESTS, ids=name_of)
-def test_first_line_says_what_lives_here(path: Path) -> None:
+@cache
+def parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text())
+
+
+def offenders(paths: list[Path], wrong: Callable[[Path], object]) -> dict[str, object]:
+    """File -> what is wrong with it, of those with whom something is."""
+    return {name_of(path): found for path in paths if (found := wrong(path))}
+
+
+def _first_line(path: Path) -> str:
+    docstring = ast.get_docstring(parsed(path))
+    if not docstring:
+        return "no docstring"
+    if not path.read_text().lstrip().startswith(('"""', 'r"""', "#!")):
+        return "something stands before the docstring"
+    lines = docstring.splitlines()
+    is_sentence = len(lines[0]) > len("...") and (lines[0].endswith((".", ":")) or len(lines) > 1)
+    return "" if is_sentence else f"not a sentence: {lines[0]}"
+
+
+def test_first_line_says_what_lives_here() -> None:
     """Every module begins with a docstring whose first line is a sentence of its own."""
-    text = path.read_text()
-    docstring = ast.get_docstring(ast.parse(text))
-    assert docstring, "no docstring"
-    assert text.lstrip().startswith(('"""', 'r"""', "#!")), "something stands before the docstring"
-    first = docstring.splitlines()[0]
-    assert len(first) > len("..."), first
-    assert first.endswith((".", ":")) or len(docstring.splitlines()) > 1, f"not a sentence: {first}"
+    assert offenders(MODULES + TESTS, _first_line) == {}
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "tests/bench").glob("*.py")), ids=name_of)
 def test_benchmarks_run_as_programs(path: Path) -> None:
     """A script that needs the tests' modules says where they are: Python looks beside the script only."""
-    tree = ast.parse(path.read_text())
+    tree = parsed(path)
     imports = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
     wants = [node.lineno for node in imports if (node.module or "").partition(".")[0] == "tests"]
     says = [node.lineno for node in tree.body if ast.unparse(node).startswith("sys.path.insert(0, ")]
     assert not wants or (says and says[0] < min(wants)), "python SCRIPT would not find `tests`"
 
 
-def facts_of(path: Path) -> list[ast.FunctionDef]:
-    return [
-        node
-        for node in ast.walk(ast.parse(path.read_text()))
-        if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")
-    ]
-
-
-@pytest.mark.parametrize("path", TESTS, ids=name_of)
-def test_every_test_states_a_fact(path: Path) -> None:
-    """Every test has a docstring."""
-    silent = [f"{node.name} (line {node.lineno})" for node in facts_of(path) if not ast.get_docstring(node)]
-    assert not silent
-
-
-@pytest.mark.parametrize("path", MODULES, ids=name_of)
-def test_files_are_nouns_with_a_meaning(path: Path) -> None:
-    """No file is a drawer for what belongs nowhere, and none hides python-daemon."""
-    assert path.stem not in VAGUE
-    assert path.parent.name not in VAGUE
-
-
-@pytest.mark.parametrize("path", MODULES, ids=name_of)
-def test_no_file_hides_a_standard_module_from_a_script_beside_it(path: Path) -> None:
-    """A module at the top of a package directory is not named like one of the standard library."""
-    if path.parent in PACKAGES:
-        assert path.stem not in sys.stdlib_module_names
-
-
-@pytest.mark.parametrize("path", MODULES, ids=name_of)
-def test_a_long_file_wants_to_be_two(path: Path) -> None:
-    """No module is longer than 400 lines."""
-    assert len(path.read_text().splitlines()) <= LINES_MAX
-
-
 def functions(path: Path) -> list[ast.FunctionDef | ast.AsyncFunctionDef]:
-    tree = ast.parse(path.read_text())
-    return [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
-
-
-@pytest.mark.parametrize("path", MODULES, ids=name_of)
-def test_a_function_fits_a_screen(path: Path) -> None:
-    """No function is longer than 70 lines."""
-    long = [
-        f"{node.name}: {node.end_lineno - node.lineno + 1} lines"
-        for node in functions(path)
-        if node.end_lineno is not None and node.end_lineno - node.lineno + 1 > 70
+    return [
+        node for node in ast.walk(parsed(path)) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
     ]
-    assert not long
+
+
+def test_every_test_states_a_fact() -> None:
+    """Every test has a docstring."""
+
+    def silent(path: Path) -> list[str]:
+        tests = [node for node in functions(path) if node.name.startswith("test_")]
+        return [f"{node.name} (line {node.lineno})" for node in tests if not ast.get_docstring(node)]
+
+    assert offenders(TESTS, silent) == {}
+
+
+def test_files_are_nouns_with_a_meaning() -> None:
+    """No file is a drawer for what belongs nowhere, and none hides python-daemon."""
+    assert offenders(MODULES, lambda path: VAGUE & {path.stem, path.parent.name}) == {}
+
+
+def test_no_file_hides_a_standard_module_from_a_script_beside_it() -> None:
+    """A module at the top of a package directory is not named like one of the standard library."""
+    tops = [path for path in MODULES if path.parent in PACKAGES]
+    assert offenders(tops, lambda path: path.stem in sys.stdlib_module_names) == {}
+
+
+def test_a_long_file_wants_to_be_two() -> None:
+    """No module is longer than 400 lines."""
+
+    def beyond(path: Path) -> int:
+        lines = len(path.read_text().splitlines())
+        return lines if lines > LINES_MAX else 0
+
+    assert offenders(MODULES, beyond) == {}
+
+
+def test_a_function_fits_a_screen() -> None:
+    """No function is longer than 70 lines."""
+
+    def long(path: Path) -> list[str]:
+        lengths = [(node.name, (node.end_lineno or 0) - node.lineno + 1) for node in functions(path)]
+        return [f"{name}: {lines} lines" for name, lines in lengths if lines > FUNCTION_LINES_MAX]
+
+    assert offenders(MODULES, long) == {}
 
 
 # Put together from pieces, so that this file does not find itself.

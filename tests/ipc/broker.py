@@ -74,6 +74,8 @@ class Broker:
             "ERL_EPMD_ADDRESS": "127.0.0.1",
             "RABBITMQ_NODENAME": f"energy{self.port}@localhost",
             "RABBITMQ_DIST_PORT": str(self._dist),
+            # One scheduler, which sleeps when there is nothing to do: others want the processors.
+            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "+S 1:1 +SDcpu 1:1 +sbwt none +sbwtdcpu none",
             "RABBITMQ_MNESIA_BASE": home,
             "RABBITMQ_LOG_BASE": home,
             "RABBITMQ_LOGS": "-",

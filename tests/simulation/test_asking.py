@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from energyctl import client
 from energymarket.audit.live import LiveLedger
 from energymarket.exits import Exit
 from energymarket.runtime import clock
@@ -57,11 +58,11 @@ class Office:
 
     def workers(self) -> list[dict[str, Any]]:
         """The workers as the dispatcher tells them; none while it does not answer."""
-        socket = self.place.run / DIRECTORY / SOCKET
-        done = self.place.program(
-            "energyctl", "--run", str(socket.parent), "call", f"{NAME}.Workers", "--json"
-        )
-        return list(json.loads(done.stdout)["workers"]) if done.returncode == 0 else []
+        try:
+            with client.Connection(self.place.run / DIRECTORY / SOCKET) as connection:
+                return list(connection.call(f"{NAME}.Workers")["workers"])
+        except client.FAILURES:
+            return []
 
     def states(self) -> list[str]:
         """What they are doing."""

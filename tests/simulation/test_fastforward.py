@@ -144,18 +144,21 @@ def _with(text: str, name: str, value: str, key: str = "") -> str:
     return "\n".join(lines) + "\n"
 
 
-def test_another_seed_or_parameter_is_another_ledger(neighbourhood: Compiled, tmp_path: Path) -> None:
+def test_another_seed_or_parameter_is_another_ledger(tmp_path: Path) -> None:
     """Seed, gift fee and one home more change the hash; the same again does not."""
-    fee = tmp_path / "fee.toml"
-    fee.write_text(_with(toml.default_text(), "gift_fee", "0.01"), encoding="utf-8")
+    same, fee = tmp_path / "same.toml", tmp_path / "fee.toml"
+    text = _with(toml.default_text(), "days", "3")
+    same.write_text(text, encoding="utf-8")
+    fee.write_text(_with(text, "gift_fee", "0.01"), encoding="utf-8")
+    first = api.compiled_of(same, HOMES, None)
     hashes = [
-        hash_of(neighbourhood, tmp_path),
-        hash_of(api.compiled_of("default", HOMES, 43), tmp_path),
-        hash_of(api.compiled_of("default", HOMES + 1, None), tmp_path),
+        hash_of(first, tmp_path),
+        hash_of(api.compiled_of(same, HOMES, 43), tmp_path),
+        hash_of(api.compiled_of(same, HOMES + 1, None), tmp_path),
         hash_of(api.compiled_of(fee, HOMES, None), tmp_path),
     ]
     assert len(set(hashes)) == 4
-    assert hash_of(neighbourhood, tmp_path) == hashes[0]
+    assert hash_of(first, tmp_path) == hashes[0]
 
 
 @pytest.mark.parametrize("name", PENCILS)

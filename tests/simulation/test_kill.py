@@ -20,17 +20,17 @@ from energymarket.runtime.clock import sleep_until_boottime_ns
 from energymarket.transport import resources
 from energymarket.transport.page import ClockReader
 from energymarket.transport.queue import OfferQueue
-from tests.conftest import IN_CI, sysv_objects
+from tests.conftest import sysv_objects
 from tests.simulation.market_place import ROOT, Place, let_pass, soon, unbooked
 
 pytestmark = pytest.mark.timeout(600)
 
-KILLS = int(os.environ.get("ENERGY_KILLS", "7" if IN_CI else "14"))
-CYCLES = int(os.environ.get("ENERGY_CYCLES", "12" if IN_CI else "50"))
-CUTS = int(os.environ.get("ENERGY_CUTS", "4" if IN_CI else "8"))
 SEED = int(os.environ.get("ENERGY_SEED", "1"))
+KILLS, KILLS_LONG = 7, 100
+"""Once each target; of another storm the seed is ENERGY_SEED."""
+CUTS, CUTS_LONG = 4, 40
+CYCLES, CYCLES_LONG = 6, 50
 REAL_TIME_KILLS = 2
-"""A longer storm by hand: ENERGY_KILLS=500 pytest tests/simulation/test_kill.py."""
 
 TARGETS = ("market", "weather", "homes", "shard", "external", "home-1", "all")
 
@@ -247,19 +247,19 @@ def judged(place: Place) -> Verdict:
     return found
 
 
-def test_killed_at_random_moments_the_market_goes_on_and_loses_nothing(town: Place) -> None:
+def test_killed_at_random_moments_the_market_goes_on_and_loses_nothing(town: Place, *, is_long: bool) -> None:
     """Every daemon in turn, and all at once: orders once each, slots without holes, checker content."""
-    dice = Dice(SEED)
+    dice, kills = Dice(SEED), KILLS_LONG if is_long else KILLS
     begin(town)
     with trading(town):
-        for number in range(KILLS):
+        for number in range(kills):
             let_pass(dice.seconds(0.6))
             kill(town, TARGETS[number % len(TARGETS)])
     town.stop()
     verdict = judged(town)
-    print(f"\n{KILLS} kills, seed {SEED}: {verdict}")
+    print(f"\n{kills} kills, seed {SEED}: {verdict}")
     assert verdict.problems == []
-    assert verdict.orders > KILLS
+    assert verdict.orders > kills
     assert town.processes() == []
     assert list(town.run.iterdir()) == []
 
@@ -330,19 +330,21 @@ def _cut(place: Place, clock: ClockReader, dice: Dice, cuts: Cuts) -> None:
         cuts.between += 1
 
 
-def test_killed_around_the_gate_of_short_slots_no_slot_is_lost_or_booked_twice(town: Place) -> None:
+def test_killed_around_the_gate_of_short_slots_no_slot_is_lost_or_booked_twice(
+    town: Place, *, is_long: bool
+) -> None:
     """Slots of 50 ms, so that kills fall before, within and after commits: every slot once, orders too."""
-    town.speed, dice, cuts = 900 / 0.05, Dice(SEED), Cuts()
+    town.speed, dice, cuts, count = 900 / 0.05, Dice(SEED), Cuts(), CUTS_LONG if is_long else CUTS
     begin(town, "market", "weather", "homes", "home-1", f"home-{TRADER}")
     with ClockReader(resources.ensure(town.run)) as clock:
-        for _ in range(CUTS):
+        for _ in range(count):
             _cut(town, clock, dice, cuts)
     town.stop()
     slots = sorted(town.ledger())
-    print(f"\n{CUTS} kills around the gate, seed {SEED}: {cuts}")
+    print(f"\n{count} kills around the gate, seed {SEED}: {cuts}")
     assert slots == list(range(slots[0], slots[-1] + 1))
     assert town.check().returncode == 0
-    assert cuts.open_slot + cuts.after_commit + cuts.between == CUTS
+    assert cuts.open_slot + cuts.after_commit + cuts.between == count
 
 
 # the frozen
@@ -421,11 +423,11 @@ def test_a_shard_frozen_in_the_exchange_is_not_waited_for(town: Place) -> None:
 # everything under `up`
 
 
-def test_fifty_runs_begun_and_stopped_leave_nothing(place: Place) -> None:
+def test_runs_begun_and_stopped_leave_nothing(place: Place, *, is_long: bool) -> None:
     """`up`, stopped as soon as it is ready: no process, file, IPC object; never another exit code than 0."""
     before = sysv_objects()
     descriptors = len(list(Path("/proc/self/fd").iterdir()))
-    for _ in range(CYCLES):
+    for _ in range(CYCLES_LONG if is_long else CYCLES):
         words = ("--json", "--run", str(place.run), "up", "pencil-gift", "--state", str(place.state))
         with (
             place.log.open("w") as log,

@@ -30,8 +30,9 @@ def test_the_community_year_has_the_energy_of_its_file(
     scenario, problems = toml.parse(TEXT.format(**fill), str(tmp_path / "c.toml"))
     assert scenario is not None, toml.render_problems(problems)
     found = api.simulate(scenario, out=tmp_path / "a", engine="local", workers=2)
-    again = api.simulate(found.compiled, out=tmp_path / "b", engine="embedded", shards=5)
-    assert found.ledger_hash == again.ledger_hash
+    if homes == ALL:
+        again = api.simulate(found.compiled, out=tmp_path / "b", engine="embedded", shards=5)
+        assert found.ledger_hash == again.ledger_hash
     wanted = straight(*year.of(homes), year.price, year.carbon)
     energy, kpi = found.document["energy"], found.document["kpi"]
     for name in ("imported_kwh", "exported_kwh", "line_import_kwh", "line_export_kwh"):

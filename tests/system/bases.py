@@ -34,11 +34,14 @@ class ThisMachine:
 
     name: str = "here"
     lower: Path = Path("/")
+    wheels: Path | None = None
+    """Of this version, for the system's Python; without, the installation builds them."""
 
     def install(self, tree: Path, *words: str) -> None:
         """Install the suite into a tree by DESTDIR, as a packager would."""
         environment = {k: v for k, v in os.environ.items() if k not in NOT_FOR_INSTALL}
-        _run([str(ROOT / "packaging/install"), *words], environment | {"DESTDIR": str(tree)})
+        given = () if self.wheels is None else ("--wheels", str(self.wheels))
+        _run([str(ROOT / "packaging/install"), *given, *words], environment | {"DESTDIR": str(tree)})
 
 
 @dataclass(frozen=True, slots=True)

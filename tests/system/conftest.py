@@ -12,6 +12,7 @@ from typing import Final
 
 import pytest
 
+from tests.system import wheels as built
 from tests.system.bases import ThisMachine, debian13
 from tests.system.machine import Machine
 
@@ -31,14 +32,33 @@ def lacking() -> str | None:
     return None if probe.returncode == 0 else "needs to be allowed to mount"
 
 
+def _plays(item: pytest.Item) -> bool:
+    """Whether a test plays on its machine: on both, but where a mark names the one that is enough."""
+    mark, spec = item.get_closest_marker("on"), getattr(item, "callspec", None)
+    return mark is None or spec is None or spec.params.get("machine") in {None, *mark.args}
+
+
 @pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Tests of one machine run one after the other, in one worker; the two machines run side by side."""
+    if not config.getoption("--long"):
+        config.hook.pytest_deselected(items=[item for item in items if not _plays(item)])
+        items[:] = filter(_plays, items)
     for item in items:
         spec = getattr(item, "callspec", None)
         if spec is not None and "machine" in spec.params and item.path.parent == HERE:
             item.add_marker(pytest.mark.xdist_group(f"machine-{spec.params['machine']}"))
             item.add_marker(pytest.mark.timeout(400))
+
+
+@pytest.fixture(scope="session")
+def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Wheels of this version for the system's Python, the same for all workers."""
+    why = lacking()
+    if why:
+        pytest.skip(why)
+    place = tmp_path_factory.getbasetemp()
+    return built.build(place.parent if "PYTEST_XDIST_WORKER" in os.environ else place)
 
 
 @pytest.fixture(scope="session", params=["here", "debian13"])
@@ -50,7 +70,11 @@ def machine(request: pytest.FixtureRequest) -> Iterator[Machine]:
     if request.param == "debian13" and shutil.which("mmdebstrap") is None:
         pytest.skip("needs mmdebstrap (Debian: apt install mmdebstrap)")
     with ExitStack() as stack:
-        base = ThisMachine() if request.param == "here" else stack.enter_context(debian13())
+        base = (
+            ThisMachine(wheels=request.getfixturevalue("wheels"))
+            if request.param == "here"
+            else stack.enter_context(debian13())
+        )
         made = Machine(f"energy-test-{base.name}-{os.getpid()}", base)
         stack.callback(made.close)
         yield made.open()

@@ -10,15 +10,18 @@ import os
 import signal
 import subprocess
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final
 
+from energyctl import client
+from energyctl.asking import full_name
 from energymarket.runtime.clock import boottime_ns, sleep_until_boottime_ns
 from tests.system.bases import Debian13, ThisMachine
 
 BOOT_S_MAX: Final = 60
+CONTROL: Final = "/run/energy-market/control"
 UNITS: Final = ("energy-market", "energy-weather", "energy-homes", "energy-check")
 HELD: Final = (
     "energy-ipc.service",
@@ -49,6 +52,8 @@ class Machine:
         self._stack = ExitStack()
         self.tree = Path()
         self.leader = 0
+        self.look_s = 0.1
+        """Between two looks of a wait: each starts a program or more, and the manager answers it."""
 
     def open(self) -> Machine:
         """Mount, install, boot, and do what an installation does on a running system."""
@@ -179,14 +184,29 @@ class Machine:
         """Its main process, as seen in the machine."""
         return int(self.show(unit, "MainPID"))
 
+    def shown(self, units: Iterable[str], name: str) -> dict[str, str]:
+        """One property of many units, asked for at once."""
+        names = list(units)
+        said = self.must("systemctl", "show", "--value", "-p", name, *names)
+        return dict(zip(names, said.removesuffix("\n").split("\n\n"), strict=True))
+
     def lives(self) -> dict[str, str]:
         """Unit -> the name of its present life."""
-        return {unit: self.show(unit, "InvocationID") for unit in (*UNITS, *HELD)}
+        return self.shown((*UNITS, *HELD), "InvocationID")
 
     def status(self) -> dict[str, Any]:
         """What energyctl says."""
         said = self.run("energyctl", "status", "--json").stdout
         found: dict[str, Any] = json.loads(said) if said else {}
+        return found
+
+    def market_says(self, control: str = CONTROL) -> dict[str, Any]:
+        """What the market answers on its control socket; empty where nobody does. No program is started."""
+        try:
+            with client.Connection(f"/proc/{self.leader}/root{control}") as connection:
+                found: dict[str, Any] = connection.call(full_name("Status"))["status"]
+        except client.FAILURES:
+            return {}
         return found
 
     def kill(self, unit: str, number: signal.Signals) -> float:
@@ -195,7 +215,7 @@ class Machine:
         assert before, f"{unit} does not run\n{self.journal()}"
         self.must("kill", f"-{number.name.removeprefix('SIG')}", str(before))
         self.wait_until(
-            lambda: self.show(unit, "ActiveState") == "active" and self.pid(unit) not in {0, before}
+            lambda: self.pid(unit) not in {0, before} and self.show(unit, "ActiveState") == "active"
         )
         return (boottime_ns() - since_ns) / 1e9
 
@@ -204,11 +224,11 @@ class Machine:
         until_ns = boottime_ns() + round(span_s * 1e9)
         while not holds():
             assert boottime_ns() < until_ns, f"not within {span_s} s\n{self.journal()}"
-            pause(0.02)
+            pause(self.look_s)
 
     def external_pid(self) -> int:
         """The market's child; 0 where there is none."""
-        return int(self.status().get("market", {}).get("external_pid") or 0)
+        return int(self.market_says().get("market", {}).get("external_pid") or 0)
 
     def left(self) -> list[str]:
         """What a stopped suite has left: processes, run files, System V objects, listening sockets."""
@@ -224,14 +244,14 @@ class Machine:
 
     def all_serve(self) -> bool:
         """Whether every daemon is up, and all homes trade."""
-        active = all(self.show(unit, "ActiveState") == "active" for unit in UNITS)
-        found = self.status() if active else {}
+        active = set(self.shown(UNITS, "ActiveState").values()) == {"active"}
+        found = self.market_says() if active else {}
         return active and found.get("state") == "running" and found["homes_joined"] == found["homes"]
 
     def slot(self) -> int:
         """The last committed slot, as soon as there is one."""
-        self.wait_until(lambda: "slot" in self.status().get("snapshot", {}))
-        return int(self.status()["snapshot"]["slot"])
+        self.wait_until(lambda: "slot" in self.market_says().get("snapshot", {}))
+        return int(self.market_says()["snapshot"]["slot"])
 
     def start(self) -> None:
         """Start the suite and wait until all homes trade."""

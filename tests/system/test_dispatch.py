@@ -12,7 +12,7 @@ import pytest
 
 from tests.system.machine import Machine
 
-pytestmark = pytest.mark.needs("systemd-nspawn", "mmdebstrap")
+pytestmark = [pytest.mark.needs("systemd-nspawn", "mmdebstrap"), pytest.mark.on("debian13")]
 
 UNITS = ("energy-dispatcher", "energy-worker@1", "energy-worker@2")
 CONFIGURATION = "etc/energy-market/energy-market.toml"

@@ -77,12 +77,13 @@ def test_killed_it_comes_back_and_the_pool_is_not_touched(apart: Machine) -> Non
     checker_is_content(apart)
 
 
+@pytest.mark.on("here")
 def test_stopped_it_is_away_until_the_suite_is_started_again(apart: Machine) -> None:
     """`home stop` says how it comes back; it does not return to the pool; the next start starts it."""
     said = apart.must("energyctl", "home", "stop", str(HOME))
     assert f"energyctl home start {HOME}" in said
     status = apart.status()
-    apart.wait_until(lambda: apart.status()["homes_joined"] == status["homes"] - 1)
+    apart.wait_until(lambda: apart.market_says()["homes_joined"] == status["homes"] - 1)
     assert document(apart, "homes", str(HOME))["joined"] is False
     apart.must("energyctl", "stop")
     apart.start()
@@ -91,6 +92,7 @@ def test_stopped_it_is_away_until_the_suite_is_started_again(apart: Machine) -> 
     checker_is_content(apart)
 
 
+@pytest.mark.on("debian13")
 def test_another_number_of_shards_keeps_the_state(apart: Machine) -> None:
     """With more shards than the state has files, the pool starts on what is there."""
     drop_in = apart.tree / "etc/systemd/system/energy-homes.service.d/shards.conf"
@@ -107,6 +109,7 @@ def test_another_number_of_shards_keeps_the_state(apart: Machine) -> None:
         apart.must("systemctl", "daemon-reload")
 
 
+@pytest.mark.on("debian13")
 def test_a_home_that_there_is_not_is_refused_before_and_behind_the_market(apart: Machine) -> None:
     """2000 of 1,000 homes: exit 4; with the market down the daemon says it, once."""
     done = apart.run("energyctl", "home", "start", "2000")
@@ -120,6 +123,7 @@ def test_a_home_that_there_is_not_is_refused_before_and_behind_the_market(apart:
     apart.start()
 
 
+@pytest.mark.on("here")
 def test_a_home_of_the_pool_is_not_stopped_alone(apart: Machine) -> None:
     """Home 8 trades in the pool: exit 1, and how to take it out."""
     done = apart.run("energyctl", "home", "stop", "8")

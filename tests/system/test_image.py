@@ -14,7 +14,6 @@ import pytest
 
 from energymarket.exits import Exit
 from tests.system.bases import NOT_FOR_INSTALL, PARTS, ROOT
-from tests.system.conftest import lacking
 
 pytestmark = [
     pytest.mark.timeout(600),
@@ -49,8 +48,9 @@ FULL: Final = "#!/bin/sh\necho 'ln: No space left on device' >&2\nexit 1\n"
 class Image:
     """A tree and what is installed into it."""
 
-    def __init__(self, place: Path) -> None:
+    def __init__(self, place: Path, wheels: Path) -> None:
         self.place = place
+        self.wheels = wheels
         self.tree = place / "tree"
         self.library = self.tree / "usr/lib/energy-market"
 
@@ -63,7 +63,7 @@ class Image:
 
     def install(self, **more: str) -> subprocess.CompletedProcess[str]:
         """Install this version, from its wheels."""
-        return self.run("install", "--wheels", str(self.place / "wheels"), **more)
+        return self.run("install", "--wheels", str(self.wheels), **more)
 
     def link(self, words: str) -> Path:
         """Where the installed version carries what is compiled, once a link in the cache leads there."""
@@ -78,15 +78,10 @@ class Image:
 
 
 @pytest.fixture(scope="module")
-def image() -> Iterator[Image]:
-    """A tree with this version installed."""
-    why = lacking()
-    if why:
-        pytest.skip(why)
+def image(wheels: Path) -> Iterator[Image]:
+    """A tree with this version installed, and what that has compiled in the cache: upgrades take it."""
     with TemporaryDirectory(prefix="energy-image-") as directory:
-        made = Image(Path(directory))
-        built = made.run("wheels", f"{directory}/wheels")
-        assert built.returncode == 0, built.stderr
+        made = Image(Path(directory), wheels)
         full = made.place / "full/ln"
         full.parent.mkdir()
         full.write_text(FULL)
@@ -96,6 +91,8 @@ def image() -> Iterator[Image]:
         config.write_text(SCENE)
         done = made.install()
         assert done.returncode == 0, done.stderr
+        (package,) = made.library.resolve().glob("lib/python*/site-packages/energymarket")
+        shutil.copytree(package / "scenario/precompiled", made.tree / "var/cache/energy-market/compiled")
         yield made
 
 
@@ -152,7 +149,7 @@ def test_without_a_compiler_the_first_start_says_what_to_install(image: Image, t
     lock.write_text("numpy==2.4.6 --hash=sha256:" + "0" * 64)
     config = tmp_path / "tree/etc/energy-market/energy-market.toml"
     config.parent.mkdir(parents=True)
-    config.write_text(SCENE)
+    config.write_text(SCENE.replace('"constant"', '"synthetic"'))
     done = image.run(str(source / "packaging/install"), DESTDIR=str(tmp_path / "tree"))
     assert done.returncode == 0, done.stderr
     assert "fetching the compiler, for this installation only" in done.stderr

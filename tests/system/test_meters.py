@@ -101,7 +101,7 @@ def rows(machine: Machine) -> list[dict[str, str]]:
 
 def lives_by_its_meter(machine: Machine, slot: int) -> bool:
     """Whether in a slot not before this one the home has brought what was metered, with nothing estimated."""
-    found = machine.status()
+    found = machine.market_says()
     told: list[dict[str, Any]] = found.get("meters") or []
     known = len(told) == 1 and told[0]["meter"] == "Meter_0" and told[0]["estimated_s"] == 0
     return known and told[0]["heard_s"] is not None and found["snapshot"].get("slot", -1) >= slot

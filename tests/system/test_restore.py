@@ -8,7 +8,7 @@ import pytest
 
 from tests.system.machine import Machine
 
-pytestmark = pytest.mark.needs("systemd-nspawn", "mmdebstrap")
+pytestmark = [pytest.mark.needs("systemd-nspawn", "mmdebstrap"), pytest.mark.on("debian13")]
 
 STATE = "/var/lib/energy-market"
 BACKUPS = f"{STATE}/backup"
@@ -17,7 +17,7 @@ CACHE = "/var/cache/energy-market"
 
 def committed(suite: Machine) -> int:
     """The last slot of the ledger, -1 before the first one and while nobody answers."""
-    return int(suite.status().get("snapshot", {}).get("slot", -1))
+    return int(suite.market_says().get("snapshot", {}).get("slot", -1))
 
 
 def slots_pass(suite: Machine, count: int) -> None:

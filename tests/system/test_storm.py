@@ -32,7 +32,7 @@ while not done:
         asked += 1
     except OSError:
         refused += 1
-    time.sleep(0.002)
+    time.sleep(0.01)
 print("asked", asked, "refused", refused, flush=True)
 """
 
@@ -55,7 +55,7 @@ def without_start_limit(machine: Machine) -> Iterator[None]:
 
 @contextmanager
 def clients(suite: Machine) -> Iterator[None]:
-    """One that only connects, and two that trade without a pause with the client library."""
+    """One that only connects, and two that trade with the client library, an order every few milliseconds."""
     (suite.tree / "srv/knock.py").write_text(KNOCKING)
     (suite.tree / "srv/trader.py").write_text((ROOT / "tests/simulation/trader.py").read_text())
     suite.must("systemd-run", "--unit=knock", "/usr/bin/python3", "/srv/knock.py")
@@ -68,7 +68,7 @@ def clients(suite: Machine) -> Iterator[None]:
         suite.must(
             "systemd-run", f"--unit=trader-{home}", "-p", "User=energy-home", "-p", "Group=energy",
             "-p", "RemainAfterExit=yes",
-            PYTHON, "-I", "/srv/trader.py", "/run/energy-market", str(home), f"/srv/acknowledged-{home}",
+            PYTHON, "-I", "/srv/trader.py", "/run/energy-market", str(home), f"/srv/acknowledged-{home}", "4",
         )  # fmt: skip
     try:
         yield
@@ -109,5 +109,5 @@ def test_fifty_restarts_are_a_pause_for_clients(suite: Machine, *, is_long: bool
         since = {slot: kept for slot, kept in ledger.items() if slot >= first}
         assert unbooked(since, lines, home) == []
     assert (refused, set(ends.values())) == (0, {"0"})
-    assert asked > 1_000
+    assert asked > 200
     suite.start()

@@ -75,6 +75,7 @@ def test_a_reload_changes_a_coefficient_and_refuses_a_mistake(suite: Machine) ->
     assert suite.show("energy-market", "InvocationID") == life
 
 
+@pytest.mark.on("here")
 def test_a_restart_after_a_changed_coefficient_goes_on_with_its_ledger(suite: Machine) -> None:
     """What a reload may change is no other scenario: the suite starts again and the ledger goes on."""
     file = suite.tree / CONFIGURATION.removeprefix("/")
@@ -141,6 +142,7 @@ def other_ledger(suite: Machine, *spoil: str) -> Iterator[None]:
     suite.start()
 
 
+@pytest.mark.on("debian13")
 def test_a_market_that_refuses_its_ledger_is_not_started_by_its_clients(suite: Machine) -> None:
     """Exit 78 of the market closes its sockets: homes that wait do not start it again and again."""
     with other_ledger(suite, "python3", "-c", BREAK_THE_CHAIN):
@@ -171,6 +173,7 @@ def test_a_crash_loop_ends_with_a_reason_and_can_be_revived(suite: Machine) -> N
         assert "exit 74" in suite.run("energyctl", "status").stdout
 
 
+@pytest.mark.on("here")
 def test_a_daemon_that_nobody_knocks_at_reaches_its_start_limit_too(suite: Machine) -> None:
     """A weather daemon that ends at once fails for good within the shipped limits, and can be revived."""
     directory = "/run/systemd/system/energy-weather.service.d"

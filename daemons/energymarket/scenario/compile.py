@@ -81,20 +81,24 @@ def compile_into(
 ) -> str:
     """Compile a scenario into an empty directory, whatever the cache holds; its hash.
 
-    With a memo, what an earlier scenario had in common with this one is not made again.
+    With a memo, what an earlier scenario had in common with this one is not made again. A scenario by hand,
+    with constant weather and loads and without roofs, needs none of the libraries of the field.
     """
     try:
-        from energymarket.scenario import compile_weather
+        return _compiled_into(directory, scenario, progress, memo or Memo())
     except ImportError as problem:
         raise CompileError(
             f"nothing here can compile it: {problem.name} is not installed\n"
             "packaging/install --compiler (or pip install 'energy-market[compiler]') brings it"
         ) from problem
-    from energymarket.scenario import compile_heat, compiled
+
+
+def _compiled_into(directory: Path, scenario: Scenario, progress: Progress, memo: Memo) -> str:
+    from energymarket.scenario import compile_heat, compile_weather, compiled
     from energymarket.scenario.compile_community import community_of
     from energymarket.scenario.compile_settings import carbon_tables, settings_of, tariff_tables
 
-    memo, same = memo or Memo(), climate(scenario)
+    same = climate(scenario)
     progress("data set", 0.0)
     community = memo.of("data set", same, lambda: community_of(scenario))
     progress("weather and sun", 0.05)
@@ -206,12 +210,14 @@ def _heat_shape(scenario: Scenario, days: HouseDays | None) -> npt.NDArray[np.fl
 def _plants(
     scenario: Scenario, sky: Sky, homes: HomesCompiler, memo: Memo
 ) -> dict[str, npt.NDArray[np.float32]]:
-    from energymarket.scenario.compile_solar import Lit, roof_factors
+    from energymarket.scenario.compile_solar import Lit, roof_factors, without_roofs
+    from energymarket.scenario.compile_weather import sun_over
     from energymarket.scenario.compile_wind import expected_power
 
     roofs = homes.catalogue.all_roofs()
     lit = memo.of("roofs", climate(scenario), Lit)
-    factors = roof_factors(roofs, sky.steps, sky.sun, scenario.market.period.slots, lit)
+    slots = scenario.market.period.slots
+    factors = roof_factors(roofs, sky.steps, sun_over(sky), slots, lit) if roofs else without_roofs(slots)
     return {
         "pv_beam": factors.beam,
         "pv_sky": factors.sky,

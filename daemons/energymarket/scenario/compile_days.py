@@ -6,12 +6,10 @@ import warnings
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import resources
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from zoneinfo import ZoneInfo
 
 import numpy as np
-import pandas as pd
-from demandlib import bdew, vdi
 
 from energymarket.core.parameters import Period
 from energymarket.core.units import WH_PER_KWH
@@ -19,6 +17,9 @@ from energymarket.scenario.compile_errors import CompileError
 from energymarket.scenario.compile_hours import HOUR_S, readings_at
 from energymarket.scenario.compile_sun import F64
 from energymarket.scenario.compile_weather import Sky
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 ANNUAL_KWH: Final = 1000.0
 """Every load shape is of a house with this consumption; `load_scale` of a home multiplies it."""
@@ -50,6 +51,8 @@ class LocalYear:
         Slots of other years come from the day of this year that is a whole number of weeks away, so
         that weekdays stay weekdays.
         """
+        import pandas as pd
+
         slots = period.first_slot + np.arange(period.slots)
         begin = pd.to_datetime(slots * period.slot_s, unit="s", utc=True)
         local = begin.tz_convert(self.timezone).tz_localize(None)
@@ -61,6 +64,8 @@ class LocalYear:
 
 def local_year(period: Period) -> LocalYear:
     """The year in which most of a period of up to a year lies, judged by its first local noon."""
+    import pandas as pd
+
     zone = ZoneInfo(period.timezone)
     first = datetime.fromtimestamp(period.first_slot * period.slot_s, tz=UTC).astimezone(zone)
     leap = pd.Timestamp(first.year, 1, 1).is_leap_year
@@ -81,6 +86,9 @@ def house_days(year: LocalYear, sky: Sky, region: int) -> HouseDays:
     The season is the daily mean's (winter below 5 °C, summer above 15 °C), a day is cloudy with a
     mean cover of five eighths or more. The energy of a day follows the norm's factors of the region.
     """
+    import pandas as pd
+    from demandlib import vdi
+
     temperature_c, cloud = _daily(year, sky)
     climate = vdi.Climate(
         temperature=pd.Series(temperature_c[:365]),
@@ -123,6 +131,8 @@ def _daily(year: LocalYear, sky: Sky) -> tuple[F64, F64]:
 
 
 def _energy_factors(region: int) -> pd.DataFrame:
+    import pandas as pd
+
     path = resources.files("demandlib").joinpath("vdi", "vdi_data", "VDI_4655_Typtag-Faktoren.csv")
     with path.open() as file:
         factors = pd.read_csv(file, index_col=[0, 1, 2])
@@ -134,6 +144,8 @@ def _heat_of_day() -> F64:
 
     Single houses differ in when their boiler fires; a heat pump runs long and evenly.
     """
+    import pandas as pd
+
     path = resources.files("demandlib").joinpath("vdi", "vdi_data", "VDI_4655_Typtage.csv")
     with path.open() as file:
         table = pd.read_csv(file)
@@ -155,6 +167,9 @@ def standard_profile(year: LocalYear, name: str) -> F64:
     factor of households (h0) are demandlib's. Its class that joins them turns warnings into errors
     for the whole process, so they are joined here.
     """
+    import pandas as pd
+    from demandlib import bdew
+
     path = resources.files("demandlib").joinpath("bdew", "bdew_data", "selp_series.csv")
     with path.open() as file:
         table = pd.read_csv(file, index_col=0, parse_dates=True)

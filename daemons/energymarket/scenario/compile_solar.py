@@ -17,7 +17,6 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-import pvlib
 
 from energymarket.scenario.compile_sun import F64, Steps, Sun
 
@@ -44,6 +43,12 @@ class RoofFactors:
     beam: npt.NDArray[np.float32]
     sky: npt.NDArray[np.float32]
     ground: npt.NDArray[np.float32]  # per roof
+
+
+def without_roofs(slots: int) -> RoofFactors:
+    """The factors of no roof."""
+    none = np.zeros((slots, 0), np.float32)
+    return RoofFactors(none, none, np.zeros(0, np.float32))
 
 
 LIT_BYTES_MAX: Final = 256 << 20
@@ -88,6 +93,8 @@ def _light(roof: Roof, steps: Steps, sun: Sun, weight: F64, weight_mean: F64) ->
     A slot's beam factor is the mean over its steps weighted by the clear sky's beam, so that the
     slot's mean beam on the plane comes out although sun and cosine move within the slot.
     """
+    import pvlib
+
     cosine = pvlib.irradiance.aoi_projection(roof.tilt_deg, roof.azimuth_deg, sun.zenith_deg, sun.azimuth_deg)
     cosine = np.clip(np.asarray(cosine, dtype=np.float64), 0.0, 1.0)
     passed = np.nan_to_num(pvlib.iam.physical(np.degrees(np.arccos(cosine)))) * cosine
@@ -101,6 +108,8 @@ def _light(roof: Roof, steps: Steps, sun: Sun, weight: F64, weight_mean: F64) ->
 
 
 def _diffuse_passed(tilt_deg: int) -> dict[str, float]:
+    import pvlib
+
     passed = pvlib.iam.marion_diffuse("physical", tilt_deg)
     return {part: float(np.nan_to_num(passed[part])) for part in ("sky", "ground")}
 

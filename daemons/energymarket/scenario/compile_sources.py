@@ -8,15 +8,16 @@ from datetime import datetime
 from functools import partial
 from importlib import resources
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-import pandas as pd
-import pvlib
 
 from energymarket.scenario.compile_errors import CompileError
 from energymarket.scenario.compile_hours import HOUR_S, HOURS_PER_YEAR, Hours
 from energymarket.scenario.compile_sun import F64, Place, hushed
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 TRY_LICENCE: Final = (
     "Deutscher Wetterdienst and Bundesamt für Bauwesen und Raumordnung, Testreferenzjahre 2010; "
@@ -83,6 +84,8 @@ def _place_of_try(line: str) -> Place:
 
 def american_year(path: Path) -> Hours:
     """A TMY3 file, by pvlib: hours end at their label, local standard time; readings at the label."""
+    import pvlib
+
     table, station = _read(partial(pvlib.iotools.read_tmy3, map_variables=True), path)
     rain = np.maximum(_column(table, "Lprecip depth (mm)", 0.0), 0.0)
     return _typical(
@@ -94,6 +97,8 @@ def american_year(path: Path) -> Hours:
 
 def energyplus_year(path: Path) -> Hours:
     """An EnergyPlus weather file (EPW), by pvlib: clock and labels as in TMY3."""
+    import pvlib
+
     table, station = _read(pvlib.iotools.read_epw, path)
     depth = _column(table, "liquid_precipitation_depth", 0.0)
     return _typical(
@@ -195,6 +200,9 @@ def hourly_csv(path: Path, place: Place) -> Hours:
 @hushed()
 def diffuse_by_erbs(ghi_w_per_m2: F64, start_s: int, place: Place) -> F64:
     """The diffuse part of global irradiance by Erbs, Klein and Duffie (1982), by pvlib, per hour."""
+    import pandas as pd
+    import pvlib
+
     times = pd.to_datetime(start_s + HOUR_S // 2 + HOUR_S * np.arange(len(ghi_w_per_m2)), unit="s", utc=True)
     sun = pvlib.solarposition.spa_python(times, place.latitude_deg, place.longitude_deg, place.altitude_m)
     split = pvlib.irradiance.erbs(ghi_w_per_m2, sun["zenith"].to_numpy(), times)

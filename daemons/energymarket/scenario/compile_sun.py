@@ -10,8 +10,6 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
-import pvlib
 
 from energymarket.core.parameters import Period
 
@@ -85,6 +83,9 @@ def hushed() -> Iterator[None]:
 @hushed()
 def sun_of(steps: Steps, place: Place) -> Sun:
     """The sun over a place: NREL's solar position algorithm and a climatological turbidity, by pvlib."""
+    import pandas as pd
+    import pvlib
+
     times = pd.to_datetime(np.round(steps.middle_s * 1e3).astype(np.int64), unit="ms", utc=True)
     position = pvlib.solarposition.spa_python(
         times, place.latitude_deg, place.longitude_deg, place.altitude_m

@@ -27,11 +27,16 @@ class Sky:
 
     samples: Samples
     steps: Steps
-    sun: Sun
+    sun: Sun | None  # None: nobody has needed it yet, see sun_over
     place: Place
     hours: Hours | None  # None: weather written by hand
     source: str
     licence: str
+
+
+def sun_over(sky: Sky) -> Sun:
+    """The sun over the place; under weather by hand it is made for whoever has a roof."""
+    return sun_of(sky.steps, sky.place) if sky.sun is None else sky.sun
 
 
 def sky_of(scenario: Scenario, community: Hours | None) -> Sky:
@@ -41,7 +46,7 @@ def sky_of(scenario: Scenario, community: Hours | None) -> Sky:
     here = Place(scenario.place.latitude, scenario.place.longitude, scenario.place.altitude_m)
     if community is None and scenario.weather.source is WeatherSource.CONSTANT:
         samples = written_weather(scenario.weather, period)
-        return Sky(samples, steps, sun_of(steps, here), here, None, "as written in the scenario", "")
+        return Sky(samples, steps, None, here, None, "as written in the scenario", "")
     hours = hours_of(scenario, here) if community is None else community
     sun = sun_of(steps, hours.place)
     return Sky(

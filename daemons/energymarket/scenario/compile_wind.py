@@ -7,7 +7,6 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-from windpowerlib import wind_speed
 
 from energymarket.scenario.compile_solar import quantised
 from energymarket.scenario.compile_sun import F64
@@ -72,6 +71,8 @@ def expected_power(sites: tuple[Site, ...]) -> npt.NDArray[np.float32]:
 
 def hub_wind(mean_m_per_s: F64, site: Site) -> F64:
     """Mean wind at the hub for the mean wind at 10 m on the board."""
+    from windpowerlib import wind_speed
+
     law = wind_speed.logarithmic_profile
     high = law(mean_m_per_s, 10.0, BLENDING_HEIGHT_M, STATION_ROUGHNESS_M)
     return np.asarray(law(high, BLENDING_HEIGHT_M, site.hub_m, site.roughness_m), dtype=np.float64)

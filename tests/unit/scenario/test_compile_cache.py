@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -184,6 +185,34 @@ def test_finding_and_loading_imports_no_library_of_the_field() -> None:
         [sys.executable, "-c", code], env=environment(), capture_output=True, text=True, check=True
     )
     assert done.stdout == "[]\n"
+
+
+WITHOUT_THE_LIBRARIES = """
+import sys
+for name in ("pandas", "pvlib", "scipy", "demandlib", "windpowerlib"):
+    sys.modules[name] = None
+from energymarket.scenario.__main__ import main
+sys.exit(main(["compile", *sys.argv[1:]]))
+"""
+
+
+def test_a_scenario_by_hand_needs_no_library_of_the_field() -> None:
+    """Where the compiler's extra is not installed: the same arrays for `pencil-gift`, 78 for `classic`."""
+
+    def compiled_without(name: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-c", WITHOUT_THE_LIBRARIES, name, "--json"]
+        return subprocess.run(command, env=environment(), capture_output=True, text=True, check=False)
+
+    done = compiled_without("pencil-gift")
+    assert done.returncode == 0, done.stderr
+    answer = json.loads(done.stdout)
+    shutil.rmtree(answer["directory"])
+    assert load(compile_scenario(shipped("pencil-gift"))).hash == answer["hash"]
+    refused = compiled_without("classic")
+    assert refused.returncode == 78
+    assert "nothing here can compile it" in refused.stderr
+    assert "packaging/install --compiler" in refused.stderr
+    assert list(cache_directory().glob(".draft-*")) == []
 
 
 def test_the_program_compiles_and_says_where(capsys: pytest.CaptureFixture[str]) -> None:

@@ -17,7 +17,7 @@ from energymarket.scenario.compile_loads import Archetypes, archetypes
 from energymarket.scenario.compile_solar import Roof, roof_factors
 from energymarket.scenario.compile_sources import reference_year
 from energymarket.scenario.compile_sun import F64, steps_of, sun_of
-from energymarket.scenario.compile_weather import Sky
+from energymarket.scenario.compile_weather import Sky, sun_over
 from energymarket.scenario.schema import LoadModel
 
 PERIOD = Period(900, 1_735_686_000 // 900, 365 * 96, 900.0, "Europe/Berlin")  # 2025 on local clocks
@@ -127,7 +127,7 @@ def test_self_consumption_is_in_the_published_range(shapes: Archetypes, sky: Sky
 
     (Weniger, Tjaden, Quaschning: "Sizing of residential PV battery systems", Energy Procedia 46, 2014.)
     """
-    factors = roof_factors((Roof(35, 180),), sky.steps, sky.sun, PERIOD.slots)
+    factors = roof_factors((Roof(35, 180),), sky.steps, sun_over(sky), PERIOD.slots)
     weather = sky.samples
     dni, dhi, ghi = (weather[f"{name}_dw_per_m2"] / 10.0 for name in ("dni", "dhi", "ghi"))
     poa = dni * factors.beam[:, 0] + dhi * factors.sky[:, 0] + ghi * factors.ground[0]
