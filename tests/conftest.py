@@ -28,6 +28,8 @@ OWN_IPC: Final = pytest.StashKey[bool]()
 MACHINE: Final = pytest.StashKey[ExitStack]()
 IS_ALONE: Final = pytest.StashKey[bool]()
 _CLONE_NEWIPC: Final = 0x08000000
+_OF_OTHERS: Final = ("fontconfig", "matplotlib", "pip")
+"""What other programs keep in a user's cache, and would make again in another one."""
 _LOCKS: Final = Path(tempfile.gettempdir()) / f"energy-market-tests-{os.getuid()}"
 
 
@@ -51,7 +53,20 @@ def pytest_configure(config: pytest.Config) -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     settings.register_profile("suite", deadline=None)  # a busy machine is no mistake of a test's
     settings.load_profile("suite")
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        _cache_of_this_run(config)
     config.stash[OWN_IPC] = os.geteuid() == 0 and ctypes.CDLL(None).unshare(_CLONE_NEWIPC) == 0
+
+
+def _cache_of_this_run(config: pytest.Config) -> None:
+    """Compiled scenarios: one cache for all workers of a run, and none of what this user has compiled."""
+    users = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    made = Path(tempfile.mkdtemp(prefix="energy-market-cache-"))
+    for name in _OF_OTHERS:
+        (users / name).mkdir(parents=True, exist_ok=True)
+        (made / name).symlink_to(users / name)
+    os.environ["XDG_CACHE_HOME"] = str(made)
+    config.add_cleanup(lambda: shutil.rmtree(made, ignore_errors=True))
 
 
 @pytest.fixture(autouse=True)

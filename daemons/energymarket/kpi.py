@@ -14,7 +14,7 @@ from energymarket.daybook import kpi_words
 from energymarket.daybook.indicators import Indicators, indicators_of
 from energymarket.exits import ConfigError, Exit, Failure, NoSuchObject
 from energymarket.runtime import service
-from energymarket.scenario.continued import compiled_with
+from energymarket.scenario.kept import compiled_with
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

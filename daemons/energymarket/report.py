@@ -22,7 +22,7 @@ from energymarket.daybook.indicators import indicators_of
 from energymarket.daybook.page import Told, page
 from energymarket.exits import Exit, Failure, NoSuchObject
 from energymarket.runtime import service
-from energymarket.scenario.continued import compiled_with
+from energymarket.scenario.kept import compiled_with
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -106,3 +107,7 @@ class Run:
             except ProcessLookupError:
                 continue
         self.process.wait(10)
+
+
+Start = Callable[[str], Run]
+"""Starts a program."""

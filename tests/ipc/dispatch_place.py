@@ -258,3 +258,28 @@ def place(path: Path, workers: int, *words: str) -> Iterator[Place]:
         made._keeping = False
         keeper.join()
         made.stop()
+
+
+def where(answer: str) -> tuple[int, str]:
+    """Port and ticket of an answer."""
+    port, ticket = answer.split(" ")
+    assert int(port) > 2222
+    return int(port), ticket
+
+
+def begun(made: Place, question: str) -> tuple[Line, int]:
+    """A nap that has begun: the connection to the worker, and the worker's number."""
+    with Line(made.port) as client:
+        port, ticket = where(client.ask("nap"))
+    worker = Line(port)
+    worker.send(f"{ticket}\n{question}\n".encode())
+    assert json.loads(worker.line())["doing"] == "napping"
+    (number,) = [number for number, row in made.workers().items() if row.get("request") == "nap"]
+    return worker, number
+
+
+def served(made: Place) -> None:
+    """Somebody new is served, by whichever worker."""
+    with Line(made.port) as client:
+        port, ticket = where(client.ask("echo"))
+        assert exchange(port, ticket, '{"new": 1}') == [{"result": {"new": 1}}]

@@ -2,28 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from pathlib import Path
-
-import pytest
-
-from tests.ipc.bus_program import Run
-
-Start = Callable[[str], Run]
-
-
-@pytest.fixture
-def start(tmp_path: Path) -> Iterator[Start]:
-    """Starts a program."""
-    runs: list[Run] = []
-
-    def begin(program: str) -> Run:
-        runs.append(Run(program, tmp_path / f"run{len(runs)}"))
-        return runs[-1]
-
-    yield begin
-    for run in runs:
-        run.sweep()
+from tests.ipc.bus_program import Start
 
 
 def test_a_program_that_sends_in_a_loop_is_not_taken_for_frozen(start: Start) -> None:

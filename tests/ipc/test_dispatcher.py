@@ -1,15 +1,11 @@
-"""Dispatcher and workers as processes: the protocol by hand, crowds, deaths, freezes, garbage, the end."""
+"""The dispatcher's protocol by hand, who is let in, crowds, relay: with workers as processes."""
 
 from __future__ import annotations
 
 import json
-import os
 import resource
-import shutil
 import signal
 import socket
-import subprocess
-import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -18,10 +14,17 @@ from pathlib import Path
 import pytest
 
 from energymarket.dispatch.limits import ACCEPT_PAUSE_S, LINE_BYTES_MAX, QUEUE_WAIT_S, RESULT_BYTES_MAX
-from energymarket.exits import Exit
 from energymarket.runtime import clock
-from tests.ipc.dispatch_place import WATCHDOG_S, Line, Place, eventually, exchange, place
-from tests.ipc.processes import environment, pass_time
+from tests.ipc.dispatch_place import (
+    Line,
+    Place,
+    eventually,
+    exchange,
+    place,
+    served,
+    where,
+)
+from tests.ipc.processes import pass_time
 
 NO_TICKET = "no service without a ticket"
 
@@ -31,13 +34,6 @@ def four(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     """Four workers; a ticket is valid for 2 s, so that a test can wait for its end."""
     with place(tmp_path_factory.mktemp("four"), 4, "--ticket-s", "2", "--queue", "40") as made:
         yield made
-
-
-def where(answer: str) -> tuple[int, str]:
-    """Port and ticket of an answer."""
-    port, ticket = answer.split(" ")
-    assert int(port) > 2222
-    return int(port), ticket
 
 
 # ---- the protocol by hand
@@ -266,135 +262,6 @@ def test_without_descriptors_clients_wait_and_one_line_says_so(tmp_path: Path) -
         assert log.read_text().count("accepted") == 2
 
 
-# ---- deaths and freezes
-
-
-@pytest.fixture(scope="module")
-def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
-    """Two workers."""
-    with place(tmp_path_factory.mktemp("two"), 2, "--ticket-s", "5", "--deadline-s", "60") as made:
-        yield made
-
-
-@pytest.fixture
-def two(both: Place) -> Place:
-    """Two workers that a test may hurt: they have nothing to do, and nobody was found frozen."""
-    eventually(both.all_idle, "both are there")
-    both.frozen.clear()
-    return both
-
-
-def begun(made: Place, question: str) -> tuple[Line, int]:
-    """A nap that has begun: the connection to the worker, and the worker's number."""
-    with Line(made.port) as client:
-        port, ticket = where(client.ask("nap"))
-    worker = Line(port)
-    worker.send(f"{ticket}\n{question}\n".encode())
-    assert json.loads(worker.line())["doing"] == "napping"
-    (number,) = [number for number, row in made.workers().items() if row.get("request") == "nap"]
-    return worker, number
-
-
-def restarts(made: Place) -> int:
-    return sum(row["restarts"] for row in made.workers().values())
-
-
-def served(made: Place) -> None:
-    """Somebody new is served, by whichever worker."""
-    with Line(made.port) as client:
-        port, ticket = where(client.ask("echo"))
-        assert exchange(port, ticket, '{"new": 1}') == [{"result": {"new": 1}}]
-
-
-def test_a_worker_that_is_killed_or_frozen_is_replaced_and_its_client_hears_the_end(two: Place) -> None:
-    """SIGKILL, SIGSTOP, an endless loop within a request: its client hears the end, others are served."""
-    before = restarts(two)
-    for number, (fault, question) in enumerate(
-        (
-            (signal.SIGKILL, '{"s": 60}'),
-            (signal.SIGSTOP, '{"s": 60}'),
-            (None, '{"s": 60, "silent": true}'),  # works on without a sign of progress
-        )
-    ):
-        worker, at = begun(two, question)
-        name = f"worker-{at}"
-        hit = two.pid(name) if fault is None else two.signal(name, fault)
-        served(two)  # by the other one, at once
-        assert all("result" not in json.loads(line) for line in worker.rest())
-        worker.close()
-        two.replaced(name, hit)
-        eventually(two.all_idle, "both are there again")
-        assert restarts(two) == before + number + 1
-    assert len(two.frozen) == 2
-
-
-def test_an_idle_worker_that_is_frozen_costs_a_request_two_seconds(two: Place) -> None:
-    """A task that nobody takes up goes to the other worker; the client never learns of it."""
-    hit = two.signal("worker-1", signal.SIGSTOP)
-    served(two)
-    two.replaced("worker-1", hit)
-    eventually(two.all_idle, "both are there again")
-
-
-def test_a_long_request_that_reports_progress_outlives_the_watchdog(two: Place) -> None:
-    """Three times as long as the watchdog allows silence, and it is answered by the process that began."""
-    worker, number = begun(two, f'{{"s": {3 * WATCHDOG_S}}}')
-    pid = two.pid(f"worker-{number}")
-    lines = [json.loads(line) for line in worker.rest()]
-    worker.close()
-    assert lines[-1] == {"result": {"slept_s": 3 * WATCHDOG_S, "pid": pid}}
-    shares = [line["progress"] for line in lines[:-1]]
-    assert shares == sorted(shares)
-    assert len(shares) > 10
-    assert two.frozen == []
-
-
-@pytest.mark.parametrize("fault", [signal.SIGKILL, signal.SIGSTOP])
-def test_a_dispatcher_that_goes_takes_no_worker_with_it(two: Place, fault: signal.Signals) -> None:
-    """Who waits at the dispatcher hears the end; who is at a worker is served; the next one finds both."""
-    worker, number = begun(two, '{"s": 6}')
-    pids = {name: two.pid(name) for name in ("worker-1", "worker-2")}
-    with Line(two.port) as client:
-        where(client.ask("echo"))  # the other worker waits for somebody who does not come
-        client.send(b"echo\n")  # and this one waits in the queue
-        hit = two.signal("dispatcher", fault)
-        assert client.line() == ""
-    two.replaced("dispatcher", hit)
-    eventually(lambda: two.workers()[number]["state"] == "serving", "it serves on, for a dispatcher before")
-    assert json.loads(worker.rest()[-1])["result"]["pid"] == pids[f"worker-{number}"]
-    worker.close()
-    eventually(two.all_idle, "both are adopted")
-    served(two)
-    assert {name: two.pid(name) for name in pids} == pids
-
-
-def test_garbage_and_torn_tokens_in_the_pipes_do_no_harm(two: Place) -> None:
-    """Random bytes, half a token and a doubled one in all four pipes: requests are served as before."""
-    for path in two.directory.glob("*tube*"):
-        pipe = os.open(path, os.O_WRONLY | os.O_NONBLOCK)
-        os.write(pipe, b"\xe9\x7a\x02" + os.urandom(1000) + b"\xe9")
-        os.close(pipe)
-    for _ in range(10):
-        served(two)
-    eventually(two.all_idle, "nobody is lost")
-
-
-@pytest.mark.parametrize("name", ["segment", "control", ""])
-def test_what_somebody_removes_is_made_again(two: Place, name: str) -> None:
-    """Segment, socket, or all of the directory: soon there is a dispatcher with the workers of before."""
-    pids = {worker: two.pid(worker) for worker in ("worker-1", "worker-2")}
-    hit = two.pid("dispatcher")
-    if name:
-        (two.directory / name).unlink()
-    else:
-        shutil.rmtree(two.directory)
-    two.replaced("dispatcher", hit)
-    eventually(two.all_idle, "it has found both")
-    served(two)
-    assert {worker: two.pid(worker) for worker in pids} == pids
-    assert two.frozen == []
-
-
 # ---- relay
 
 
@@ -431,128 +298,3 @@ def test_a_client_that_reads_in_drops_keeps_a_worker_no_longer_than_the_deadline
                 return bool(made.workers()[1]["state"] == "idle")
 
             eventually(drop, "the deadline counts for the reading too")
-
-
-# ---- the end, and what cannot begin
-
-
-def test_after_its_exchanges_workers_and_dispatcher_end_and_nothing_is_left(tmp_path: Path) -> None:
-    """The third exchange is the last: workers leave first, then the dispatcher; both with code 0."""
-    with place(tmp_path / "three", 2, "--exchanges", "3") as made:
-        with Line(made.port) as client:
-            for _ in range(3):
-                port, ticket = where(client.ask("echo"))
-                assert exchange(port, ticket) == [{"result": {}}]
-            assert client.ask("echo") in {"-1 the dispatcher stops after 3 exchanges", ""}
-        eventually(lambda: len(made.ended) == 3, "all have ended")
-        assert list(made.ended)[-1] == "dispatcher"
-        assert set(made.ended.values()) == {0}
-        assert not made.directory.exists()
-        with pytest.raises(ConnectionRefusedError):
-            Line(made.port)
-
-
-def test_a_stop_leaves_nothing_and_says_so_to_whoever_waits(tmp_path: Path) -> None:
-    """Pipes, segment, socket and port are gone; a client in the queue is told, one at a worker too."""
-    with place(tmp_path / "stop", 1) as made:
-        worker, _ = begun(made, '{"s": 60}')
-        waiting = Line(made.port)
-        waiting.send(b"echo\n")
-        eventually(lambda: made.ask("Status")["waiting"] == 1, "it waits")
-    assert json.loads(worker.rest()[-1])["error"]["why"] == "the worker stops"
-    assert waiting.line().startswith("-1 the dispatcher stops")
-    worker.close()
-    waiting.close()
-    assert not made.directory.exists()
-    with pytest.raises(ConnectionRefusedError):
-        Line(made.port)
-
-
-def test_what_cannot_begin_says_why_in_one_line_and_ends_with_its_code(tmp_path: Path) -> None:
-    """A port in use, a file in a pipe's place, no directory, a second of its kind, wrong numbers."""
-    fresh = ("dispatcherd", "--port", "0", "--workers")
-    with place(tmp_path / "first", 1) as made:
-        other = Place(tmp_path / "other")
-        taken = ("dispatcherd", "--port", str(made.port), "--workers", "1")
-        cases: list[tuple[Place, tuple[str, ...], Exit, str]] = [
-            (other, taken, Exit.SECOND_INSTANCE, "in use"),
-            (made, (*fresh, "1"), Exit.SECOND_INSTANCE, "another process"),
-            (made, ("workerd", "1"), Exit.SECOND_INSTANCE, "another worker of this number"),
-            (made, ("workerd", "2"), Exit.CONFIGURATION, "the dispatcher has workers 1 to 1"),
-            (other, (*fresh, "0"), Exit.CONFIGURATION, "needs 1 to 64"),
-            (other, (*fresh, "1", "--address", "host"), Exit.CONFIGURATION, "'host'"),
-        ]
-        daemons: tuple[tuple[str, ...], ...] = ((*fresh, "1"), ("workerd", "1"))
-        for words in daemons:
-            nowhere = Place(tmp_path / f"nowhere-{words[0]}")
-            nowhere.path.mkdir()
-            nowhere.run.write_text("no directory")
-            cases.append((nowhere, words, Exit.IO_ERROR, str(nowhere.directory)))
-            for name in ("dwtube1", "wdtube1"):
-                blocked = Place(tmp_path / f"{name[0]}-{words[0][0]}")  # short: a socket's path has 107 bytes
-                blocked.directory.mkdir(parents=True)
-                (blocked.directory / name).write_text("a plain file")
-                cases.append((blocked, words, Exit.CONFIGURATION, f"{name}: is there and is no pipe"))
-        with ThreadPoolExecutor(4) as crowd:
-            found = list(crowd.map(lambda case: case[0].once(*case[1]), cases))
-        served(made)
-        tubes = sorted(path.name for path in made.directory.glob("*tube*"))
-        assert tubes == ["dwtube1", "wdtube1"]  # neither taken from the one who has them, nor others made
-    for (_, words, code, said), done in zip(cases, found, strict=True):
-        assert (done.returncode, len(done.stderr.splitlines())) == (code, 1), (words, done.stderr)
-        assert said in done.stderr
-    assert {path.read_text() for path in tmp_path.glob("?-?/run/dispatch/*tube1") if path.is_file()} == {
-        "a plain file"
-    }
-
-
-@pytest.mark.needs("root", "unshare")
-def test_a_directory_that_is_read_only_is_told_by_both(tmp_path: Path) -> None:
-    """Neither pipe nor socket can be made on a file system that is read-only: one line with the path."""
-    blocked = Place(tmp_path / "closed")
-    blocked.directory.mkdir(parents=True)
-    script = f'mount -t tmpfs -o ro none {blocked.directory} && exec "$@"'
-    for module, words in (("dispatcherd", ("--port", "0", "--workers", "1")), ("workerd", ("1",))):
-        command = ["unshare", "--mount", "sh", "-c", script, "sh", *blocked.command(module, *words)]
-        done = subprocess.run(
-            command, env=environment(), capture_output=True, text=True, timeout=60, check=False
-        )
-        assert (done.returncode, len(done.stderr.splitlines())) == (Exit.IO_ERROR, 1), done.stderr
-        assert f"{blocked.directory}/" in done.stderr
-        assert "Read-only file system" in done.stderr
-
-
-def test_energyctl_shows_who_is_there_and_who_is_served(two: Place) -> None:
-    """States, processes, exchanges, who is served; a missing worker is degraded, no dispatcher has a hint."""
-    worker, number = begun(two, '{"s": 60}')
-    shown = energyctl(two, "workers")
-    assert shown.returncode == Exit.OK, shown.stderr
-    (line,) = [line for line in shown.stdout.splitlines() if "127.0.0.1: nap" in line]
-    assert line.split()[:3] == [str(number), "serving", str(two.pid(f"worker-{number}"))]
-    assert "napping" in line
-    found = json.loads(energyctl(two, "--json", "workers").stdout)
-    assert found["dispatcher"]["pid"] == two.pid("dispatcher")
-    assert {row["number"]: row["state"] for row in found["workers"]} == {
-        number: "serving",
-        3 - number: "idle",
-    }
-    worker.close()
-    eventually(two.all_idle, "who has left is noticed")
-    argv = two.kept["worker-2"].argv
-    two.kept["worker-2"].argv = [sys.executable, "-c", "raise SystemExit(1)"]  # it dies at its start
-    two.signal("worker-2", signal.SIGKILL)
-    eventually(lambda: two.workers()[2]["state"] == "absent", "it is missing")
-    degraded = energyctl(two, "workers")
-    assert degraded.returncode == Exit.DEGRADED
-    assert "not at work: worker 2" in degraded.stdout
-    served(two)  # the others serve on
-    two.kept["worker-2"].argv = argv
-    eventually(two.all_idle, "it is there again")
-    nobody = energyctl(Place(two.path / "nowhere"), "workers")
-    assert (nobody.returncode, "no dispatcher is running" in nobody.stderr) == (Exit.NOT_RUNNING, True)
-
-
-def energyctl(there: Place, *words: str) -> subprocess.CompletedProcess[str]:
-    """Run the control program on a place."""
-    command = [sys.executable, "-m", "energyctl", "--run", str(there.run), *words]
-    return subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=60, check=False)

@@ -36,7 +36,9 @@ slot = 0
 while True:
     store.append_orders([order_of(slot)], {"opening": str(slot)})
     print("order", slot, flush=True)
-    store.commit_slot(row_of(slot), {"state": str(slot)}, (bytes(48 * 4), b"d") if slot % 4 == 0 else None)
+    store.commit_slot(row_of(slot), {"state": str(slot)})
+    if slot % 4 == 0:
+        store.put_checkpoint(slot, (bytes(48 * 4), b"d"))
     print("slot", slot, flush=True)
     if slot % 16 == 15:
         store.compact(slot - 15, slot - 8, b"sums", b"digest")
@@ -73,10 +75,11 @@ def store(tmp_path: Path) -> Iterator[LedgerStore]:
 # what is written is read
 
 
-def test_a_slot_its_state_and_its_checkpoint_are_one_transaction(store: LedgerStore) -> None:
-    """Read back, all three are there; two checkpoints are kept."""
+def test_a_slot_and_its_state_are_one_transaction(store: LedgerStore) -> None:
+    """Read back, both are there; of checkpoints, which come between slots, two are kept."""
     for slot in range(4):
-        store.commit_slot(row_of(slot), {"state": str(slot)}, (b"c%d" % slot, b"d"))
+        store.commit_slot(row_of(slot), {"state": str(slot)})
+        store.put_checkpoint(slot, (b"c%d" % slot, b"d"))
     assert list(store.slots(1, 2)) == [row_of(1), row_of(2)]
     assert (store.first_slot(), store.last_slot(), store.meta("state")) == (0, 3, "3")
     assert store.latest_checkpoint() == (3, b"c3", b"d")
@@ -88,19 +91,18 @@ def test_a_checkpoint_stays_on_the_disk_alone(store: LedgerStore) -> None:
     body = b"\1" * (48 << 20)
     memory.give_back()
     before = psutil.Process().memory_info().rss
-    store.commit_slot(row_of(64), {}, (body, b"d"))
+    store.put_checkpoint(64, (body, b"d"))
     memory.give_back()
     assert psutil.Process().memory_info().rss - before < len(body) // 2
     assert store.latest_checkpoint() == (64, body, b"d")
 
 
 def test_a_slot_is_committed_once(store: LedgerStore) -> None:
-    """The second time is refused as a whole: also its state and its checkpoint."""
+    """The second time is refused as a whole: also its state."""
     store.commit_slot(row_of(7), {"state": "first"})
     with pytest.raises(StoreError, match="UNIQUE"):
-        store.commit_slot(row_of(7), {"state": "second"}, (b"c", b"d"))
+        store.commit_slot(row_of(7), {"state": "second"})
     assert store.meta("state") == "first"
-    assert store.latest_checkpoint() is None
     store.commit_slot(row_of(8), {"state": "third"})
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,9 +12,9 @@ from tests.simulation.market_place import Place
 
 
 @pytest.fixture(scope="session")
-def compiled_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Scenarios are compiled once per worker."""
-    return tmp_path_factory.mktemp("cache")
+def compiled_cache() -> Path:
+    """Scenarios are compiled once per run."""
+    return Path(os.environ["XDG_CACHE_HOME"])
 
 
 @pytest.fixture

@@ -209,7 +209,14 @@ class SmallMarket:
         """As the owner of a market does it."""
         assert self.bookkeeper.commit(closed, self.counts)
         self.market.commit_slot(closed)
+        while self.bookkeeper.untidy:
+            self.bookkeeper.tidy()
 
     def compact(self) -> None:
-        """Let the retention rule compact what is old enough, as if the disk were full."""
-        Retention(disk_max_bytes=1, slots_per_day=16).tend(self.store)
+        """Let the retention rule compact the oldest day, as if the disk were full."""
+        rule = Retention(disk_max_bytes=1, slots_per_day=16)
+        days = len(self.store.stretches())
+        while rule.tend(self.store):
+            stretches = self.store.stretches()
+            if len(stretches) > days and (stretches[-1][1] + 1) % 16 == 0:
+                return

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from energymarket.exits import ConfigError
-from energymarket.scenario import cache
 from energymarket.scenario import compiled as compiling
+from energymarket.scenario.kept import compiled_with
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -48,14 +48,9 @@ def compiled_of(named: Path | None, scenario_hash: str) -> Compiled:
         if compiled.hash != scenario_hash:
             raise ConfigError(f"{named} is not the scenario of this ledger", "--compiled names the right one")
         return compiled
-    for root in (cache.cache_directory(), cache.precompiled_directory()):
-        for directory in sorted(root.glob("*")):
-            try:
-                compiled = compiling.load(directory)
-            except compiling.CompiledError:
-                continue  # one of another version, or in the making: not the one that we look for
-            if compiled.hash == scenario_hash:
-                return compiled
+    found = compiled_with(scenario_hash)
+    if found is not None:
+        return found
     raise ConfigError(
         f"the ledger's scenario ({scenario_hash[:12]}…) does not lie compiled here", "--compiled DIR names it"
     )

@@ -13,10 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from energymarket.core.admission import Readings
-from energymarket.core.block import NARROW_HOMES
 from energymarket.core.heard import NO_SLOT, Heard
-from energymarket.core.nothing import has_nothing, is_nothing
-from energymarket.core.rows import is_range
+from energymarket.core.nothing import is_nothing
+from energymarket.core.rows import add_to, is_range
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -59,7 +58,7 @@ class Accounts:
             found = [self._widened(at, values) for at, values in enumerate(changes)]
             self.readings, self.balance_ueur = Readings(*found[:4]), found[4]
             for column, values in zip(found, changes, strict=True):
-                _add(column, rows, values)
+                add_to(column, rows, values)
         self.heard.hear(slot, ((first, count) for first, count, _ in batches))
 
     def _widened(self, at: int, values: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
@@ -110,16 +109,3 @@ def _narrowed(column: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     if len(column) and not _NARROW.min <= int(column.min()) <= int(column.max()) <= _NARROW.max:
         return column
     return column.astype(np.int32)
-
-
-def _add(
-    column: npt.NDArray[np.int64], rows: slice | npt.NDArray[np.int64], values: npt.NDArray[Any]
-) -> None:
-    if not isinstance(rows, slice):
-        column[rows] += values
-        return
-    part = column[rows]
-    for start in range(0, len(part), NARROW_HOMES):  # in one width, and in the cache: five times as fast
-        here = slice(start, start + NARROW_HOMES)
-        if not has_nothing(values[here]):
-            part[here] += values[here].astype(column.dtype, copy=False)

@@ -195,6 +195,25 @@ _WIDTH_OF: Final = np.array([width for width in WIDTHS if width])
 _WIDTH_MAX: Final = np.array([(1 << (8 * width - 1)) - 1 for width in WIDTHS if width])
 
 
+HEAD_OF_SUMS_BYTES: Final = _HEAD.size + len(_COLUMNS)
+
+
+def head_of_sums(first_slot: int, homes: int, widths: Sequence[int]) -> bytes:
+    """What `pack` puts before the columns of slots added up: no prices, gifts or orders are in them."""
+    none = bytes(len(GIFT_COLUMNS) + len(ORDER_COLUMNS))
+    return _pack_head(SlotHead(first_slot, 0, 0, 0, 0, 0, 0), (homes, 0, 0)) + bytes(widths) + none
+
+
+def ids_as_stored(home: Signed) -> Signed:
+    """Ascending ids of homes as `pack` puts them down."""
+    return _as_stored("slot", "home", home)
+
+
+def ids_as_meant(stored: Signed) -> I64:
+    """The same read back. Raises LedgerCorrupt."""
+    return _as_meant("slot", "home", stored.astype(np.int64), HEAD_OF_SUMS_BYTES)
+
+
 def _pack_head(head: SlotHead, rows: Sequence[int]) -> bytes:
     return _HEAD.pack(
         _MAGIC,
@@ -288,6 +307,14 @@ def _as_stored(kind: str, name: str, column: Signed) -> Signed:
 def unpack(body: bytes | memoryview) -> tuple[SlotHead, Columns, Columns, Columns]:
     """Head, SLOT_COLUMNS, GIFT_COLUMNS, ORDER_COLUMNS as int64. LedgerCorrupt unless `pack` made the body."""
     reader = Reader(memoryview(body), LedgerCorrupt)
+    head, rows = read_head(reader)
+    tables = _unpack_columns(reader, rows)
+    reader.end()
+    return head, tables["slot"], tables["gift"], tables["order"]
+
+
+def read_head(reader: Reader) -> tuple[SlotHead, dict[str, int]]:
+    """The head, and how many homes (`slot`), gifts and orders follow. Raises LedgerCorrupt."""
     magic, version, flags, terms, events, *numbers = reader.fields(_HEAD, "head")
     if magic != _MAGIC:
         raise LedgerCorrupt("not a slot of the ledger", 0)
@@ -313,9 +340,17 @@ def unpack(body: bytes | memoryview) -> tuple[SlotHead, Columns, Columns, Column
         weather_stale=bool(flags & _WEATHER_STALE),
         void_claims=numbers[7],
     )
-    tables = _unpack_columns(reader, rows)
-    reader.end()
-    return head, tables["slot"], tables["gift"], tables["order"]
+    return head, rows
+
+
+def read_widths(reader: Reader) -> tuple[int, ...]:
+    """The width of each of SLOT_COLUMNS, which follows the head. Raises LedgerCorrupt."""
+    at = reader.at
+    widths = tuple(reader.take(len(_COLUMNS), "widths"))
+    for number, width in enumerate(widths):
+        if width not in WIDTHS:
+            raise LedgerCorrupt(f"{width} is no width of {_COLUMNS[number][1]}", at + number)
+    return widths[: len(SLOT_COLUMNS)]
 
 
 def _unpack_columns(reader: Reader, rows: Mapping[str, int]) -> dict[str, Columns]:

@@ -74,6 +74,10 @@ class Start:
 
     def pack(self) -> bytes:
         """The start as bytes: head, state and tariff as JSON, widths, columns per home packed narrowly."""
+        return b"".join(self.parts())
+
+    def parts(self) -> tuple[bytes | memoryview, ...]:
+        """The same in parts that follow each other: views of the accounts, which must rest meanwhile."""
         facts = {"state": json.loads(self.state), "tariff": asdict(self.tariff), "sharing": str(self.sharing)}
         said = json.dumps(facts | {"weighted": self.key_weights is not None}).encode()
         homes = len(self.accounts.balance_ueur)
@@ -82,7 +86,8 @@ class Start:
         packed = [narrow(column) for column in (*columns, last_slot - NO_SLOT, weights)]
         head = _HEAD.pack(_MAGIC, _VERSION, 0, 0, self.slot, homes, len(said), self.hash)
         widths = bytes(0 if column is None else column.itemsize for column in packed)
-        return b"".join((head, said, widths, *(column.data for column in packed if column is not None)))
+        columns_ = (column.view(np.uint8).data for column in packed if column is not None and len(column))
+        return (head, said, widths, *columns_)
 
 
 def unpack_start(body: bytes | memoryview) -> Start:

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from energymarket.core.block import NARROW_HOMES
+from energymarket.core.nothing import has_nothing
 from energymarket.core.units import I64
 
 
@@ -33,3 +35,19 @@ def rows_of(home: npt.NDArray[np.signedinteger[Any]], first: int, count: int) ->
         # in the type of the column, or NumPy makes a wider copy of all of it first
         low, high = np.searchsorted(home, np.array((first, first + count), home.dtype)).tolist()
     return slice(low, high)
+
+
+def add_to(
+    column: npt.NDArray[np.signedinteger[Any]],
+    rows: slice | npt.NDArray[np.int64],
+    values: npt.NDArray[np.signedinteger[Any]],
+) -> None:
+    """Add values, which fit, to some rows of a column; no row twice."""
+    if not isinstance(rows, slice):
+        column[rows] += values
+        return
+    part = column[rows]
+    for start in range(0, len(part), NARROW_HOMES):  # in one width, and in the cache: five times as fast
+        here = slice(start, start + NARROW_HOMES)
+        if not has_nothing(values[here]):
+            part[here] += values[here].astype(column.dtype, copy=False)

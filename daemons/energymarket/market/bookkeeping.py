@@ -8,16 +8,16 @@ from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from energymarket.core.market import Order
-from energymarket.market import recovery, snapshot
+from energymarket.market import checkpoints, recovery, snapshot
 from energymarket.runtime import memory
 from energymarket.runtime.clock import boottime_ns
 from energymarket.runtime.occasions import Occasion
 from energymarket.transport.store import OrderRow, SlotRow, StoreError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
-    from energymarket.core.market import Accounts, Closed, Market, Opening, Outside
+    from energymarket.core.market import Closed, Market, Opening, Outside
     from energymarket.core.parameters import PriceModel
     from energymarket.core.weather import Sample
     from energymarket.market.recorder import Recorder
@@ -29,6 +29,10 @@ log = logging.getLogger(__name__)
 CHECKPOINT_SLOTS: Final = 64
 """A restart reads at most so many slots: 64 slots of 100,000 homes are read in well under a second."""
 
+CHECKPOINT_HOME_SLOTS: Final = 32_000_000
+"""A larger market has a checkpoint more often: after so many slots times homes."""
+
+_DONE: Final = object()
 RETRY_NS: Final = 500_000_000
 """A slot that the disk refused is tried again after this long; until then nothing is acknowledged."""
 
@@ -45,7 +49,10 @@ class Bookkeeper:
         self._market = market
         self._retention = retention
         self._recorder = recorder  # None: what comes from outside is not kept
-        self._heavy = False  # whether the last slot came with accounts of all homes
+        self._tidying: Iterator[None] | None = None  # what is left to do beside an open slot
+        self._checkpoint_due = False
+        homes = market.rules.homes
+        self._checkpoint_slots = max(1, min(CHECKPOINT_SLOTS, CHECKPOINT_HOME_SLOTS // max(homes, 1)))
 
     # openings
 
@@ -91,20 +98,19 @@ class Bookkeeper:
             "state": self._market.state_after(closed),
             "events": json.dumps(self._market.book.to_dict()),
         }
-        after = self._accounts_after(closed) if closed.slot % CHECKPOINT_SLOTS == 0 else None
-        checkpoint = None if after is None else recovery.checkpoint_of(closed.hash, after)
-        record = None if self._recorder is None else self._recorder.record(closed, counts, after)
+        record = None if self._recorder is None else self._recorder.record(closed, counts)
         try:
-            self.store.commit_slot(self._row(closed, counts), facts, checkpoint, record, closed.parts)
+            self.store.commit_slot(self._row(closed, counts), facts, record, closed.parts)
         except StoreError as error:
             self._trouble(str(error))
             return False
         if self._recorder is not None:
             self._recorder.recorded(record)
-        self._heavy = checkpoint is not None or bool(record and record.starts)
+        self._checkpoint_due = self._checkpoint_due or closed.slot % self._checkpoint_slots == 0
         if self.failed is not None:
             log.warning("the ledger can be written again", extra=Occasion.LEDGER_RECOVERED.fields())
         self.failed, self.retry_ns = None, None
+        self._tidying = self._tidy()
         return True
 
     def _row(self, closed: Closed, counts: snapshot.Counts) -> SlotRow:
@@ -133,21 +139,32 @@ class Bookkeeper:
         )
         return replace(row, seal=row.seal_now())
 
-    def _accounts_after(self, closed: Closed) -> Accounts:
-        after = self._market.accounts.copy()
-        after.apply(closed.slot, closed.settlement.columns, closed.batches)
-        return after
+    # between slots
+
+    @property
+    def untidy(self) -> bool:
+        """Whether there is something to do before the next slot is closed."""
+        return self._tidying is not None
 
     def tidy(self) -> None:
-        """Once a slot is durable: fold the write-ahead log, compact detail that has grown too large."""
+        """Do a piece of it: a checkpoint, the write-ahead log, a bit of detail that has grown too large.
+
+        What is not done before the next slot is closed, is done after it.
+        """
+        if self._tidying is not None and next(self._tidying, _DONE) is _DONE:
+            self._tidying = None
+
+    def _tidy(self) -> Iterator[None]:
         try:
+            if self._checkpoint_due:
+                yield from checkpoints.put(self.store, self._market, self._recorder)
+                self._checkpoint_due = False
+                memory.give_back()
             self.store.fold_wal(self._retention.wal_bytes_max)
-            self._retention.tend(self.store)
+            yield
+            yield from self._retention.pieces(self.store)
         except StoreError as error:
             log.warning("tidying the ledger failed, it is tried again: %s", error)
-        if self._heavy:
-            memory.give_back()
-            self._heavy = False
 
     def beat(self, answer: Callable[[], None]) -> None:
         """Progress: the owner hears, and the ledger answers. A disk that fails is told elsewhere."""

@@ -350,7 +350,7 @@ class ControlDesk:
     def _present(self, call: Call) -> None:
         call.reply(present_of(self.owner, self.reloader.compiled))
 
-    def _reply_sealed(self, call: Call, answer: dict[str, Any], bodies: bytes | list[bytes]) -> None:
+    def _reply_sealed(self, call: Call, answer: dict[str, Any], bodies: list[bytes]) -> None:
         """An answer with its bodies in a memory file; without a descriptor left the asker comes again."""
         try:
             fd = memory_fd.seal(bodies, "ledger")

@@ -107,7 +107,7 @@ class Owner:
         self._started_ns = 0
         self._ordered_slot = books.store.last_ordered_slot()  # the latest that may have orders
         self._pace = Pace(timetable)
-        self._untidy = self._rehearsed = False
+        self._rehearsed = False
 
     # the loop
 
@@ -118,9 +118,8 @@ class Owner:
         while not self.stopped:
             self._hear(self.inbox.wait(self._deadline_ns()))
             self._advance(boottime_ns())
-            if self._untidy and self.phase is not Phase.CLEARING:
-                self._untidy = False
-                self.books.tidy()  # once the next slot is open, it has time
+            if self.books.untidy and self.phase is not Phase.CLEARING:
+                self.books.tidy()  # once the next slot is open, there is time: a bit, and then messages
         turn_away(self.inbox.rest(), self.market.slot if self.market.slot >= 0 else None)
 
     def _hear(self, messages: Iterable[Message]) -> None:
@@ -164,6 +163,8 @@ class Owner:
             call.error(f"{call.method.rpartition('.')[0]}.StoreFailed", {"reason": str(error)})
 
     def _deadline_ns(self) -> int | None:
+        if self.books.untidy and self.phase is not Phase.CLEARING:
+            return 0
         if self.books.retry_ns is not None:
             return self.books.retry_ns
         due_ns = self._phase_deadline_ns()
@@ -345,7 +346,7 @@ class Owner:
         self._set_phase(Phase.CLEARING)
         self.control.publish_commit()
         self.counts.start_anew()
-        self._untidy, self._rehearsed = True, False
+        self._rehearsed = False
         self._pace.closed(boottime_ns() - begun_ns)
 
     def _commit(self, closed: Closed) -> bool:

@@ -20,12 +20,12 @@ from energymarket.core.following import follows
 from energymarket.core.inputs import Asked, Before, Inputs, InputsCorrupt, World, pack, parts_of, unpack
 from energymarket.core.parameters import Rule
 from energymarket.core.replay import Start, digest
-from energymarket.transport.ledger_rows import Parts, Record, TiedRow
+from energymarket.transport.ledger_rows import Parts, Record
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from energymarket.core.market import Accounts, Closed, Market, Outside
+    from energymarket.core.market import Closed, Market, Outside
     from energymarket.core.parameters import PriceModel
     from energymarket.core.weather import Sample
     from energymarket.market.snapshot import Counts
@@ -95,27 +95,30 @@ class Recorder:
 
     # close
 
-    def record(self, closed: Closed, counts: Counts, after: Accounts | None) -> Record | None:
-        """The record of the closed slot. With `after`, the accounts after it, it ends with a start."""
-        world, market = self._world, self._market
+    def record(self, closed: Closed, counts: Counts) -> Record | None:
+        """The record of the closed slot; one that follows no other begins with a start."""
+        world = self._world
         if world is None or world.slot != closed.slot:
             return None
         known = self._known if self._follows else None
         inputs = self._inputs(world, known, counts)
         said = self._brief and follows(inputs.batches, closed.settlement)
         parts = parts_of(inputs, self._before(known), follows=said)
-        starts = []
-        if not self._follows:
-            start = self._start(market.state(), market.hash, market.accounts)
-            starts.append(_tied(start.slot, start.hash, start.pack()))
-        if after is not None:
-            start = self._start(market.state_after(closed), closed.hash, after)
-            starts.append(_tied(start.slot, start.hash, start.pack()))
-        return Record(Parts(closed.slot, parts, digest(closed.hash, *parts)), tuple(starts))
+        start = None if self._follows else self.start()
+        return Record(Parts(closed.slot, parts, digest(closed.hash, *parts)), start)
 
-    def _start(self, state: str, chain_hash: bytes, accounts: Accounts) -> Start:
-        rules = self._market.rules
-        return Start(state, chain_hash, rules.tariff, accounts, rules.sharing, rules.key_weights)
+    def start(self) -> Parts:
+        """Where a replay can begin: the market as its last slot has left it, until the next one."""
+        market, rules = self._market, self._market.rules
+        start = Start(
+            market.state(), market.hash, rules.tariff, market.accounts, rules.sharing, rules.key_weights
+        )
+        parts = start.parts()
+        return Parts(start.slot, parts, digest(start.hash, *parts))
+
+    def started(self) -> None:
+        """A start is durable behind the last slot: whoever begins there knows nothing of before."""
+        self._known = None
 
     def _inputs(self, world: World, known: _Known | None, counts: Counts) -> Inputs:
         market, opening = self._market, self._market.opened()
@@ -149,9 +152,6 @@ class Recorder:
             self._follows, self._known = False, None
             return
         self._follows = True
-        if any(start.slot == record.inputs.slot for start in record.starts):
-            self._known = None  # whoever begins at that start knows nothing of before
-            return
         policy = self._before(self._known).policy
         for batch in self._market.batches.values():
             here, said = slice(batch.first - 1, batch.first - 1 + batch.count), batch.columns["policy"]
@@ -168,7 +168,3 @@ def _copy(book: EventBook) -> EventBook:
 
 def _none(homes: int) -> np.ndarray[tuple[int], np.dtype[np.uint8]]:
     return np.zeros(homes, np.uint8)
-
-
-def _tied(slot: int, chain_hash: bytes, body: bytes) -> TiedRow:
-    return TiedRow(slot, body, digest(chain_hash, body))

@@ -12,10 +12,13 @@ from energymarket.core.events import EventBook, book_from_dict
 from energymarket.core.market import Accounts, Market, Opening, Order
 from energymarket.core.parameters import price_model_digest, price_model_from
 from energymarket.core.pricing import Terms
+from energymarket.core.records import SLOT_COLUMNS
 from energymarket.core.settlement import Prices
+from energymarket.core.stored import StoredRows, array_of
 
 if TYPE_CHECKING:
     from energymarket.core.market import Rules
+    from energymarket.core.settlement import Rows
     from energymarket.transport.store import LedgerStore, SlotRow
 
 
@@ -102,15 +105,18 @@ def _from_checkpoint(store: LedgerStore, homes: int, genesis: bytes) -> tuple[Ac
     return Accounts.unpack(body, homes), row.hash, slot
 
 
-def _verified(row: SlotRow, previous: bytes) -> tuple[bytes, ledger.Columns]:
-    """The row's hash and columns, once chain and seal hold."""
-    if row.body is None:
+def _verified(row: SlotRow, previous: bytes) -> tuple[bytes, Rows]:
+    """The row's hash and the columns of its homes, once chain and seal hold."""
+    body = row.body
+    if body is None:
         raise LedgerBrokenError(f"slot {row.slot}: its body is gone, though no checkpoint follows")
-    if ledger.chain(previous, row.body) != row.hash:
+    if ledger.chain(previous, body) != row.hash:
         raise LedgerBrokenError(f"slot {row.slot}: the hash chain is broken")
     if row.seal_now() != row.seal:
         raise LedgerBrokenError(f"slot {row.slot}: the seal is broken")
-    return row.hash, ledger.unpack(row.body)[1]
+    found = StoredRows(lambda at, size: body[at : at + size])
+    flows = {name: found.column(name) for name in SLOT_COLUMNS[1:]}
+    return row.hash, {"home": array_of(found.ids()), **flows}
 
 
 def _remember_orders(store: LedgerStore, market: Market) -> None:

@@ -63,7 +63,7 @@ def premises(context: Context) -> Iterator[Premises]:
 def _compiled_of(present: Mapping[str, Any]) -> Compiled:
     """The scenario that the market runs, from where it has it, else from this user's own."""
     from energymarket.scenario import compiled
-    from energymarket.scenario.continued import compiled_with
+    from energymarket.scenario.kept import compiled_with
 
     wanted, why = str(present["scenario_hash"]), "it was compiled anew since the market started"
     try:

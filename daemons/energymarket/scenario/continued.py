@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from energymarket.scenario import cache, compiled, likeness, toml
+from energymarket.scenario import compiled, likeness, toml
 from energymarket.scenario.compile import CompileError, with_overrides
+from energymarket.scenario.kept import compiled_with
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from energymarket.scenario.compiled import Compiled
@@ -22,20 +22,6 @@ def begun_with(scenario_hash: str, scenario: Scenario) -> Path | None:
     """
     found = compiled_with(scenario_hash)
     return found.directory if found is not None and _says_the_same(found, scenario) else None
-
-
-def compiled_with(scenario_hash: str) -> Compiled | None:
-    """The compiled scenario of this hash, where this user or the package has it."""
-    return next((found for found in _compiled() if found.hash == scenario_hash), None)
-
-
-def _compiled() -> Iterator[Compiled]:
-    for root in (cache.cache_directory(), cache.precompiled_directory()):
-        for path in sorted(root.glob(f"*/{compiled.JSON_NAME}")):
-            try:
-                yield compiled.load(path.parent)
-            except compiled.CompiledError:
-                continue  # of another version, or half removed: not the one that is looked for
 
 
 def _says_the_same(found: Compiled, scenario: Scenario) -> bool:

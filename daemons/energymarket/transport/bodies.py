@@ -3,13 +3,16 @@
 SQLite writes what is new into its log, with a sum over every word, and once more into the file. Here a
 body is durable in `bodies/SLOT` before the row that it belongs to is committed; the row is the truth. A file
 without a row is of a slot that was never committed, or whose detail has been compacted: it is written
-again, or removed. Whoever copies the ledger holds the directory meanwhile, and nothing is removed.
+again, or removed. So are files of other bodies as large: sums per home of slots that follow each other, which
+their detail was compacted to (`bodies/FIRST-LAST`), accounts (`bodies/checkpoint-SLOT`), where a replay can
+begin (`bodies/start-SLOT`). Whoever copies the ledger holds the directory meanwhile, and nothing is removed.
 """
 
 from __future__ import annotations
 
 import fcntl
 import os
+import re
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Final, TypeAlias
 
@@ -23,7 +26,24 @@ if TYPE_CHECKING:
     Buffer: TypeAlias = bytes | bytearray | memoryview
 
 DIRECTORY: Final = "bodies"
+_BODY: Final = re.compile(r"(checkpoint-|start-)?[0-9]+(-[0-9]+)?")
+_DRAFT: Final = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
 _OPEN_DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+
+
+def stretch_name(first: int, last: int) -> str:
+    """The file of the sums of slots first .. last."""
+    return f"{first}-{last}"
+
+
+def checkpoint_name(slot: int) -> str:
+    """The file of the accounts after a slot."""
+    return f"checkpoint-{slot}"
+
+
+def start_name(slot: int) -> str:
+    """The file of the market after a slot, where a replay can begin."""
+    return f"start-{slot}"
 
 
 def bytes_beside(ledger: Path) -> int:
@@ -35,6 +55,70 @@ def bytes_beside(ledger: Path) -> int:
         return 0
 
 
+class Draft:
+    """A body that is written bit by bit, its head last; in memory."""
+
+    def __init__(self, head_bytes: int) -> None:
+        self._body = bytearray(head_bytes)
+
+    def append(self, data: Buffer) -> None:
+        """What follows. Raises StoreError."""
+        self._body += data
+
+    def finish(self, head: bytes) -> None:
+        """The head that room was left for; a file is durable when this returns. Raises StoreError."""
+        self._body[: len(head)] = head
+
+    def part(self, at: int, size: int) -> bytes:
+        """What was written, from a place on. Raises StoreError."""
+        return bytes(self._body[at : at + size])
+
+    def in_row(self) -> bytes:
+        """What stands in the row that the body belongs to: all of it, or nothing if it lies in a file."""
+        return bytes(self._body)
+
+    def close(self) -> None:
+        """Let go of it; a file that is not finished goes."""
+
+
+class FileDraft(Draft):
+    """The same in a file."""
+
+    def __init__(self, bodies: Bodies, name: str, head_bytes: int) -> None:
+        self._bodies = bodies
+        self._name = name
+        self._at = head_bytes
+        self._finished = False
+        self._file = bodies.begin(name)
+
+    def append(self, data: Buffer) -> None:  # noqa: D102
+        view = memoryview(data).cast("B")
+        with self._bodies.written(self._name):
+            while len(view):
+                put = os.pwrite(self._file, view, self._at)
+                view, self._at = view[put:], self._at + put
+
+    def finish(self, head: bytes) -> None:  # noqa: D102
+        with self._bodies.written(self._name):
+            os.pwrite(self._file, head, 0)
+            self._bodies.sync(self._file)
+        self._finished = True
+
+    def part(self, at: int, size: int) -> bytes:  # noqa: D102
+        with self._bodies.refusals(self._name):
+            return os.pread(self._file, size, at)
+
+    def in_row(self) -> bytes:  # noqa: D102
+        return b""
+
+    def close(self) -> None:  # noqa: D102
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
+            if not self._finished:
+                self._bodies.drop([self._name])
+
+
 class Bodies:
     """The directory of one ledger. Whatever the disk refuses the market is a StoreError."""
 
@@ -42,21 +126,21 @@ class Bodies:
         self._directory = ledger.with_name(DIRECTORY)
         self._descriptor = -1
         self._writer: Writer
-        self._unneeded: set[int] = set()  # slots whose files somebody may still read
+        self._unneeded: set[str] = set()  # files that somebody may still read
         self.bytes = 0  # of all files
 
     # the market's side
 
-    def open(self, needed: Iterable[int]) -> None:
-        """Make the directory if there is none, and remove what belongs to none of the slots `needed`."""
-        with self._refusals("cannot be opened"):
+    def open(self, needed: Iterable[str]) -> None:
+        """Make the directory if there is none, and remove every body that is not among the `needed`."""
+        with self.refusals("cannot be opened"):
             if not self._directory.is_dir():
                 self._directory.mkdir()
                 _sync(self._directory.parent)
             self._descriptor = os.open(self._directory, _OPEN_DIRECTORY)
             self._writer = Writer()
-            found = {int(path.name) for path in self._directory.iterdir() if path.name.isdecimal()}
-        self.bytes = sum(self._size(slot) for slot in found)
+            found = {path.name for path in self._directory.iterdir() if _BODY.fullmatch(path.name)}
+        self.bytes = sum(map(self.size, found))
         self.drop(found - set(needed))
 
     def close(self) -> None:
@@ -65,63 +149,92 @@ class Bodies:
             os.close(self._descriptor)
             self._descriptor = -1
 
-    def write(self, slot: int, parts: Iterable[Buffer]) -> None:
+    def write(self, name: str, parts: Iterable[Buffer]) -> None:
         """A body whose parts follow each other; durable when this returns."""
-        self._unneeded.discard(slot)
-        self.bytes -= self._size(slot)
-        try:
-            with self._refusals(f"slot {slot}"):
-                file = self._writer.open(str(slot), self._descriptor)
-                try:
-                    self._writer.write(file, parts)
-                    os.fdatasync(file)
-                finally:
-                    os.close(file)
-                os.fsync(self._descriptor)
-        finally:
-            self.bytes += self._size(slot)
+        with self.written(name):
+            file = self._writer.open(name, self._descriptor)
+            try:
+                self._writer.write(file, parts)
+                self.sync(file)
+            finally:
+                os.close(file)
 
-    def drop(self, slots: Iterable[int]) -> None:
+    def begin(self, name: str) -> int:
+        """A descriptor of a body that is written bit by bit."""
+        with self.written(name):
+            return os.open(name, _DRAFT, 0o644, dir_fd=self._descriptor)
+
+    def sync(self, file: int) -> None:
+        """Make a body durable. OSError for what the disk refuses."""
+        os.fdatasync(file)
+        os.fsync(self._descriptor)
+
+    @contextmanager
+    def written(self, name: str) -> Iterator[None]:
+        """Meanwhile a body is written: refusals are told, its bytes counted, and nobody removes it."""
+        self._unneeded.discard(name)
+        before = self.size(name)
+        try:
+            with self.refusals(name):
+                yield
+        finally:
+            self.bytes += self.size(name) - before
+
+    def drop(self, names: Iterable[str]) -> None:
         """Remove bodies that no row needs any more; while somebody copies, with the next ones."""
-        self._unneeded.update(slots)
-        if not self._unneeded:
-            return
+        self._unneeded.update(names)
+        if not self._unneeded or self._descriptor < 0:
+            return  # of a closed ledger the next start removes them
         try:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             return
         try:
-            for slot in sorted(self._unneeded):
-                size = self._size(slot)
-                with self._refusals(f"slot {slot}"), suppress(FileNotFoundError):
-                    os.unlink(str(slot), dir_fd=self._descriptor)
+            for name in sorted(self._unneeded):
+                size = self.size(name)
+                with self.refusals(name), suppress(FileNotFoundError):
+                    os.unlink(name, dir_fd=self._descriptor)
                 self.bytes -= size
-                self._unneeded.discard(slot)
+                self._unneeded.discard(name)
         finally:
             fcntl.flock(self._descriptor, fcntl.LOCK_UN)
 
     @contextmanager
-    def _refusals(self, what: str) -> Iterator[None]:
+    def refusals(self, what: str) -> Iterator[None]:
+        """What the disk refuses meanwhile is a StoreError."""
         try:
             yield
         except OSError as error:
             raise StoreError(f"{self._directory}: {what}: {error.strerror}") from error
 
-    def _size(self, slot: int) -> int:
+    # everybody's
+
+    def size(self, name: str) -> int:
+        """Bytes of a body; 0 if there is no file."""
         try:
-            return os.stat(str(slot), dir_fd=self._descriptor).st_size
+            return (self._directory / name).stat().st_size
         except FileNotFoundError:
             return 0
 
-    # everybody's
-
-    def read(self, slot: int) -> bytes:
+    def read(self, name: str) -> bytes:
         """A body; empty, which none is, if there is no file."""
-        with self._refusals(f"slot {slot}"):
+        with self.refusals(name):
             try:
-                return (self._directory / str(slot)).read_bytes()
+                return (self._directory / name).read_bytes()
             except FileNotFoundError:
                 return b""
+
+    def part(self, name: str, at: int, size: int) -> bytes:
+        """Bytes of a body from a place on; fewer where it ends, none if there is no file."""
+        with self.refusals(name):
+            try:
+                file = os.open(self._directory / name, os.O_RDONLY | os.O_CLOEXEC)
+            except FileNotFoundError:
+                return b""
+            try:
+                return os.pread(file, size, at)
+            finally:
+                os.close(file)
 
     @contextmanager
     def held(self) -> Iterator[None]:

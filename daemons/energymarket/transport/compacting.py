@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from energymarket.transport import pieces
+from energymarket.transport.bodies import start_name, stretch_name
 
 if TYPE_CHECKING:
     import sqlite3
@@ -13,12 +14,15 @@ if TYPE_CHECKING:
 
 def put_stretch(
     db: sqlite3.Connection, stretch: tuple[int, int, bytes, bytes], absorbs: Iterable[int], *, in_pieces: bool
-) -> list[int]:
-    """Write a stretch (first slot, last slot, body, digest) that takes in others; slots that lose a body."""
+) -> list[str]:
+    """Write a stretch (first slot, last slot, body, digest) that takes in others; files not needed now."""
     first, last, _, _ = stretch
-    for day in absorbs:
+    unneeded = []
+    for day in (first, *absorbs):
+        ends = db.execute("SELECT last_slot FROM days WHERE day = ? AND length(body) = 0", (day,)).fetchall()
+        unneeded += [stretch_name(day, end) for (end,) in ends if (day, end) != (first, last)]
         db.execute("DELETE FROM days WHERE day = ?", (day,))
-    db.execute("INSERT OR REPLACE INTO days VALUES (?,?,?,?)", stretch)
+    db.execute("INSERT INTO days VALUES (?,?,?,?)", stretch)
     detailed = "SELECT * FROM slots WHERE slot BETWEEN ? AND ? AND body IS NOT NULL"
     rows = db.execute(detailed, (first, last)).fetchall()
     for row in rows:
@@ -27,10 +31,11 @@ def put_stretch(
         if in_pieces:
             pieces.drop(db, row[0])
         db.execute("INSERT INTO slots VALUES (?,?,?,?,?,?,?,?,NULL,?,?)", (*row[:8], *row[9:]))
+    begun = db.execute("SELECT slot FROM starts WHERE slot < ?", (last,)).fetchall()
     # A record goes with its slot's detail; what lies before the next start cannot be played any more.
     db.execute("DELETE FROM starts WHERE slot < ?", (last,))
     reachable = "SELECT coalesce((SELECT min(slot) FROM starts), ?)"
     db.execute(f"DELETE FROM inputs WHERE slot <= max(?, ({reachable}))", (last, last))  # noqa: S608
     if in_pieces:
         pieces.drop_inputs(db)
-    return [row[0] for row in rows]
+    return [*unneeded, *(start_name(slot) for (slot,) in begun), *(str(row[0]) for row in rows)]

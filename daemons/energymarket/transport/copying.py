@@ -7,7 +7,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Final
 
 from energymarket.transport import pieces
-from energymarket.transport.bodies import Bodies
+from energymarket.transport.bodies import Bodies, checkpoint_name, start_name, stretch_name
 from energymarket.transport.ledger_rows import FILES_VERSION, PIECES_VERSION
 
 if TYPE_CHECKING:
@@ -39,6 +39,12 @@ def _gather(made: sqlite3.Connection, bodies: Bodies) -> None:
         return
     made.execute("BEGIN")
     for (slot,) in made.execute("SELECT slot FROM slots WHERE length(body) = 0 ORDER BY slot").fetchall():
-        pieces.put(made, slot, pieces.SLOTS, [bodies.read(slot)])
+        pieces.put(made, slot, pieces.SLOTS, [bodies.read(str(slot))])
+    for day, last in made.execute("SELECT day, last_slot FROM days WHERE length(body) = 0").fetchall():
+        made.execute("UPDATE days SET body = ? WHERE day = ?", (bodies.read(stretch_name(day, last)), day))
+    for table, name in (("checkpoints", checkpoint_name), ("starts", start_name)):
+        for (slot,) in made.execute(f"SELECT slot FROM {table} WHERE length(body) = 0").fetchall():  # noqa: S608
+            body = bodies.read(name(slot))
+            made.execute(f"UPDATE {table} SET body = ? WHERE slot = ?", (body, slot))  # noqa: S608
     made.execute(f"PRAGMA user_version={PIECES_VERSION}")
     made.execute("COMMIT")

@@ -41,7 +41,7 @@ CREATE TABLE checkpoints (slot INTEGER PRIMARY KEY, body BLOB NOT NULL, digest B
 CREATE TABLE days (
   day INTEGER PRIMARY KEY,             -- first slot of the compacted stretch
   last_slot INTEGER NOT NULL,
-  body BLOB NOT NULL,                  -- sums per home, packed as a slot's columns are
+  body BLOB NOT NULL,                  -- sums per home, packed as a slot's columns are; empty: in a file
   digest BLOB NOT NULL                 -- SHA-256(hash of last_slot, body)
 );
 """
@@ -53,6 +53,10 @@ CREATE TABLE starts (                  -- where a replay can begin: the market a
   slot INTEGER PRIMARY KEY, body BLOB NOT NULL, digest BLOB NOT NULL);
 """
 """Added to a ledger when a market opens it that records: a reader that does not know them misses nothing."""
+
+
+class ForeignLedgerError(Exception):
+    """The file is not a ledger of this program, or of another scenario: what was found."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +116,7 @@ class Record:
     """What is made durable with a slot beside it, so that it can be replayed."""
 
     inputs: Parts
-    starts: tuple[TiedRow, ...] = ()
+    start: Parts | None = None  # the market before it, if it follows no other record
 
 
 def seal(row: SlotRow) -> bytes:
@@ -161,6 +165,8 @@ WHOLE_VERSIONS: Final = (SCHEMA_VERSION, PIECES_VERSION)
 FILES_VERSION: Final = 3
 """Of one whose bodies are in files beside it (`transport.bodies`); records are in pieces."""
 
+VERSIONS: Final = (*WHOLE_VERSIONS, FILES_VERSION)
+
 LARGE_HOMES: Final = 100_000
 LARGE_PAGE_BYTES: Final = 65_536
 """A slot of so many homes is megabytes: SQLite copies and chains them page by page, so on large ones."""
@@ -171,8 +177,10 @@ def page_bytes_of(homes: int, usual_bytes: int) -> int:
     return LARGE_PAGE_BYTES if homes >= LARGE_HOMES else usual_bytes
 
 
-def put_checkpoint(db: sqlite3.Connection, slot: int, checkpoint: tuple[bytes, bytes]) -> None:
-    """The accounts after a slot; the two newest stay."""
+def put_checkpoint(db: sqlite3.Connection, slot: int, checkpoint: tuple[bytes, bytes]) -> list[int]:
+    """The accounts after a slot; the two newest stay. The slots whose checkpoints go."""
     put_large(db, "checkpoints", slot, *checkpoint)
-    keep = "SELECT slot FROM checkpoints ORDER BY slot DESC LIMIT 2"
-    db.execute(f"DELETE FROM checkpoints WHERE slot NOT IN ({keep})")  # noqa: S608
+    older = "SELECT slot FROM checkpoints ORDER BY slot DESC LIMIT -1 OFFSET 2"
+    gone = [int(slot) for (slot,) in db.execute(older).fetchall()]
+    db.executemany("DELETE FROM checkpoints WHERE slot = ?", [(slot,) for slot in gone])
+    return gone

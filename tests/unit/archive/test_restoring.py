@@ -271,7 +271,8 @@ def test_a_ledger_with_its_bodies_in_files_comes_back_whole(
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(LedgerStore, "large_from_homes", 1)
     backup = made(tmp_path)
-    assert len(list((backup.state / "market/bodies").iterdir())) == PLAYED - START + 1
+    bodies = {file.name for file in (backup.state / "market/bodies").iterdir()}
+    assert bodies >= {str(slot) for slot in range(START, PLAYED + 1)}
     done = backup.restore(backup.state, force=True)
     assert done.manifest.last_slot == BACKED_UP
     assert not (backup.state / "market/bodies").exists()
@@ -283,7 +284,7 @@ def test_a_ledger_with_its_bodies_in_files_comes_back_whole(
     assert all(row.body for row in rows)
     assert not (backup.state / "market/bodies").exists()
     assert done.aside is not None
-    assert len(list((done.aside / "market/bodies").iterdir())) == PLAYED - START + 1
+    assert {file.name for file in (done.aside / "market/bodies").iterdir()} == bodies
 
 
 # time

@@ -15,7 +15,7 @@ from energymarket.core.following import follows
 from energymarket.core.inputs import Asked, Before, Inputs, InputsCorrupt, World, is_following, pack, unpack
 from energymarket.core.records import BATCH_COLUMNS
 from energymarket.core.settlement import Batch, Readings, settle
-from tests.unit.core.test_settlement import GIVE, Claim, Home, P, batch_of, cut, orders_of, slots
+from tests.unit.core.made_batches import GIVE, Claim, Home, P, batch_of, cut, orders_of, slots
 
 WORLD = World(7, 0, raining=False, weather_stale=False, sample=None,
               import_ueur_per_kwh=0, export_ueur_per_kwh=0)  # fmt: skip

@@ -49,16 +49,24 @@ class MadeLedger:
         recorder = Recorder(self.market, follows=follows, brief=self.brief) if self.recording else None
         self.books = Bookkeeper(self.store, self.market, self.retention, recorder)
 
-    def play(self, slots: int, *, orders: bool = False, tidy: bool = False) -> None:
+    def play(self, slots: int, *, orders: bool = False) -> None:
         """Play slots as the owner does it; with `orders` home 2 buys 50 Wh in each."""
         for _ in range(slots):
-            self.open(orders=orders)
-            closed = self.market.close_slot()
-            assert self.books.commit(closed, self.counts)
-            self.market.commit_slot(closed)
-            self.next_slot += 1
-            if tidy:
-                self.books.tidy()
+            self.play_untidy(orders=orders)
+            self.tidy()
+
+    def play_untidy(self, *, orders: bool = False) -> None:
+        """A slot, and nothing of what is done after it."""
+        self.open(orders=orders)
+        closed = self.market.close_slot()
+        assert self.books.commit(closed, self.counts)
+        self.market.commit_slot(closed)
+        self.next_slot += 1
+
+    def tidy(self) -> None:
+        """What is done between two slots."""
+        while self.books.untidy:
+            self.books.tidy()
 
     def open(self, *, orders: bool = False) -> list[Order]:
         """A slot up to its gate: everybody has handed in; the orders are durable."""

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from energymarket.market import retention
+from energymarket.market import history, retention
 from energymarket.market.audit_chain import sound_slot
 from energymarket.market.bookkeeping import CHECKPOINT_SLOTS
 from energymarket.market.history import Verification
@@ -149,7 +149,7 @@ def test_compaction_in_the_middle_of_a_verification_is_no_finding(
 ) -> None:
     """Slots lose their bodies before the verification comes to them, and the sums grow meanwhile."""
     monkeypatch.setattr(retention, "FULL_SHARE", 0.0)
-    monkeypatch.setattr(retention, "STEP_BYTES", 1)
+    monkeypatch.setattr(retention, "HELD_BYTES_MAX", 1)
     store = open_store(copy)
     job = verification(store)
     while job.step():
@@ -159,6 +159,20 @@ def test_compaction_in_the_middle_of_a_verification_is_no_finding(
     store.close()
     assert (answer["ok"], answer["slots"], answer["problem"]) == (True, SLOTS, None)
     assert answer["compacted"] > 2 * DAY
+
+
+def test_large_slots_are_verified_one_at_a_time(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A market of a million homes turns to its clock and its clients after each."""
+    monkeypatch.setattr(history, "VERIFY_BYTES_PER_STEP", 1)
+    store = open_store(copy)
+    job = verification(store)
+    steps = 1
+    while job.step():
+        steps += 1
+    detailed = sum(row.body is not None for row in store.slots(0, START + SLOTS))
+    assert steps >= detailed > 16
+    assert (job.answer()["ok"], job.answer()["slots"]) == (True, SLOTS)
+    store.close()
 
 
 def test_a_file_that_cannot_be_read_is_an_answer(copy: Path) -> None:

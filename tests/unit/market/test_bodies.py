@@ -29,7 +29,7 @@ from energymarket.transport.store import LedgerStore
 from tests.unit.core.made_market import FIRST
 from tests.unit.market.made_ledger import MadeLedger
 LedgerStore.large_from_homes = 4
-MadeLedger(Path(sys.argv[1]), FIRST, disk_max_bytes=1, recording=True, brief=True).play(400, tidy=True)
+MadeLedger(Path(sys.argv[1]), FIRST, disk_max_bytes=1, recording=True, brief=True).play(400)
 """
 
 
@@ -47,7 +47,8 @@ def made_in(tmp_path: Path, *, disk_max_bytes: int = 1 << 40) -> MadeLedger:
 
 def files_of(path: Path) -> set[int]:
     """The slots that have a file."""
-    return {int(file.name) for file in (path.parent / bodies.DIRECTORY).iterdir()}
+    names = {file.name for file in (path.parent / bodies.DIRECTORY).iterdir()}
+    return {int(name) for name in names if name.isdecimal()}
 
 
 def detailed(path: Path) -> set[int]:
@@ -88,13 +89,32 @@ def test_a_ledger_in_files_says_what_a_plain_one_says(
 def test_compaction_takes_files_away_with_their_slots(tmp_path: Path) -> None:
     """A file for each slot with detail and for no other; what they take is counted."""
     made = made_in(tmp_path, disk_max_bytes=1)
-    made.play(200, tidy=True)
+    made.play(200)
     assert 0 < len(detailed(made.path)) < 200
     assert files_of(made.path) == detailed(made.path)
     assert made.store.bytes_on_disk() - bodies.bytes_beside(made.path) == sum(
         made.path.with_name(name).stat().st_size for name in ("ledger.db", "ledger.db-wal")
     )
     made.die()
+    assert problem_of(made.path) is None
+
+
+def test_what_is_no_slots_body_is_in_files_and_in_every_copy(tmp_path: Path) -> None:
+    """Sums, checkpoints and starts: a restart removes none that is needed, copies have them."""
+    made = made_in(tmp_path, disk_max_bytes=1)
+    made.play(200)
+    hash_, accounts = made.market.hash, made.market.accounts.pack()
+    made.die()
+    names = {file.name.partition("-")[0] for file in (tmp_path / bodies.DIRECTORY).iterdir()}
+    assert {"checkpoint", "start"} < names
+    assert (restored(made.path).hash, restored(made.path).accounts.pack()) == (hash_, accounts)
+    with ExitStack() as stack:
+        copy = copied(stack, made.path)
+        assert [len(each.body) for each in copy.beside().checkpoints] == [6 * 8 * 4] * 2
+        assert all(each.body for each in copy.stretches())
+        outcome = Rerun(copy).run()
+        assert outcome.finding is None
+        assert outcome.played.count > 64
     assert problem_of(made.path) is None
 
 
@@ -106,14 +126,14 @@ def test_while_a_moment_is_held_no_body_goes(tmp_path: Path) -> None:
     reader.open_read_only()
     made.retention.disk_max_bytes = 1
     with reader.held():
-        made.books.tidy()
+        made.retention.tend(made.store)
         assert reader.slot(FIRST) != made.store.slot(FIRST)
         reader.copy_to(tmp_path / "copy.db", lambda _done, _total: None)
     reader.close()
     assert detailed(tmp_path / "copy.db") == set(range(FIRST, FIRST + 150))
     assert problem_of(tmp_path / "copy.db") is None
     assert files_of(made.path) > detailed(made.path)
-    made.books.tidy()
+    made.retention.tend(made.store)
     assert files_of(made.path) == detailed(made.path)
     made.die()
 

@@ -83,7 +83,7 @@ def test_a_ledger_in_pieces_says_what_a_plain_one_says(
 def test_compaction_takes_pieces_away_with_their_slots(tmp_path: Path) -> None:
     """What is left belongs to slots that keep their detail, and to records that can be replayed."""
     made = MadeLedger(tmp_path / "ledger.db", FIRST, disk_max_bytes=1, recording=True)
-    made.play(200, tidy=True)
+    made.play(200)
     made.die()
     with closing(sqlite3.connect(made.path)) as db:
         detailed = {slot for (slot,) in db.execute("SELECT slot FROM slots WHERE body IS NOT NULL")}

@@ -46,11 +46,19 @@ def made(tmp_path: Path) -> MadeLedger:
     return made
 
 
-@pytest.fixture
-def full(monkeypatch: pytest.MonkeyPatch) -> Retention:
+class FullDisk(Retention):
     """The rule on a disk that is full whatever is taken away."""
-    monkeypatch.setattr(retention, "FULL_SHARE", 0.0)
-    return Retention(1 << 30, DAY)
+
+    def taken_bytes(self, store: LedgerStore) -> int:
+        """As much as there is."""
+        del store
+        return self.disk_max_bytes
+
+
+@pytest.fixture
+def full() -> Retention:
+    """The rule where it always has something to do."""
+    return FullDisk(1 << 30, DAY)
 
 
 def test_nothing_is_compacted_while_there_is_room(made: MadeLedger) -> None:
@@ -84,7 +92,7 @@ def test_a_day_may_be_compacted_in_steps(
     made: MadeLedger, full: Retention, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Two slots a step: eight steps make the day, each leaves a ledger that holds and the same sums."""
-    monkeypatch.setattr(retention, "STEP_BYTES", 1)
+    monkeypatch.setattr(retention, "HELD_BYTES_MAX", 1)
     before = per_home(made.store)
     for step in range(1, 9):
         full.tend(made.store)
@@ -161,8 +169,8 @@ def test_tables_that_grow_too_large_become_one(made: MadeLedger, full: Retention
     """A quarter of a limit of one byte has room for no table: all days but the last are one."""
     before = per_home(made.store)
     tiny = Retention(1, DAY)
-    for _ in range(12):
-        tiny.tend(made.store)
+    while tiny.tend(made.store):
+        pass
     assert full.disk_max_bytes > tiny.disk_max_bytes
     assert [(first - START, last - START) for first, last, _ in made.store.stretches()] == [(0, 63), (64, 64)]
     assert per_home(made.store) == before
@@ -201,8 +209,9 @@ def test_file_and_log_and_registers_stay_within_disk_max(tmp_path: Path) -> None
     for slot in range(START, START + 1_000):
         row = wide_row(slot, last_hash)
         last_hash, written = row.hash, written + len(row.body or b"")
-        checkpoint = None if slot % CHECKPOINT_SLOTS else (bytes(48 * WIDE_HOMES), b"digest")
-        store.commit_slot(row, {}, checkpoint)
+        store.commit_slot(row, {})
+        if slot % CHECKPOINT_SLOTS == 0:
+            store.put_checkpoint(slot, (bytes(48 * WIDE_HOMES), b"digest"))
         store.fold_wal(rule.wal_bytes_max)
         rule.tend(store)
         files = [path.stat().st_size for path in tmp_path.iterdir() if path.suffix != ".db-shm"]
