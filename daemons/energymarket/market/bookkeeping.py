@@ -161,7 +161,6 @@ class Bookkeeper:
                 self._checkpoint_due = False
                 memory.give_back()
             self.store.fold_wal(self._retention.wal_bytes_max)
-            yield
             yield from self._retention.pieces(self.store)
         except StoreError as error:
             log.warning("tidying the ledger failed, it is tried again: %s", error)
