@@ -8,7 +8,9 @@ shipped default scenario from 11 o'clock on, when most gifts flow) with each num
 beside the largest a C program that sleeps to absolute deadlines: its wake-ups are the anchor of lateness.
 Only homes that were heard in a slot count (a late batch is work, but no home-slot). CPU is the scheduler's
 count of every thread of every daemon; memory is the sum of proportional set sizes, `energyctl up` left out
-of both. `--long 200` looks at so many slots of the largest market once more, for memory that grows. On a
+of both. `--long 192` runs the largest market once more for two whole days from
+midnight, where the shipped scenario begins: the mean over all hours, checkpoints and compaction of what the
+disk has no room for included, and whether memory grows. On a
 machine that other work keeps from one slot per second, `--slots-per-s 0.25` still shows CPU and memory of
 the largest market, and nothing of its pace.
 
@@ -187,16 +189,42 @@ def tell(runs: dict[int, list[Seen]]) -> None:
         print(f"target 5: {slopes:.0f} B per home (<= 160: {met(slopes.median, 160, at_most=True)})")
 
 
+def tell_long(homes: int, slots: int, slots_per_s: float) -> None:
+    """Whole days: what a slot costs on the average, and whether the suite keeps its pace and its size."""
+    with tempfile.TemporaryDirectory(prefix="em-bench-") as place:
+        program = anchor(Path(place))
+        slept_us: list[int] = []
+        if program is None:
+            seen = run(homes, slots, slots_per_s, hour=0)
+        else:
+            seen, slept_us = beside(program, homes, slots, slots_per_s, 0)
+    print(f"{homes:,} homes, {seen.slots} slots from midnight: {seen.speed:.3g} home-slots per CPU-s")
+    print("    " + ", ".join(f"{name} {ms:.1f}" for name, ms in seen.cpu_ms.items()) + " ms per slot")
+    print(
+        f"target 2: {seen.speed:.3g} (>= 5e6: {met(seen.speed, 5e6)}); {seen.unheard} slots unheard by some"
+    )
+    ours = p99(seen.lateness_us)
+    if slept_us:
+        late = ours / p99(slept_us)
+        print(f"target 11: lateness p99 {ours} us, {late:.1f} times C (<= 3: {met(late, 3, at_most=True)})")
+    half = len(seen.memory_bytes) // 2
+    early, late_ = (statistics.median(part) for part in (seen.memory_bytes[:half], seen.memory_bytes[half:]))
+    most = max(seen.memory_bytes)
+    print(
+        f"memory: {early / 2**20:.0f} then {late_ / 2**20:.0f} MiB, at most {most / 2**20:.0f}; load {load()}"
+    )
+
+
 def main() -> None:
     """Measure in turn, then tell."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--homes", type=int, nargs="+", default=[10_000, 100_000, 1_000_000])
-    parser.add_argument("--pairs", type=int, default=5)
+    parser.add_argument("--pairs", type=int, default=5, help="0: only what --long says")
     parser.add_argument("--slots", type=int, default=40)
     parser.add_argument("--slots-per-s", type=float, default=1.0, help="of the largest market alone")
     parser.add_argument("--hour", type=int, default=11, help="begin then: at 11 gifts flow, at 23 none do")
     parser.add_argument("--idle", type=int, default=10_000, help="homes of the idle suite; 0: not measured")
-    parser.add_argument("--long", type=int, default=0, metavar="SLOTS", help="memory over so many slots")
+    parser.add_argument("--long", type=int, default=0, metavar="SLOTS", help="so many slots from midnight on")
     words = parser.parse_args()
     print(head())
     runs: dict[int, list[Seen]] = {homes: [] for homes in sorted(words.homes)}
@@ -216,7 +244,8 @@ def main() -> None:
                 if homes == words.idle:
                     idle.append(seen.slot_ms * seen.slots / seen.span_s / 10)
                 print(f"    {homes:,}: {seen.speed / 1e6:.2f} M home-slots per CPU-s; load {load()}")
-    tell(runs)
+    if words.pairs:
+        tell(runs)
     if ratios:
         late = Spread(tuple(ratios))
         print(f"target 11: lateness p99 {late:.1f} times C (<= 3: {met(late.median, 3, at_most=True)})")
@@ -224,12 +253,7 @@ def main() -> None:
         busy = Spread(tuple(idle))
         print(f"target 12: {busy:.2f} % of a core (<= 3: {met(busy.median, 3, at_most=True)})")
     if words.long:
-        seen = run(largest, words.long, every=words.long // 10, hour=words.hour)
-        half = len(seen.memory_bytes) // 2
-        early, late_ = (
-            statistics.median(part) for part in (seen.memory_bytes[:half], seen.memory_bytes[half:])
-        )
-        print(f"memory over {words.long} slots: {early / 2**20:.0f} then {late_ / 2**20:.0f} MiB")
+        tell_long(largest, words.long + WARM_UP + 1, words.slots_per_s)
     print(f"load: {load()}")
 
 

@@ -85,7 +85,7 @@ def test_homes_cut_among_all_workers_make_the_same_ledger(
         for leg in (range(first, first + 7), range(first + 7, first + SLOTS)):
             for settled in local.leg(leg):
                 for body in settled.bodies:
-                    found = ledger.chain(found, body)
+                    found = ledger.chain(found, *body)
                 passage = settled.passage
                 assert passage.sizes is not None
                 assert passage.totals_wh is not None

@@ -148,7 +148,7 @@ def chained(compiled: Compiled, source: Source, legs: Sequence[int]) -> bytes:
     for start, stop in pairwise(edges):
         for settled in source.leg(range(first + start, first + stop)):
             for body in settled.bodies:
-                found = ledger.chain(found, body)
+                found = ledger.chain(found, *body)
     return found
 
 

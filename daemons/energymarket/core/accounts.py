@@ -95,7 +95,7 @@ class Accounts:
 
     def pack(self) -> bytes:
         """The columns back to back, little-endian int64: the body of a checkpoint."""
-        return b"".join(column.astype("<i8").data for column in self.columns())
+        return b"".join(column.astype("<i8", copy=False).data for column in self.columns())
 
     @classmethod
     def unpack(cls, body: bytes, homes: int) -> Accounts:

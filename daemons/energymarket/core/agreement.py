@@ -47,7 +47,7 @@ class Allocated:
     """What a rule has allocated in K slots: there are no gifts."""
 
     shares: Shares
-    gifts: dict[str, I64]
+    gifts: dict[str, Signed]
     gift_counts: list[int]
 
     def traded(self, part: slice, surplus_wh: Signed, need_wh: Signed) -> Traded:
@@ -71,10 +71,10 @@ class Exchanged:
     """What gifts over the queue have come to in K slots."""
 
     policy: npt.NDArray[np.integer[Any]]
-    given_wh: I32
-    received_wh: I32
+    given_wh: Signed
+    received_wh: Signed
     excess_wh: I32  # (K, 0) where nobody takes more than he lacks
-    gifts: dict[str, I64]  # GIFT_COLUMNS: slot after slot, each by (giver, index)
+    gifts: dict[str, Signed]  # GIFT_COLUMNS: slot after slot, each by (giver, index)
     gift_counts: list[int]  # of each slot
 
     def traded(self, part: slice, surplus_wh: Signed, need_wh: Signed) -> Traded:
@@ -99,12 +99,12 @@ def agree(
     sharing: Sharing,
     seed: int,
     slots: range,
-    moved: tuple[I32, I32],
+    moved: tuple[Signed, Signed],
 ) -> Exchanged:
     """Gifts and orders of homes 1 .. N whose meters say `net_wh` (K, N) in these slots.
 
     `policy` (N) has one of `records.Policy` per home. What was given and what received is written to
-    `moved`, (K, N) each.
+    `moved`, (K, N) each, of a width that holds what a home lacks or has over.
     """
     homes = net_wh.shape[1]
     gives = policy != Policy.SELL
@@ -115,6 +115,10 @@ def agree(
     if len(slots) > 1 and (sharing.take, sharing.turn) == (Take.EXACT, Turn.FAIR) and homes < INDEX_MAX:
         gifts, counts = _serve_slots(net_wh, gives, starts, moved)
         return Exchanged(policy, *moved, net_wh[:, :0], gifts, counts)
+    if len(slots) == 1 and sharing.take is Take.EXACT:
+        found = _serve_slot(net_wh[0], gives, int(starts[0]), sharing.turn, (moved[0][0], moved[1][0]))
+        if found is not None:
+            return Exchanged(policy, *moved, net_wh[:, :0], found, [len(found["giver"])])
     excess_wh = np.zeros_like(net_wh) if sharing.take is Take.GREEDY else net_wh[:, :0]
     claims = [
         _serve(net_wh[at], gives, start, sharing, (moved[0][at], moved[1][at], excess_wh[at]))
@@ -124,8 +128,8 @@ def agree(
 
 
 def _serve_slots(
-    net_wh: I32, gives: npt.NDArray[np.bool_], starts: I64, moved: tuple[I32, I32]
-) -> tuple[dict[str, I64], list[int]]:
+    net_wh: I32, gives: npt.NDArray[np.bool_], starts: I64, moved: tuple[Signed, Signed]
+) -> tuple[dict[str, Signed], list[int]]:
     """The gifts of several slots, exact and fair, and how many are of each; `moved` as in `_serve`.
 
     No offer has more parts than there are names for: a part that does not end it ends a need.
@@ -166,8 +170,67 @@ def _on_rings(mask: npt.NDArray[np.bool_], slots: I64, starts: I64) -> tuple[I64
     return (slots[row] * homes + home)[serving_slots.turned(counts, before)], counts
 
 
+def _serve_slot(
+    net_wh: I32, gives: npt.NDArray[np.bool_], start: int, turn: Turn, moved: tuple[Signed, Signed]
+) -> dict[str, Signed] | None:
+    """The gifts of one slot, exact, without records in between; `moved` as in `_serve`, nothing but zeros.
+
+    None if an offer has more parts than there are names for.
+    """
+    giving = net_wh > 0
+    giving &= gives
+    givers, takers = np.flatnonzero(giving), np.flatnonzero(net_wh < 0)
+    if not len(givers) or not len(takers):
+        return {name: np.zeros(0, np.int32) for name in GIFT_COLUMNS}
+    givers, takers = _ring(givers, start), _ring(takers, start)
+    offered_wh, need_wh = net_wh[givers], -net_wh[takers]
+    fair = turn is Turn.FAIR
+    taken = (
+        serving.exact_fair(offered_wh, need_wh, None) if fair else serving.exact_selfish(offered_wh, need_wh)
+    )
+    index = serving.parts(taken.offer)
+    if int(index.max()) > INDEX_MAX:
+        return None
+    # NumPy writes by an index sooner than by `put`, and sooner what is of the same width.
+    moved[0][givers] = _given_wh(offered_wh, taken).astype(moved[0].dtype)
+    moved[1][takers] = _received_wh(need_wh, taken).astype(moved[1].dtype)
+    # The ring has those from its start on first, the ledger last: two runs change places.
+    cut = int(np.searchsorted(taken.offer, np.count_nonzero(givers >= start)))
+    giver, taker = (each.astype(np.int32) + np.int32(1) for each in (givers, takers))
+    columns = giver.take(taken.offer), index, taker.take(taken.taker), taken.energy_wh
+    return {
+        name: np.concatenate((column[cut:], column[:cut]))
+        for name, column in zip(GIFT_COLUMNS, columns, strict=True)
+    }
+
+
+def _given_wh(offered_wh: Signed, taken: serving.Taken) -> Signed:
+    """What was taken of each offer; the first ones are used up."""
+    given_wh = offered_wh.copy()
+    given_wh[taken.used_up :] = 0
+    if taken.rest_wh:
+        given_wh[taken.used_up] = offered_wh[taken.used_up] - taken.rest_wh
+    return given_wh
+
+
+def _received_wh(need_wh: Signed, taken: serving.Taken) -> Signed:
+    """What each taker took."""
+    if taken.lacking is None:
+        received_wh = np.zeros_like(need_wh)
+        np.add.at(received_wh, taken.taker, taken.energy_wh)
+        return received_wh
+    who, lacking_wh = taken.lacking
+    received_wh = need_wh.copy()
+    received_wh[who] -= lacking_wh
+    return received_wh
+
+
 def _serve(
-    net_wh: I32, gives: npt.NDArray[np.bool_], start: int, sharing: Sharing, moved: tuple[I32, I32, I32]
+    net_wh: I32,
+    gives: npt.NDArray[np.bool_],
+    start: int,
+    sharing: Sharing,
+    moved: tuple[Signed, Signed, Signed],
 ) -> npt.NDArray[np.void]:
     """The claims of one slot, by (giver, index); `moved`: given, received and excess, to be filled."""
     given_wh, received_wh, excess_wh = moved
@@ -201,7 +264,7 @@ def _by_giver(claims: npt.NDArray[np.void], start: int) -> npt.NDArray[np.void]:
     return np.concatenate((pairs[2 * cut :], pairs[: 2 * cut])).view(CLAIM)
 
 
-def _columns(claims: list[npt.NDArray[np.void]]) -> dict[str, I64]:
+def _columns(claims: list[npt.NDArray[np.void]]) -> dict[str, Signed]:
     """All claims as the ledger has them."""
     every = (
         np.concatenate([each.view("<u8") for each in claims]).view(CLAIM) if len(claims) > 1 else claims[0]

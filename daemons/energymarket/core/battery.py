@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from energymarket.core.block import I32, Bools, Column, Scratch, keepers_or_none
+from energymarket.core.block import I32, Bools, Column, Scratch, keepers_or_none, positive
 from energymarket.core.state import State, Work
 
 EFFICIENCY_STEPS: Final = 10_000  # an efficiency is known to 0.01 %
@@ -195,7 +195,7 @@ class BatteryBlock:
         other *= level
         other += over  # what there is to move: of the home's, or of the cells'
         np.minimum(moved, other, out=moved)
-        np.maximum(moved, 0, out=moved)  # a carry alone may cover it
+        positive(moved, out=moved)  # a carry alone may cover it
         np.multiply(moved, q, out=other)
         other += carry
         np.floor_divide(other, EFFICIENCY_STEPS, out=arrived)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from energymarket.core.block import added_up
+from energymarket.core.block import added_up, positive
 from energymarket.core.fleet import Outlook
 from energymarket.core.state import Work
 
@@ -56,6 +56,10 @@ class Course:
         self._ahead: _Ahead | None = None
         if slots_max > 1:
             self._ahead = _Ahead(fleet, self._outlook, self._works, slots_max)
+        else:
+            for noise in (block.demand.noise for block in fleet.blocks):
+                if noise is not None:
+                    noise.keep_hours()
 
     def turn_to(self, slots: range, weather: Samples) -> None:
         """Look at the slots that come next: all of them are lived before others are turned to."""
@@ -78,9 +82,14 @@ class Course:
             into.consumption_wh[at, here] = consumption
             into.production_wh[at, here] = production
             into.net_wh[at, here] = net
-            _book(work.after, consumption, production, net)  # now that they are in the cache
             consumed_wh += int(np.add.reduce(consumption, dtype=np.int64))
-            produced_wh += int(np.add.reduce(production, dtype=np.int64))
+            produced = int(np.add.reduce(production, dtype=np.int64))
+            produced_wh += produced
+            if produced or int(np.maximum.reduce(net)) > 0:
+                _book(work.after, consumption, production, net)  # now that they are in the cache
+            else:  # of a block of homes without roofs, and by night of nearly all
+                work.after.consumption_wh += consumption
+                work.after.import_wh -= net
         return consumed_wh, produced_wh
 
     def book(self, lived: Lived) -> None:
@@ -96,7 +105,7 @@ class Course:
 
 def _book(state: State, consumption_wh: Register, production_wh: Register, net_wh: Register) -> None:
     """Add to the registers of the meter; `net_wh` is of one slot, or (K, homes)."""
-    export_wh = np.maximum(net_wh, 0)
+    export_wh = positive(net_wh)
     if net_wh.ndim > 1:
         export_wh, net_wh = added_up(export_wh), added_up(net_wh)
     state.consumption_wh += consumption_wh

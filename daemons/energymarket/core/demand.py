@@ -10,12 +10,10 @@ from typing import Any, Final, cast
 
 import numpy as np
 
-from energymarket.core import chance
 from energymarket.core.block import (
     F32,
     I32,
     I64,
-    U32,
     Column,
     Scratch,
     Spare,
@@ -23,18 +21,13 @@ from energymarket.core.block import (
     owners_or_none,
     split_wh,
 )
+from energymarket.core.noise import noise_or_none
 from energymarket.core.owned import SERIES_NONE
 from energymarket.core.state import Work
 from energymarket.core.weather import Samples
 
-NOISE_PERMILLE_MAX: Final = 1_000  # beyond it a load could become negative
-
 _SECONDS_PER_HOUR: Final = 3_600
 _MILLI: Final = 1_000.0
-_SPARE_BITS: Final = np.uint32(8)  # float32 holds the upper 24 bits of a draw exactly
-_ONE: Final = np.float32(1)
-_UNIT: Final = np.float32(2.0**-24)
-_STEP: Final = np.float32(1.5 * 2.0**-48)
 
 
 class Response(IntEnum):
@@ -225,13 +218,7 @@ class DemandBlock:
             # A home without a series reads the zero that stands behind the last one.
             keys = np.minimum(homes["series"], demand.series_count)
             self._series_key = self._series.column(keys.astype(np.uint16))
-        self._noise = owners_or_none(homes["noise_permille"] > 0)
-        if self._noise is not None:
-            amplitude = np.minimum(homes["noise_permille"], NOISE_PERMILLE_MAX).astype(np.float32)
-            amplitude = self._noise.column(amplitude / np.float32(_MILLI))
-            one = bool((amplitude == amplitude[0]).all())
-            self._amplitude: F32 | np.float32 = amplitude[0] if one else amplitude
-            self._first = first
+        self.noise = noise_or_none(homes, first)
         self._take_weather(homes)
         self._elastic = keepers_or_none(homes["elasticity_class"] > 0)
         if self._elastic is not None:
@@ -293,44 +280,8 @@ class DemandBlock:
             part = self._u_curve.read(wanted, spare.floats[0])
             part *= spare.look_up(shared.u_factor, self._bends, spare.like(part, 1))
             self._u_curve.write(wanted, part)
-        if self._noise is not None:
-            part = self._noise.read(wanted, spare.floats[0])
-            part *= self._noise_factor(shared, spare.like(part, 1), spare.like(part, 2))
-            self._noise.write(wanted, part)
-
-    def _noise_ids(self) -> U32:
-        """The ids of those whose load is rough: cheaper made than kept."""
-        assert self._noise is not None  # noqa: S101 - who has no noise is not asked
-        ids = np.arange(self._first, self._first + self._homes, dtype=np.uint32)
-        return self._noise.column(ids)
-
-    def _noise_factor(self, shared: DemandOfSlots, factor: F32, quick: F32) -> F32:
-        """1 + a * (1.5 u**2 + v - 1): u holds for an hour as an appliance does, v is new in each slot.
-
-        u and v are uniform in [0, 1). The mean is 1, so a year's energy stays; the square makes it
-        lopsided as households are: mostly a little less, at times up to 1 + 1.5 a. The standard
-        deviation is a * sqrt(17 / 60) = 0.53 a, and 12 / 17 of the variance lasts the hour.
-        """
-        hours, ids = sorted(set(shared.hours)), self._noise_ids()
-        steps = chance.draw_u32_of_slots(shared.seed, chance.Purpose.APPLIANCE, hours, ids)
-        steps >>= _SPARE_BITS
-        if len(hours) == len(shared.hours):
-            np.copyto(factor, steps.view(np.int32), casting="unsafe")
-        else:
-            row_of = {hour: row for row, hour in enumerate(hours)}
-            for row, hour in enumerate(shared.hours):
-                np.copyto(factor[row], steps[row_of[hour]].view(np.int32), casting="unsafe")
-        draws = chance.draw_u32_of_slots(shared.seed, chance.Purpose.LOAD_NOISE, shared.slots, ids)
-        draws >>= _SPARE_BITS
-        np.copyto(quick, draws.view(np.int32), casting="unsafe")
-        factor *= factor
-        factor *= _STEP
-        quick *= _UNIT
-        factor += quick
-        factor -= _ONE
-        factor *= self._amplitude
-        factor += _ONE
-        return factor
+        if self.noise is not None:
+            self.noise.roughen(wanted, shared, spare)
 
     def _add_degrees(self, shared: DemandOfSlots, wanted: F32, spare: Spare) -> None:
         """Heating and cooling."""

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from energymarket.core.assets import Prospect, Supply, SupplyBlock, SupplyOfSlots
 from energymarket.core.battery import BatteryBlock
-from energymarket.core.block import BLOCK_HOMES, F32, I32, Column, Scratch, Spare, Widening
+from energymarket.core.block import BLOCK_HOMES, F32, I32, Column, Scratch, Spare, Widening, positive
 from energymarket.core.demand import Answer, Demand, DemandBlock, DemandOfSlots
 from energymarket.core.owned import Owned
 from energymarket.core.packed import Signed
@@ -90,7 +90,7 @@ class Net:
     def sides(self, here: slice, kind: type[np.signedinteger[Any]] = np.int32) -> tuple[Signed, Signed]:
         """Surplus and need of some homes, in integers that hold them."""
         net_wh = self._column.values[here].astype(kind)
-        surplus_wh = np.maximum(net_wh, 0)
+        surplus_wh = positive(net_wh)
         return surplus_wh, np.subtract(surplus_wh, net_wh, out=net_wh)
 
     @property
@@ -222,7 +222,7 @@ class Fleet:
         consumption_wh, production_wh, net_wh = self.live_block(block, self._outlook, answer, work)
         np.add(before.consumption_wh, consumption_wh, out=after.consumption_wh)
         self._net.put(block.start, net_wh, production_wh, consumption_wh)
-        surplus_wh = np.maximum(net_wh, 0, out=work.scratch.integers[0][: block.homes])
+        surplus_wh = positive(net_wh, out=work.scratch.integers[0][: block.homes])
         need_wh = np.subtract(surplus_wh, net_wh, out=net_wh)
         np.add(before.import_wh, need_wh, out=after.import_wh)
         work.keep("given_wh", "received_wh")

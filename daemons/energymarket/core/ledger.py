@@ -118,15 +118,16 @@ def parts_of(
 def pack_slots(
     heads: Sequence[SlotHead],
     columns: Mapping[str, Signed],
-    gifts: Mapping[str, I64],
+    gifts: Mapping[str, Signed],
     gift_counts: Sequence[int],
     bounds: Mapping[str, tuple[Signed, Signed]],
-) -> list[bytes]:
+) -> list[tuple[bytes | memoryview, ...]]:
     """The bodies of K slots in each of which all homes 1 .. N have a row and none sent a single order.
 
-    Each is what `pack` makes of that slot alone. `columns` has SLOT_COLUMNS but `home`, (K, N) each, and
-    `bounds` the smallest and the largest value of each slot, (K,); `gifts` are those of all slots one after
-    the other, `gift_counts` how many are of each.
+    Each is what `pack` makes of that slot alone; of many homes in parts that follow each other, of which
+    those that are as narrow as they can be are views of the columns. `columns` has SLOT_COLUMNS but `home`,
+    (K, N) each, and `bounds` the smallest and the largest value of each slot, (K,); `gifts` are those of all
+    slots one after the other, `gift_counts` how many are of each.
     """
     stored = [_rows_as_stored(columns[name], _widths(*bounds[name])) for name in SLOT_COLUMNS[1:]]
     taken = _parts_as_stored(gifts, gift_counts)
@@ -136,14 +137,18 @@ def pack_slots(
         parts = [*(each[place] for each in stored), *(each[place] for each in taken)]
         widths = bytes([0, *(width for width, _ in parts)]) + none
         counts = (rows, gift_counts[place], 0)
-        bodies.append(
-            b"".join((_pack_head(head, counts), _pack_names(head), widths, *(data for _, data in parts)))
-        )
+        first = _pack_head(head, counts) + _pack_names(head) + widths
+        body: tuple[bytes | memoryview, ...] = (first, *(data for width, data in parts if width))
+        bodies.append(body if rows > _JOINED_ROWS_MAX else (b"".join(body),))
     return bodies
 
 
+_JOINED_ROWS_MAX: Final = 1 << 14
+"""Columns so short are joined sooner than they are told apart."""
+
+
 def _parts_as_stored(
-    gifts: Mapping[str, I64], counts: Sequence[int]
+    gifts: Mapping[str, Signed], counts: Sequence[int]
 ) -> list[list[tuple[int, bytes | memoryview]]]:
     """Of each column of gifts, width and bytes of each slot's part."""
     ends = np.cumsum(counts, dtype=np.int64)
@@ -153,33 +158,30 @@ def _parts_as_stored(
     for name in GIFT_COLUMNS:
         column = gifts[name]
         if name == "giver" and len(column):
-            column = np.diff(column, prepend=0)
-            column[starts] = gifts[name][starts]
+            steps = np.empty_like(column)
+            np.subtract(column[1:], column[:-1], out=steps[1:])
+            steps[starts] = column[starts]
+            column = steps
         parts: list[tuple[int, bytes | memoryview]] = [(0, b"")] * len(counts)
         if len(column):
             low, high = np.minimum.reduceat(column, starts), np.maximum.reduceat(column, starts)
             widths = _widths(low, high)
-            narrowed = {width: column.astype(f"<i{width}") for width in set(widths) if width}
+            narrowed = {width: column.astype(f"<i{width}", copy=False) for width in set(widths) if width}
             for slot, start, width in zip(filled.tolist(), starts.tolist(), widths, strict=True):
                 if width:
-                    parts[slot] = (width, narrowed[width][start : start + counts[slot]].data)
+                    part = narrowed[width][start : start + counts[slot]]
+                    parts[slot] = (width, part.view(np.uint8).data)
         found.append(parts)
     return found
 
 
 def _rows_as_stored(column: Signed, widths: Sequence[int]) -> list[tuple[int, bytes | memoryview]]:
     """Width and bytes of each row of a column (K, N), whose widths these are."""
-    rows = column.shape[1]
-    narrowed = {width: _bytes_of(column.astype(f"<i{width}")) for width in set(widths) if width}
-    narrowed[0] = memoryview(b"")
+    narrowed = {width: column.astype(f"<i{width}", copy=False) for width in set(widths) if width}
     return [
-        (width, narrowed[width][row * rows * width : (row + 1) * rows * width])
+        (width, narrowed[width][row].view(np.uint8).data) if width else (0, b"")
         for row, width in enumerate(widths)
     ]
-
-
-def _bytes_of(column: Signed) -> memoryview:
-    return column.reshape(-1).view(np.uint8).data
 
 
 def _widths(low: Signed, high: Signed) -> list[int]:

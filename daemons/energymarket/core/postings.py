@@ -15,7 +15,7 @@ import numpy.typing as npt
 from energymarket.core.limits import REGISTER_JUMP_WH_MAX
 from energymarket.core.nothing import has_nothing, is_nothing, zeros
 from energymarket.core.records import SLOT_COLUMNS, Policy
-from energymarket.core.sums import total
+from energymarket.core.sums import looked
 from energymarket.core.totals import Totals
 from energymarket.core.units import I64, money_ueur, money_ueur_array, narrow_money_ueur
 
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 Integers: TypeAlias = npt.NDArray[np.signedinteger[Any]]
 Columns: TypeAlias = dict[str, Integers]
+Bounds: TypeAlias = tuple[Integers, Integers]
+"""The smallest and the largest value of each of K slots, (K,) each, and zero, which is always among them."""
 
 _SUMMED: Final = tuple(name for name in SLOT_COLUMNS if name not in {"home", "money_ueur"})
 _LEGS: Final = (
@@ -135,6 +137,7 @@ class Legs:
         most_ueur = money_ueur(10 * REGISTER_JUMP_WH_MAX, dearest)  # of one home: all legs together
         self.fits = rows * most_ueur < 2**63
         self._sums = {name: [0] * len(prices) for name in (*_SUMMED, *_LEGS)}
+        self.bounds: dict[str, Bounds] = {}  # of the energies of the rows that were heard last
 
     def post(
         self,
@@ -163,7 +166,8 @@ class Legs:
         settled = self._settle_imbalance(imbalance_wh, settled)
         columns["money_ueur"] = settled
         for name in _SUMMED:
-            self._add(name, _sums(columns[name]))
+            sums, self.bounds[name] = _looked(columns[name])
+            self._add(name, sums)
         self._add("offered_wh", _sums(offered_wh))
         self._add("homes_ueur", traded_ueur if settled is money else self.sums(settled))
         return imbalance_wh
@@ -258,12 +262,20 @@ class Legs:
 
 
 def _sums(column: Integers) -> list[int]:
-    kind: type[np.signedinteger[Any]] = np.int64
     if column.itemsize < 8:
-        if column.shape[0] == 1:
-            return [total(column[0])]
-        most = max(int(column.max(initial=0)), -int(column.min(initial=0)))
-        if most * column.shape[1] < 2**31:
-            kind = np.int32  # five times as fast, bounds included twice
-    totals: list[int] = column.sum(axis=1, dtype=kind).tolist()
+        return _looked(column)[0]
+    totals: list[int] = column.sum(axis=1, dtype=np.int64).tolist()
     return totals
+
+
+def _looked(column: Integers) -> tuple[list[int], Bounds]:
+    """The sum of each slot, and its bounds."""
+    if column.shape[0] == 1:
+        found, least, most = looked(column[0])
+        return [found], (np.array((least,)), np.array((most,)))
+    low, high = column.min(axis=1, initial=0), column.max(axis=1, initial=0)
+    narrow = column.itemsize < 8 and max(int(high.max()), -int(low.min())) * column.shape[1] < 2**31
+    totals: list[int] = column.sum(
+        axis=1, dtype=np.int32 if narrow else np.int64
+    ).tolist()  # five times as fast
+    return totals, (low, high)

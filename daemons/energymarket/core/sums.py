@@ -25,7 +25,7 @@ def bounds(column: Integers) -> tuple[int, int]:
         return 0, 0
     if column.itemsize < 8:
         most = int(np.maximum.reduce(column.view(f"u{column.itemsize}")))
-        if most <= np.iinfo(column.dtype).max:
+        if not most >> (8 * column.itemsize - 1):
             return 0, most
     return min(0, int(np.minimum.reduce(column))), max(0, int(np.maximum.reduce(column)))
 
@@ -36,24 +36,36 @@ _LANES_MIN: Final = 8  # fewer are no faster than to widen every value
 
 def total(column: Integers) -> int:
     """The exact sum of narrow values: many at a time in their own width, as many as it has room for."""
-    if is_nothing(column):
-        return 0
-    if column.itemsize == 8:
+    if column.itemsize == 8 and not is_nothing(column):
         return int(np.add.reduce(column, dtype=np.int64))
-    return sum(_total(column[start : start + _PART]) for start in range(0, len(column), _PART))
+    return looked(column)[0]
+
+
+def looked(column: Integers) -> tuple[int, int, int]:
+    """`total`, and `bounds`, of one look at a column."""
+    if is_nothing(column):
+        return 0, 0, 0
+    if column.itemsize == 8:
+        return int(np.add.reduce(column, dtype=np.int64)), *bounds(column)
+    found = least = most = 0
+    for start in range(0, len(column), _PART):
+        part = column[start : start + _PART]
+        low, high = bounds(part)
+        least, most = min(least, low), max(most, high)
+        if low or high:
+            found += _total(part, max(high, -low))
+    return found, least, most
 
 
 _PART: Final = NARROW_HOMES
 
 
-def _total(column: Integers) -> int:
-    low, high = bounds(column)
-    if not low and not high:
-        return 0
-    lanes = max(1, min(int(np.iinfo(column.dtype).max) // max(high, -low), _LANES_MAX))
+def _total(column: Integers, size: int) -> int:
+    """The sum of values of which none is larger than a size, nor smaller than its negative."""
+    lanes = max(1, min(((1 << (8 * column.itemsize - 1)) - 1) // size, _LANES_MAX))
     rows = len(column) - len(column) % lanes
     if lanes < _LANES_MIN or not rows:
-        return int(np.add.reduce(column, dtype=np.int64))
+        return int(np.add.reduce(column, dtype=np.int32 if size * len(column) < 1 << 31 else np.int64))
     sums = np.add.reduce(column[:rows].reshape(lanes, -1), axis=0, dtype=column.dtype)
     rest = int(np.add.reduce(column[rows:], dtype=np.int64)) if rows < len(column) else 0
     return int(np.add.reduce(sums, dtype=np.int64)) + rest

@@ -8,6 +8,7 @@ money and the ledger never leave this machine: there is one writer.
 from __future__ import annotations
 
 from collections import deque
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 from energymarket.core.course import Lived
@@ -15,6 +16,7 @@ from energymarket.engine.crew import dismiss, hire
 from energymarket.engine.embedded import rest_of
 from energymarket.engine.parcel import packed
 from energymarket.engine.settling import Settler
+from energymarket.engine.singly import SingleSettler
 from energymarket.engine.source import ranges_of, slots_at_once
 from energymarket.engine.stage import Stage
 from energymarket.engine.tasks import Desk, Settle
@@ -29,7 +31,6 @@ if TYPE_CHECKING:
     from energymarket.engine.berths import Berth, Note
     from energymarket.engine.crew import Worker
     from energymarket.engine.settling import Settled
-    from energymarket.engine.singly import SingleSettler
     from energymarket.engine.source import Rest
     from energymarket.engine.track import Track
     from energymarket.engine.troupe import Cluster
@@ -82,21 +83,23 @@ class Afar:
 
     def leg(self, slots: range) -> Iterator[Settled]:
         """See `Source`."""
-        if self._stage is None:
-            yield from map(self._play_singly, slots)
+        if isinstance(self._settler, SingleSettler):
+            yield from map(partial(self._play_singly, self._settler), slots)
             self._players.bring_home()
             return
+        if self._stage is None:
+            raise RuntimeError("there is nobody to settle")
         tour = Tour(self._players, self._track, self._workers, self._stage.berths, self._stage.freed)
         yield from self._stage.leg(slots, tour)
 
-    def _play_singly(self, slot: int) -> Settled:
+    def _play_singly(self, settler: SingleSettler, slot: int) -> Settled:
         """One slot. The next price depends on what was heard in it: a late home is heard later."""
         ahead = range(slot, slot + 1)
         self._players.look(ahead)
         self._track.look(ahead)
         opening = self._track.open(0)
         self._players.live(0, opening.prices.price, self._lived)
-        settled = self._settler.settle([opening], self._lived)
+        settled = settler.settle([opening], self._lived)
         self._track.close(settled.totals[0].consumed_wh, settled.totals[0].produced_wh)
         return settled
 

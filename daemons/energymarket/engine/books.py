@@ -97,9 +97,9 @@ class Books:
         hashes, rows = {}, []
         for at, opening in enumerate(settled.openings):
             body = settled.bodies[at]
-            self.hash = hashes[opening.slot] = ledger.chain(self.hash, body)
+            self.hash = hashes[opening.slot] = ledger.chain(self.hash, *body)
             meta = self._meta.of(opening, settled.batches[at], settled.voids[at], self._contributions)
-            kept = bytes(body) if detailed else None
+            kept = b"".join(body) if detailed else None
             rows.append(self._row(opening, settled.totals[at], meta, kept))
             self._contributions = pricing.follow(opening.model, self._contributions, opening.terms)
         self.store.put_slots(rows)

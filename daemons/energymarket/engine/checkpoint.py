@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -48,26 +49,31 @@ def path_of(directory: Path, slot: int) -> Path:
 def write(directory: Path, slot: int, facts: Mapping[str, Any], parts: Mapping[str, Part]) -> None:
     """Make the checkpoint of a slot durable. OSError if the disk refuses."""
     sizes = {name: sum(memoryview(each).nbytes for each in part) for name, part in parts.items()}
-    digest = hashlib.sha256()
-    for each in chain.from_iterable(parts.values()):
-        digest.update(each)
-    header = {
-        "format": FORMAT,
-        "slot": slot,
-        "facts": facts,
-        "sizes": sizes,
-        "sha256": digest.hexdigest(),
-    }
+    header = {"format": FORMAT, "slot": slot, "facts": facts, "sizes": sizes, "sha256": _UNKNOWN}
     path = path_of(directory, slot)
     draft = path.with_suffix(".new")
-    with draft.open("wb") as file:
+    with draft.open("wb") as file, ThreadPoolExecutor(1) as beside:
+        digest = beside.submit(_digest_of, parts)  # while the disk is written to
         file.write(json.dumps(header).encode() + b"\n")
         for each in chain.from_iterable(parts.values()):
             file.write(each)
+        file.seek(0)
+        file.write(json.dumps(header | {"sha256": digest.result()}).encode())
         file.flush()
         os.fsync(file.fileno())
     draft.rename(path)
     sync_directory(directory)
+
+
+def _digest_of(parts: Mapping[str, Part]) -> str:
+    digest = hashlib.sha256()
+    for each in chain.from_iterable(parts.values()):
+        digest.update(each)
+    return digest.hexdigest()
+
+
+_UNKNOWN: Final = "0" * 64
+"""What stands for a digest until it is known: as long as it."""
 
 
 def read(directory: Path, slot: int) -> Checkpoint:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from energymarket.core.course import Lived
+from energymarket.engine.settling import Room
 from energymarket.engine.singly import SingleSettler
 from energymarket.engine.source import Rest, Shards, ranges_of, slots_at_once
 
@@ -31,25 +33,26 @@ class Embedded:
         self._settler = settler
         self._shards = Shards(compiled, state, ranges_of(homes, shards), self._slots_max)
         self._lived = Lived.room(self._slots_max, homes)
+        self._room = Room(self._slots_max, homes)
 
     def leg(self, slots: range) -> Iterator[Settled]:
         """See `Source`."""
         if isinstance(self._settler, SingleSettler):
-            yield from map(self._play_singly, slots)
+            yield from map(partial(self._play_singly, self._settler), slots)
             return
         for start in range(slots.start, slots.stop, self._slots_max):
             ahead = range(start, min(start + self._slots_max, slots.stop))
             openings = self._shards.play(ahead, self._track, self._lived)
-            yield self._settler.settle(openings, self._lived.part(0, self._homes, len(ahead)))
+            yield self._settler.settle(openings, self._lived.part(0, self._homes, len(ahead)), self._room)
 
-    def _play_singly(self, slot: int) -> Settled:
+    def _play_singly(self, settler: SingleSettler, slot: int) -> Settled:
         """One slot. The next price depends on what was heard in it: a late home is heard later."""
         ahead, lived = range(slot, slot + 1), self._lived.part(0, self._homes, 1)
         self._shards.turn_to(ahead, self._track.look(ahead))
         opening = self._track.open(0)
         self._shards.live(0, opening.prices.price, lived)
         self._shards.book(lived, 1)
-        settled = self._settler.settle([opening], lived)
+        settled = settler.settle([opening], lived)
         self._track.close(settled.totals[0].consumed_wh, settled.totals[0].produced_wh)
         return settled
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from energymarket.engine.crew import dismiss, hire
 from energymarket.engine.relay import Relay
-from energymarket.engine.source import Shards, ranges_of, slots_at_once
+from energymarket.engine.source import Shards, balanced_ranges, ranges_of, slots_at_once
 from energymarket.engine.split import Split
 from energymarket.engine.stage import Stage
 from energymarket.engine.tasks import Desk
@@ -51,7 +51,11 @@ class Local:
         slots_max = slots_at_once(homes)
         is_split = homes >= SPLIT_HOMES * workers if split is None else split
         self._stage = Stage(workers + (2 if is_split else RELAY_BERTHS), slots_max, homes)
-        ranges = ranges_of(homes, max(shards, workers if is_split else 1))
+        ranges = (
+            balanced_ranges(compiled.homes, max(shards, workers))
+            if is_split
+            else ranges_of(homes, max(shards, 1))
+        )
         desks = []
         for number in range(workers):
             mine = ranges[number::workers] if is_split else ranges if number == 0 else []

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import mmap
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
@@ -37,6 +38,7 @@ from energymarket.engine.source import slots_at_once
 from energymarket.engine.track import Track, market_of
 from energymarket.exits import ConfigError, Exit, Failure
 from energymarket.market.retention import Retention
+from energymarket.runtime import memory
 from energymarket.runtime.clock import boottime_ns
 from energymarket.transport.bulk_store import BulkStore
 from energymarket.transport.generation import GenerationFile
@@ -45,7 +47,7 @@ from energymarket.transport.store import ForeignLedgerError, StoreError
 if TYPE_CHECKING:
     from energymarket.engine.checkpoint import Checkpoint, Part
     from energymarket.engine.settling import Settled
-    from energymarket.engine.source import Source
+    from energymarket.engine.source import Rest, Source
     from energymarket.scenario.compiled import Compiled
 
 LEG_NS: Final = 2_000_000_000
@@ -116,6 +118,7 @@ class Run:
         self.plan = plan
         self.sums = Sums()
         self.account: dict[str, Any] = {}  # of how it was played
+        self._found: dict[str, Any] = {}  # indicators, once all is played
         self.next_slot = plan.compiled.period.first_slot
         self.end_slot = self.next_slot + plan.slots
         homes = plan.compiled.homes_count
@@ -202,6 +205,15 @@ class Run:
         noted: Noted = unnoted,
     ) -> None:
         """Play until the end, or until asked to stop; what was played is durable then. Failure if not."""
+        try:
+            rest = self._play(told, stopping, noted)
+            if rest is not None:
+                self._end(rest)
+        except StoreError as error:
+            raise _refused(error) from error
+
+    def _play(self, told: Told, stopping: Callable[[], bool], noted: Noted) -> Rest | None:
+        """Play leg after leg and save each but the one that ends the run: what a market goes on from then."""
         source = self._source(noted)
         homes = self.plan.compiled.homes_count
         leg_slots = FIRST_LEG_SLOTS if homes >= MANY_HOMES else 2 * slots_at_once(homes)
@@ -214,15 +226,27 @@ class Run:
                     self._enter(settled)
                     told(self.sums.slots, self.plan.slots)
                 played_ns = boottime_ns() - began_ns
-                self._save(source)
+                rest = source.rest()
+                if self.next_slot == self.end_slot:
+                    self.account = source.account()
+                    return rest
+                self._save(rest)
                 saved_ns = boottime_ns() - began_ns - played_ns
                 wanted_ns = max(LEG_NS, CHECKPOINT_PART * saved_ns)
                 leg_slots = max(1, min(4 * leg_slots, len(slots) * wanted_ns // max(played_ns, 1)))
             self.account = source.account()
-        except StoreError as error:
-            raise _refused(error) from error
+            return None
         finally:
             source.close()
+
+    def _end(self, rest: Rest) -> None:
+        """Save, and meanwhile find out what it has come to: that needs no register of gifts."""
+        memory.give_back()  # what slots were played in
+        with ThreadPoolExecutor(1) as beside:
+            found = beside.submit(self._measures.document, self.state)
+            self._save(rest)
+            self._found = found.result()
+        memory.give_back()
 
     def _room_slots(self) -> int:
         """Slots of a leg whose detail takes no more of the disk than it may; those without any are free."""
@@ -258,15 +282,15 @@ class Run:
         self._measures.add(settled.passage)
         self.next_slot = settled.openings[-1].slot + 1
 
-    def _save(self, source: Source) -> None:
+    def _save(self, rest: Rest) -> None:
         """Make everything up to now durable: checkpoint, then ledger."""
-        last, rest = self.next_slot - 1, source.rest()
+        last = self.next_slot - 1
         self.state.given_wh[:] = self._measures.sum_of("given_wh")
         self.state.received_wh[:] = self._measures.sum_of("received_wh")
         if isinstance(self._settler, Settler):
             read = (self.state.column(name) for name in singly.METERS)
             self._accounts.balance_ueur[:] = self._measures.sum_of("money_ueur")
-            self._accounts.readings = Readings(*(column.copy() for column in read))
+            self._accounts.readings = Readings(*read)  # as they stand: nobody plays while they are written
             self._accounts.heard = Heard(self.plan.compiled.homes_count, last)
         else:
             self._accounts = self._settler.accounts
@@ -300,7 +324,7 @@ class Run:
 
     def indicators(self) -> dict[str, Any]:
         """`energy`, `money` and `kpi` of what was played."""
-        return self._measures.document(self.state)
+        return self._found or self._measures.document(self.state)
 
     def write_registers(self) -> None:
         """Leave the homes' registers as a live pool leaves them: for the checker, or a market to go on."""

@@ -86,7 +86,7 @@ class SingleSettler:
         return Settled(
             openings=openings,
             totals=totals,
-            bodies=[each.body for each in closed],
+            bodies=[(each.body,) for each in closed],
             passage=passage_of(openings, self._columns(closed), totals),
             batches=[each.batches for each in closed],
             voids=[each.settlement.voids for each in closed],

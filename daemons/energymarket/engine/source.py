@@ -6,12 +6,16 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+import numpy as np
+
 from energymarket.core.course import Course
 from energymarket.core.fleet import Fleet
+from energymarket.core.owned import supplies
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
+    from energymarket.core.block import Column
     from energymarket.core.course import Lived
     from energymarket.core.market import Opening
     from energymarket.core.state import State
@@ -37,6 +41,30 @@ def ranges_of(homes: int, shards: int) -> list[tuple[int, int]]:
     shards = max(1, min(shards, homes))
     edges = [homes * part // shards for part in range(shards + 1)]
     return [(first, last - first) for first, last in pairwise(edges)]
+
+
+def balanced_ranges(homes: Mapping[str, Column], shards: int) -> list[tuple[int, int]]:
+    """`ranges_of` of about equal work: who has a roof or a battery takes longer, and they may stand together.
+
+    `homes` are the columns of a compiled scenario.
+    """
+    work = np.full(len(homes["policy"]), _WORK_OF_ANY, np.int64)
+    for owns, more in (
+        (supplies(homes), _WORK_OF_SUPPLY),
+        (homes["battery_capacity_wh"] > 0, _WORK_OF_BATTERY),
+        (homes["heat_wh_per_k"] > 0, _WORK_OF_HEAT),
+    ):
+        work[owns] += more
+    done = np.cumsum(work)
+    edges = [int(np.searchsorted(done, done[-1] * part // shards)) + 1 for part in range(1, shards)]
+    ranges = [(first, last - first) for first, last in pairwise((0, *edges, len(work)))]
+    return ranges if all(count for _, count in ranges) else ranges_of(len(work), shards)
+
+
+_WORK_OF_ANY: Final = 5  # measured: 35 ns a home and slot with nothing but a load,
+_WORK_OF_SUPPLY: Final = 2
+_WORK_OF_BATTERY: Final = 6
+_WORK_OF_HEAT: Final = 2
 
 
 @dataclass(frozen=True, slots=True)

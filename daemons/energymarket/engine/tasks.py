@@ -121,7 +121,7 @@ class Desk:
 
     def _settle(self, berth: Berth, openings: Sequence[Opening]) -> Note:
         lived = berth.lived.part(0, self._compiled.homes_count, len(openings))
-        return berth.leave(self._settler.settle(openings, lived, berth.columns(len(openings))))
+        return berth.leave(self._settler.settle(openings, lived, berth.room))
 
     @property
     def _homes(self) -> Shards:

@@ -34,7 +34,9 @@ def checkpoint_of(chain_hash: bytes, accounts: Accounts) -> tuple[bytes, bytes]:
 
 def checkpoint_digest(chain_hash: bytes, body: bytes) -> bytes:
     """SHA-256 over the chain's hash at that slot and the accounts."""
-    return hashlib.sha256(chain_hash + body).digest()
+    digest = hashlib.sha256(chain_hash)
+    digest.update(body)
+    return digest.digest()
 
 
 def restore(store: LedgerStore, rules: Rules, genesis: bytes) -> Market:

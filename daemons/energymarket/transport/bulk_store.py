@@ -5,8 +5,11 @@ What is new is written once, into the file; a write-ahead log would have it writ
 
 from __future__ import annotations
 
+import os
 import sqlite3
-from contextlib import contextmanager
+import threading
+from contextlib import contextmanager, suppress
+from functools import partial
 from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
@@ -16,6 +19,10 @@ from energymarket.transport.store import INSERT_SLOT, LedgerStore, SlotRow, Stor
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+FLUSH_BYTES: Final = 1 << 27
+"""Of a transaction, so much is given to the disk at a time: a second of it, or less."""
 
 _VALUES: Final = attrgetter(*SlotRow.__dataclass_fields__)
 
@@ -27,12 +34,23 @@ class BulkStore(LedgerStore):
     large_from_homes = HOMES_MAX + 1  # it has the bodies of many slots in its hands anyway
     page_bytes = 16_384  # the body of a slot lies on a page or two: a third less work than on pages of 4 KiB
 
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self._descriptor: int | None = None  # of the file, to flush it by
+        self._flushing: threading.Thread | None = None
+        self._unflushed_bytes = 0
+
     def close(self) -> None:
         """Close; what was not ended does not count."""
         if self._db is not None:
             self._give_up()
             self._db.execute("PRAGMA journal_mode=DELETE")  # or an empty journal would stay beside it
         super().close()
+        if self._flushing is not None:
+            self._flushing.join()
+        if self._descriptor is not None:  # not sooner: whoever closes a file gives up all locks on it
+            os.close(self._descriptor)
+            self._descriptor = None
 
     def begin_bulk(self) -> None:
         """Begin the transaction."""
@@ -43,6 +61,20 @@ class BulkStore(LedgerStore):
         """Write slots."""
         with self._refusals():
             self._connection.executemany(INSERT_SLOT, map(_VALUES, rows))
+        self._unflushed_bytes += sum(len(row.body) for row in rows if row.body is not None)
+        if self._unflushed_bytes >= FLUSH_BYTES:
+            self._flush_ahead()
+
+    def _flush_ahead(self) -> None:
+        """Let the disk write what it has of the transaction: else all of it would wait for the end."""
+        if self._flushing is not None and self._flushing.is_alive():
+            return
+        if self._descriptor is None:
+            self._descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+        self._unflushed_bytes = 0
+        flush = partial(_flush, self._descriptor)
+        self._flushing = threading.Thread(target=flush, name="flusher", daemon=True)
+        self._flushing.start()
 
     def put_stretch(self, first: int, last: int, body: bytes, digest: bytes) -> None:
         """Write the sums of slots first .. last that have no bodies."""
@@ -70,3 +102,8 @@ class BulkStore(LedgerStore):
         # SQLite has rolled back by itself after some errors (full disk): then there is nothing to do.
         if self._connection.in_transaction:
             self._connection.execute("ROLLBACK")
+
+
+def _flush(descriptor: int) -> None:
+    with suppress(OSError):  # SQLite has a descriptor of its own, and hears of it when it commits
+        os.fdatasync(descriptor)

@@ -14,6 +14,7 @@ from energymarket.core.records import GIFT_COLUMNS
 
 SEED = 7
 FAIR = Sharing(Take.EXACT, Turn.FAIR, Excess.NEUTRAL)
+SELFISH = Sharing(Take.EXACT, Turn.SELFISH, Excess.NEUTRAL)
 
 
 def drawn_up_to(most: int, seed: int, row: int, homes: int) -> np.ndarray:
@@ -44,12 +45,37 @@ def test_the_gifts_of_several_slots_are_those_of_each_slot(
 ) -> None:
     """`exchange.outcome` is the reference of a slot: who gives how much to whom, in which parts."""
     net, policy, slots = drawn
+    hold_against_the_reference(net, policy, FAIR, slots)
+
+
+@given(neighbourhoods(), st.sampled_from((FAIR, SELFISH)))
+@settings(max_examples=40)
+def test_the_gifts_of_a_slot_alone_are_the_same(
+    drawn: tuple[np.ndarray, np.ndarray, range], sharing: Sharing
+) -> None:
+    """Of many homes slots are agreed upon one at a time."""
+    net, policy, slots = drawn
+    hold_against_the_reference(net[:1], policy, sharing, slots[:1])
+
+
+def test_an_offer_has_no_more_parts_than_there_are_names_for() -> None:
+    """One giver of 70,000 Wh, 69,999 takers of one: the last name ends the offer, and the rest goes back."""
+    net = np.full((1, 70_000), -1, np.int32)
+    net[0, 123] = 70_000
+    policy = np.ones(70_000, np.uint8)
+    hold_against_the_reference(net, policy, FAIR, range(5, 6))
+    moved = np.zeros_like(net), np.zeros_like(net)
+    assert agree(net, policy, FAIR, SEED, range(5, 6), moved).gift_counts == [65_536]
+
+
+def hold_against_the_reference(net: np.ndarray, policy: np.ndarray, sharing: Sharing, slots: range) -> None:
+    """Who gives how much to whom, in which parts, and what it comes to."""
     moved = np.full_like(net, -1), np.full_like(net, -1)
-    found = agree(net, policy, FAIR, SEED, slots, moved)
+    found = agree(net, policy, sharing, SEED, slots, moved)
     ids, at = np.arange(1, net.shape[1] + 1), 0
     for row, slot in enumerate(slots):
         surplus, need = np.maximum(net[row], 0), np.maximum(-net[row], 0)
-        wanted = exchange.outcome(ids, surplus, need, policy, FAIR, SEED, slot)
+        wanted = exchange.outcome(ids, surplus, need, policy, sharing, SEED, slot)
         claims = np.sort(wanted.claims, order=("giver", "index"))
         here = slice(at, at + found.gift_counts[row])
         for name in GIFT_COLUMNS:

@@ -29,7 +29,7 @@ def test_only_parts_that_nobody_has_claimed_are_open() -> None:
         expected = [int(offer["index"]) >= parts[int(offer["giver"])] for offer in offers]
         assert claimed.open(offers).tolist() == expected
     claimed.claim(np.array([7], np.uint32), np.array([60_000]))
-    claimed.add(np.array([(8, 99, 5, 100, 0), (9, 99, 5, 100, 0), (8, 99, 5, 300, 0)], CLAIM))
+    claimed.add(np.array([(8, 99, 5, 300, 0), (9, 99, 5, 100, 0), (8, 99, 5, 100, 0)], CLAIM))
     twice = np.array([(8, 1, 101, 0, 0), (8, 1, 300, 0, 0), (8, 1, 301, 0, 0)], OFFER)
     assert claimed.open(twice).tolist() == [False, False, True]
     late = np.array([(7, 1, 59_999, 0, 0), (7, 1, 60_000, 0, 0)], OFFER)

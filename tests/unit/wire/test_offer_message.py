@@ -80,6 +80,20 @@ def test_a_line_takes_two_bytes_an_offer_and_a_record_sixteen() -> None:
     assert np.array_equal(offer_message.unpack(line)[1], offer_message.unpack(records)[1])
 
 
+def test_a_line_ends_where_the_ring_begins() -> None:
+    """Ids ascend across the place where positions begin anew, and the other way round: two messages each."""
+    begins, ends = offers(40), offers(40)
+    begins["position"] = (np.arange(40) + 30) % 40
+    ends["giver"] = (np.arange(40) + 15) % 40 + 1
+    for made, first in ((begins, 10), (ends, 25)):
+        data, number = offer_message.pack_first(made, slot=1, epoch=0)
+        assert number == 40  # as records: they are more than the line would have
+        assert data[3] == offer_message.KIND_OFFERS
+        data, number = offer_message.pack_first(made, slot=1, epoch=0, room_bytes=16 + 16 * (first - 1))
+        assert (number, data[3]) == (first, offer_message.KIND_LINE)
+        assert np.array_equal(offer_message.unpack(data)[1], made[:first])
+
+
 def test_a_message_is_full_at_4096_bytes() -> None:
     """255 records, or 2,032 neighbours in a line; four such messages fill the queue of 16 KiB."""
     split = offers(2_100)

@@ -48,6 +48,7 @@ _ROOM: Final = 1 << 62
 NARROW_MAX: Final = 2**31 - 1
 _NOTHING: Final = np.zeros(0, np.int64)
 _NARROW_WH: Final = 1 << 27  # seven of them, added or taken away, fit int32
+_NARROW_MUEUR: Final = 1 << 30  # the difference of two such fits int32
 _PEAKS: Final = {"imported_wh": "peak_import_wh", "exported_wh": "peak_export_wh"}
 _CONTRACT: Final = {
     "exported_wh": 1,
@@ -166,6 +167,7 @@ class _Block:
         self._out = out
         self._sizes = sizes  # of each column in the whole passage
         self._imbalance_wh: Column | None = None
+        self._alone_mueur: Column | None = None
 
     def add(self, intensities: Mapping[str, I64], totals: dict[str, I64]) -> None:
         """Go through the columns once."""
@@ -176,6 +178,7 @@ class _Block:
             column = passage.columns[name][:, self._part]
             kind = self._wide_enough(name, column)
             if passage.slots == 1:
+                column = column.astype(np.int32, copy=False) if column.itemsize < 4 else column
                 out[name] += column[0]
             else:
                 out[name] += np.add.reduce(column, axis=0, dtype=kind)
@@ -187,6 +190,8 @@ class _Block:
             self._price(name, column, intensities)
             if name in _CONTRACT and not passage.balanced:
                 self._balance(name, column)
+        if self._alone_mueur is not None:
+            out["alone_mueur"] += self._alone_mueur
         if self._imbalance_wh is not None and self._imbalance_wh.any():
             self._settle(self._imbalance_wh)
 
@@ -194,17 +199,28 @@ class _Block:
         passage, out = self._passage, self._out
         match name:
             case "bought_wh":
-                out["purchases_mueur"] += _dot(passage.price_ueur_per_kwh, column)
+                out["purchases_mueur"] += self._dot(passage.price_ueur_per_kwh, name, column)
             case "sold_wh":
-                out["sales_mueur"] += _dot(passage.price_ueur_per_kwh, column)
+                out["sales_mueur"] += self._dot(passage.price_ueur_per_kwh, name, column)
             case "imported_wh":
-                out["alone_mueur"] += _dot(passage.import_ueur_per_kwh, column)
+                self._alone_mueur = self._dot(passage.import_ueur_per_kwh, name, column)
                 for kind, each in intensities.items():
-                    out[kind] += _dot(each, column)
+                    out[kind] += self._dot(each, name, column)
             case "exported_wh":
-                out["alone_mueur"] -= _dot(passage.export_ueur_per_kwh, column)
+                paid = self._dot(passage.export_ueur_per_kwh, name, column)
+                if self._alone_mueur is None:
+                    self._alone_mueur = np.negative(paid, out=paid)
+                else:
+                    self._alone_mueur = self._alone_mueur - paid
             case _:
                 pass
+
+    def _dot(self, per_kwh: I64, name: str, energy_wh: Column) -> Column:
+        """Per home, the sum of energy times a number of the slot; in 32 bits where they hold two of them."""
+        if len(per_kwh) > 1 or self._sizes[name] * abs(int(per_kwh[0])) >= _NARROW_MUEUR:
+            return _dot(per_kwh, energy_wh)
+        priced: Column = np.multiply(energy_wh[0], np.int32(per_kwh[0]), dtype=np.int32)
+        return priced
 
     def _balance(self, name: str, column: Column) -> None:
         narrow = column.dtype.itemsize <= 4 and self._sizes[name] < _NARROW_WH
