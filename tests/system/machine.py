@@ -11,7 +11,7 @@ import signal
 import subprocess
 import tempfile
 from collections.abc import Iterable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -102,6 +102,7 @@ class Machine:
             "systemd-nspawn", "--quiet", "-D", str(self.tree), "-M", self.name, "--private-network",
             "--register=no", "--keep-unit", "--console=pipe", "-b", "systemd.unit=basic.target",
         ]  # fmt: skip
+        self._stack.callback(self._drop_cgroups)
         log = self._stack.enter_context((self.tree.parent / "console").open("wb"))
         nspawn = subprocess.Popen(
             command,
@@ -133,6 +134,14 @@ class Machine:
                     (group / "cgroup.procs").write_text(str(os.getpid()))
                 except OSError:
                     continue
+
+    def _drop_cgroups(self) -> None:
+        """Take the control groups away, the innermost first: they are empty now."""
+        for hierarchy in _HIERARCHIES:
+            group = Path("/sys/fs/cgroup") / hierarchy / self.name
+            for path in (*sorted((each for each in group.rglob("*") if each.is_dir()), reverse=True), group):
+                with suppress(OSError):  # there is none in this hierarchy
+                    path.rmdir()
 
     def _halt(self, nspawn: subprocess.Popen[bytes]) -> None:
         """End its first process, never nspawn: that one tidies up behind it."""
