@@ -105,10 +105,14 @@ def test_a_broken_configuration_keeps_everything_closed_and_says_why(machine: Ma
         assert machine.show("energy-market", "ActiveState") == "inactive"
         assert machine.show("energy-trade.socket", "ActiveState") == "inactive"
         assert machine.show("energy-config-check", "ExecMainStatus") == "78"
-        machine.wait_until(
-            lambda: machine.show("energy-failure@energy-config-check.service", "ActiveState") == "inactive"
-        )
-        fresh = set(machine.must("ls", "/var/lib/energy-market/failures").split()) - kept
+        recorder = "energy-failure@energy-config-check.service"
+        fresh: set[str] = set()
+
+        def is_told() -> bool:
+            fresh.update(set(machine.must("ls", "/var/lib/energy-market/failures").split()) - kept)
+            return bool(fresh) and machine.show(recorder, "ActiveState") == "inactive"
+
+        machine.wait_until(is_told)
         assert len(fresh) == 1, fresh
         record = json.loads(machine.must("cat", f"/var/lib/energy-market/failures/{fresh.pop()}"))
         assert (record["unit"], record["exit_status"]) == ("energy-config-check.service", "78")
