@@ -171,7 +171,7 @@ class LedgerStore(LedgerReader):
 
         A body is empty where it lies in a file, which a finished draft has left.
         """
-        with self._transaction() as db:
+        with self._transaction_over(checkpoint_name(slot), start_name(slot)) as db:
             gone = put_checkpoint(db, slot, checkpoint)
             if start is not None:
                 put_large(db, "starts", start.slot, start.body, start.digest)
@@ -215,7 +215,7 @@ class LedgerStore(LedgerReader):
 
         The body of the sums is empty where it lies in a file, which a finished draft has left.
         """
-        with self._transaction() as db:
+        with self._transaction_over(stretch_name(first, last)) as db:
             stretch = (first, last, body, digest)
             dropped = compacting.put_stretch(db, stretch, absorbs, in_pieces=self._in_pieces)
         if self._bodies is not None:
@@ -261,3 +261,14 @@ class LedgerStore(LedgerReader):
 
     def _transaction(self) -> Transaction:
         return Transaction(self._connection, self.path)
+
+    @contextmanager
+    def _transaction_over(self, *names: str) -> Iterator[sqlite3.Connection]:
+        """A transaction whose rows belong to fresh files of these names: if it fails, they go."""
+        try:
+            with self._transaction() as db:
+                yield db
+        except StoreError:
+            if self._bodies is not None:
+                self._bodies.drop(names)
+            raise

@@ -166,6 +166,25 @@ def test_a_checkpoint_left_off_at_any_piece_is_none(tmp_path: Path) -> None:
     assert min(found.values()) > 2
 
 
+@pytest.mark.usefixtures("in_files")
+@pytest.mark.parametrize("table", ["checkpoints", "days"])
+def test_what_the_database_refuses_leaves_no_file(tmp_path: Path, table: str) -> None:
+    """However often it is tried: else a disk that is full already would be filled by what is to free it."""
+    made = MadeLedger(tmp_path / "ledger.db", 64, recording=True)
+    made.play(150 if table == "days" else 60)
+    made.retention.disk_max_bytes = 1 if table == "days" else made.disk_max_bytes
+    refuse = "BEGIN SELECT RAISE(ABORT, 'refused'); END"
+    made.store._connection.execute(f"CREATE TRIGGER refused BEFORE INSERT ON {table} {refuse}")
+    made.play(10)
+    names = {file.name for file in tmp_path.glob(f"{bodies.DIRECTORY}/*")}
+    assert names <= set(made.store._files_needed())
+    made.store._connection.execute("DROP TRIGGER refused")
+    made.play(8)
+    assert made.store._row(f"SELECT 1 FROM {table}") is not None  # noqa: S608
+    made.die()
+    assert problem_of(made.path) is None
+
+
 def test_a_large_market_has_checkpoints_more_often(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Four homes and 32 slots times homes: every eighth slot; so a restart reads no more than that."""
     monkeypatch.setattr(bookkeeping, "CHECKPOINT_HOME_SLOTS", 32)
