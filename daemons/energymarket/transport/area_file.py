@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import mmap
 import os
 from typing import Final
@@ -17,6 +18,9 @@ DIRECT_BYTES_MIN: Final = 1 << 20
 def room(area_bytes: int) -> memoryview:
     """Memory for an area, nothing but zeros, where a disk can take it from."""
     found = mmap.mmap(-1, area_bytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    if area_bytes >= DIRECT_BYTES_MIN:
+        with contextlib.suppress(OSError):  # a kernel without large pages
+            found.madvise(mmap.MADV_HUGEPAGE)  # found and handed to the disk by the page
     return memoryview(found)
 
 
