@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,8 @@ import numpy as np
 import pytest
 
 from energymarket.exits import Exit
-from energymarket.transport.block_file import BlockFile
+from energymarket.transport import area_file
+from energymarket.transport.area_file import AreaFile, room
 from energymarket.transport.generation import (
     GenerationError,
     GenerationFault,
@@ -200,58 +203,79 @@ def test_every_block_is_there_from_the_start(tmp_path: Path) -> None:
     assert found.st_blocks * 512 >= found.st_size
 
 
-def made(file: BlockFile, slot: int, state: bytes, present: int | None) -> int:
-    """Write a state in two parts; the generation that has it."""
-    generation = file.begin(present)
-    area = memoryview(state + bytes(file.shape.area_bytes - len(state)))
-    file.write(generation, 0, area[:100])
-    file.write(generation, 100, area[100:])
-    file.finish(generation, slot, 0, checksum(area))
+def put(file: AreaFile, slot: int, edition: int = 0) -> None:
+    """Make a state durable."""
+    area = room(file.shape.area_bytes)
+    area[:PAYLOAD] = state_of(slot)
+    file.put(area, slot, edition, checksum(area))
     file.flush()
-    return generation
 
 
-def test_what_is_written_in_parts_is_what_a_mapping_would_have_written(tmp_path: Path) -> None:
-    """Same bytes, same checksum; and it is read in parts from anywhere."""
-    with opened(tmp_path / "mapped") as mapped, BlockFile(tmp_path / "parts", *HERE, PAYLOAD) as file:
-        for slot in (1, 2):
+def loaded(file: AreaFile, slot: int) -> bytes:
+    area = room(file.shape.area_bytes)
+    file.load_into(area, slot)
+    return bytes(area[:PAYLOAD])
+
+
+@pytest.mark.parametrize("direct_from", [1, 1 << 30])
+def test_an_area_that_is_put_is_what_a_mapping_would_have_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, direct_from: int
+) -> None:
+    """Past the system's cache or through it: same bytes, same checksum, and both ways of reading see them."""
+    monkeypatch.setattr(area_file, "DIRECT_BYTES_MIN", direct_from)
+    with opened(tmp_path / "mapped") as mapped, AreaFile(tmp_path / "put", *HERE, PAYLOAD) as file:
+        for slot in range(1, 6):
             lived(mapped, slot)
-            generation = made(file, slot, state_of(slot), None)
-            file.keep(slot)
-            mapped.keep(slot)
-            found = bytearray(50)
-            file.read(generation, 30, memoryview(found))
-            assert bytes(found) == state_of(slot)[30:80]
-        assert (tmp_path / "parts").read_bytes() == (tmp_path / "mapped").read_bytes()
+            put(file, slot)
+            assert loaded(file, slot) == bytes(file.load(slot)[0]) == state_of(slot)
+            assert (tmp_path / "put").read_bytes() == (tmp_path / "mapped").read_bytes()
 
 
-def test_a_state_that_is_needed_is_never_written_over(tmp_path: Path) -> None:
-    """The kept one, or, if none is, the one that the next is made from; half of one is nothing."""
-    with BlockFile(tmp_path / "f", *HERE, PAYLOAD) as file:
-        first = made(file, 1, state_of(1), None)
-        assert file.begin(first) == 1 - first  # nothing is kept: what 1 says is all that there is
-        assert file.slots() == (1,)
-        second = made(file, 2, state_of(2), first)
+def test_a_state_that_is_needed_is_never_put_over(tmp_path: Path) -> None:
+    """The kept one, or, if none is, the newest."""
+    with AreaFile(tmp_path / "f", *HERE, PAYLOAD) as file:
+        for slot in (1, 2, 3):
+            put(file, slot)
+        assert file.slots() == (3, 2)
+        file.keep(2)
+        for slot in (4, 5):
+            put(file, slot)
+            assert file.slots() == (slot, 2)
+        assert loaded(file, 2) == state_of(2)
+        assert loaded(file, 5) == state_of(5)  # and it is kept
+        put(file, 6)
+        assert file.slots() == (6, 5)
+
+
+def test_what_was_put_half_is_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While an area is written its header names no slot; what is damaged or cut short is told."""
+    full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    with AreaFile(tmp_path / "f", *HERE, PAYLOAD) as file:
+        put(file, 1)
         file.keep(1)
-        assert file.begin(first) == second != file.kept
-        assert file.begin(second) == second
-        file.write(second, 0, memoryview(b"torn"))
+        put(file, 2)
+        with monkeypatch.context() as disk:
+            disk.setattr(os, "pwrite", refusing(full))
+            with pytest.raises(OSError, match="No space"):
+                put(file, 3)
         assert file.slots() == (1,)
-        assert file.begin(second) == second  # what has no header yet is gone on with in its place
-        file.finish(second, 3, 0, 0)
+        file.put(room(file.shape.area_bytes), 3, 0, 1)
         with pytest.raises(GenerationError) as caught:
-            file.load(3)
+            loaded(file, 3)
         assert caught.value.fault is GenerationFault.CORRUPT
-        assert bytes(file.load(1)[0]) == state_of(1)
-
-
-def test_a_file_that_is_cut_short_under_us_is_told_and_not_waited_for(tmp_path: Path) -> None:
-    """Reading beyond its end is damage, not a loop."""
-    with BlockFile(tmp_path / "f", *HERE, PAYLOAD) as file:
-        generation = made(file, 1, state_of(1), None)
-        os.truncate(tmp_path / "f", file.shape.area_at(generation) + 10)
+        assert loaded(file, 1) == state_of(1)
+        os.truncate(tmp_path / "f", file.shape.area_at(0) + 10)
         with pytest.raises(GenerationError, match="cut short"):
-            file.read(generation, 0, memoryview(bytearray(20)))
+            loaded(file, 1)
+
+
+def refusing(error: OSError) -> Callable[..., int]:
+    """A call that the disk refuses."""
+
+    def refuse(*_: object) -> int:
+        raise error
+
+    return refuse
 
 
 STEPS = ("posix_fallocate", "pwrite", "fsync", "replace")

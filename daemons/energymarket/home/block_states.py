@@ -1,23 +1,22 @@
-"""The present state of a range of homes, in its file: in memory is one block of homes at a time.
+"""The present state of a range of homes: lived in memory, block by block, and put in its file as a whole.
 
-A pass over the homes reads each block from the area with the present state, lets it be changed, and writes it
-into the area that nothing needs. It is the present state from then on, and `commit` says of which slot. The
-pages are in the kernel's cache; in a private copy beside it they would be there twice.
+A pass over the homes lets each block be changed where it lies. What a pass has not been gone to the end of is
+no state any more: one that counts is loaded from the file.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
 from energymarket.core.fleet import initial_block
 from energymarket.core.sparse import block_bytes, payload_bytes, spans, state_in
 from energymarket.core.state import Layout, State, Work
-from energymarket.transport.block_file import BlockFile
+from energymarket.transport.area_file import AreaFile, room
 from energymarket.transport.generation import GenerationError, GenerationFault, shape_of
-from energymarket.wire.state_file import VERSION, VERSION_SPARSE, Checksum
+from energymarket.wire.state_file import VERSION, VERSION_SPARSE, Checksum, checksum
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -26,17 +25,20 @@ if TYPE_CHECKING:
     from energymarket.core.block import Column
     from energymarket.core.fleet import Fleet
 
-SUMMED_BYTES: Final = 1 << 20  # at once: it is in the cache still for the exclusive-or
-
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A block of homes: where it lies in an area and in the buffer, and how it is changed there."""
+    """A block of homes: where it lies, and how it is changed there."""
 
     start: int
     stop: int
-    parts: tuple[tuple[int, memoryview], ...]  # where in the area, and the buffer's bytes for it
     work: Work
+    pages: memoryview | None  # of a sparse state: it has its homes alone
+
+    @property
+    def state(self) -> State:
+        """What its homes remember."""
+        return self.work.after
 
 
 class Gifts:
@@ -51,7 +53,7 @@ class Gifts:
         of_blocks = []
         for place in places:
             here = slice(place.start, place.stop)
-            given_wh = place.work.after.of_owners("given_wh", receipt["given_wh"][here])
+            given_wh = place.state.of_owners("given_wh", receipt["given_wh"][here])
             if given_wh is None:
                 return None
             # Copies: what came as a memory file is not held on to.
@@ -81,125 +83,81 @@ class BlockStates:
         self.is_sparse = layout is None
         size = payload_bytes(fleet.owned) if layout is None else layout.size_bytes(fleet.count)
         version = VERSION_SPARSE if self.is_sparse else VERSION
-        self.file = BlockFile(path, fleet.first, fleet.count, size, identity, version)
-        self._present: int | None = None  # the generation with the present state
-        self._sums: int | None = None  # its checksum, where it is known
+        self.file = AreaFile(path, fleet.first, fleet.count, size, identity, version)
+        self._area = room(self.file.shape.area_bytes)
         self._places = self._lay()
+        self._is_whole = False  # whether the memory has a state
+        self._sums: int | None = None  # its checksum, where it is known
 
     def _lay(self) -> list[Place]:
-        """Where the blocks lie; all of them use the same buffer."""
-        count = self._fleet.count
-        owned = self._fleet.owned if self.is_sparse else None
-        of_blocks = [None if owned is None else owned.part(start, stop) for start, stop in spans(count)]
-        sizes = [
-            self.layout.size_bytes(stop - start) if each is None else block_bytes(each)
-            for (start, stop), each in zip(spans(count), of_blocks, strict=True)
-        ]
-        buffer = np.zeros(max(sizes), np.uint8).data
-        places, at = [], 0
-        for (start, stop), each, size in zip(spans(count), of_blocks, sizes, strict=True):
-            parts = [(at, buffer[:size])] if each is not None else self._columns(start, stop, buffer)
-            state = State(buffer, stop - start, self.layout, each)
-            places.append(Place(start, stop, tuple(parts), Work(state, state, self._fleet.scratch)))
-            at += size
+        """Where the blocks lie in memory, which is as in the file."""
+        count, scratch = self._fleet.count, self._fleet.scratch
+        if not self.is_sparse:
+            everyone = State(self._area, count, self.layout)
+            states = [(start, stop, everyone.part(start, stop)) for start, stop in spans(count)]
+            return [Place(start, stop, Work(state, state, scratch), None) for start, stop, state in states]
+        owned, places, at = self._fleet.owned, [], 0
+        for start, stop in spans(count):
+            part = owned.part(start, stop)
+            pages = self._area[at : at + block_bytes(part)]
+            state = State(pages, stop - start, self.layout, part)
+            places.append(Place(start, stop, Work(state, state, scratch), pages))
+            at += len(pages)
         return places
-
-    def _columns(self, start: int, stop: int, buffer: memoryview) -> list[tuple[int, memoryview]]:
-        """The parts of a block in a state that has one column after the other, of all homes."""
-        parts, column_at, at = [], 0, 0
-        for width in self.layout.widths:
-            size = (stop - start) * width
-            parts.append((column_at + start * width, buffer[at : at + size]))
-            column_at += self._fleet.count * width
-            at += size
-        return parts
 
     # passes
 
     def fresh(self) -> None:
         """Homes as the scenario makes them are the present state."""
-        self._present = None
-        for place, block in zip(self._changed(None), self._fleet.blocks, strict=True):
-            state = place.work.after
-            for _, data in place.parts:
-                data[:] = bytes(len(data))
-            if state.owned is not None:
-                place.parts[0][1][: state.owned.packed_bytes] = state.owned.packed()
-            initial_block(self._fleet, block, state)
+        self._is_whole, self._sums = False, None
+        for place, block in zip(self._places, self._fleet.blocks, strict=True):
+            owned = place.state.owned
+            if owned is not None and place.pages is not None:
+                place.pages[: owned.packed_bytes] = owned.packed()
+            initial_block(self._fleet, block, place.state)
+        self._is_whole = True
 
     def works(self, gifts: Gifts | None) -> Iterator[Work]:
         """A pass: each block to be changed in place, its gifts booked. It is to be gone to the end of."""
-        for number, place in enumerate(self._changed(self._present)):
+        places, made = self._there(), Checksum()
+        self._is_whole, self._sums = False, None
+        for number, place in enumerate(places):
             if gifts is not None:
-                gifts.book(number, place.work.after)
+                gifts.book(number, place.state)
             yield place.work
-
-    def _changed(self, source: int | None) -> Iterator[Place]:
-        """Each block, read (unless there is no source), and written when the next one is asked for."""
-        expected, self._present = self._sums, None
-        target, found, made = self.file.begin(source), Checksum(), Checksum()
-        for place in self._places:
-            if source is not None:
-                self._read(source, place)
-                if expected is not None:
-                    found.add(place.parts[0][1])
-            yield place
-            for at, data in place.parts:
-                self.file.write(target, at, data)
-            if self.is_sparse:
-                made.add(place.parts[0][1])
-        if source is not None and expected is not None and found.value() != expected:
-            text = f"{self._path}: it is not what was written: somebody else writes there, or the disk fails"
-            raise GenerationError(GenerationFault.CORRUPT, text)
-        self._present, self._sums = target, made.value() if self.is_sparse else None
-
-    def _read(self, source: int, place: Place) -> None:
-        for at, data in place.parts:
-            self.file.read(source, at, data)
+            if place.pages is not None:
+                made.add(place.pages)  # while they are in the cache
+        self._is_whole, self._sums = True, made.value() if self.is_sparse else None
 
     # what is there
 
     def load(self, slot: int) -> int:
         """The state of a slot is the present one, and is kept; its edition. Raises GenerationError."""
-        data, edition = self.file.load(slot)
-        data.release()
-        self.file.forget_pages()
-        self._present = self.file.kept
-        self._sums = None
-        if self.is_sparse:
-            self._sums = self.file.sums_of(self._source())
-            for place in self._looked_at():
-                owned = place.work.before.owned
-                if owned is not None and place.parts[0][1][: owned.packed_bytes] != owned.packed():
-                    text = f"{self._path}: state of homes that have other things; move it away"
-                    raise GenerationError(GenerationFault.FOREIGN, text)
-        return edition
+        self._is_whole, self._sums = False, None
+        found = self.file.load_into(self._area, slot)
+        for place in self._places:
+            owned = place.state.owned
+            if owned is None or place.pages is None:
+                break
+            if place.pages[: owned.packed_bytes] != owned.packed():
+                text = f"{self._path}: state of homes that have other things; move it away"
+                raise GenerationError(GenerationFault.FOREIGN, text)
+        self._is_whole, self._sums = True, found.checksum
+        return found.edition
 
-    def commit(self, slot: int, edition: int) -> None:
-        """The present state is that of a slot; `file.flush` makes it durable."""
-        generation = self._source()
-        sums = self._sums
-        if sums is None:
-            found, size = Checksum(), self.file.shape.area_bytes
-            for at in range(0, size, SUMMED_BYTES):
-                data = bytearray(min(SUMMED_BYTES, size - at))
-                self.file.read(generation, at, memoryview(data))
-                found.add(memoryview(data))
-            sums = found.value()
-        self.file.finish(generation, slot, edition, sums)
+    def write(self, slot: int, edition: int) -> None:
+        """Make the present state durable, as that of a slot; nobody changes it meanwhile."""
+        self._there()
+        self.file.put(self._area, slot, edition, checksum(self._area) if self._sums is None else self._sums)
+        self.file.flush()
 
-    def column(self, name: str, gifts: Gifts | None = None) -> Column:
-        """A column of the present state, a value per home, with gifts that are not in it yet."""
-        found = []
-        for number, place in enumerate(self._looked_at()):
-            if gifts is not None:
-                gifts.book(number, place.work.before)
-            found.append(place.work.before.column(name).copy())
-        return np.concatenate(found)
+    def column(self, name: str) -> Column:
+        """A column of the present state, a value per home."""
+        return np.concatenate([place.state.column(name) for place in self._there()])
 
     def largest_wh(self) -> int:
         """The largest register of all."""
-        return max(place.work.before.largest_wh() for place in self._looked_at())
+        return max(place.state.largest_wh() for place in self._there())
 
     def gifts_of(self, receipt: Mapping[str, Column]) -> Gifts | None:
         """What a receipt says was given and received, to be booked with the next pass; see `Gifts.of`."""
@@ -215,20 +173,17 @@ class BlockStates:
             State(wide, count).copy_from(state_in(payload, count, is_sparse=is_sparse))
             return bytes(wide)
 
+        present = widened(self._area[: self.file.shape.payload_bytes])
         self.file.reshape(size, widened)
+        self._area = room(self.file.shape.area_bytes)
+        self._area[:size] = present
         self.layout, self.is_sparse, self._sums = Layout.WIDE, False, None
         self._places = self._lay()
 
-    def _looked_at(self) -> Iterator[Place]:
-        source = self._source()
-        for place in self._places:
-            self._read(source, place)
-            yield place
-
-    def _source(self) -> int:
-        if self._present is None:
+    def _there(self) -> list[Place]:
+        if not self._is_whole:
             raise RuntimeError("the homes have no state yet")
-        return self._present
+        return self._places
 
 
 def _layout_of(path: Path, fleet: Fleet) -> Layout | None:

@@ -1,9 +1,9 @@
 """What a range of homes remembers: the present state, and the one that a restart would go on from.
 
 The file has two areas. One holds the state of the last slot that the ledger has a batch of; it is not
-touched until the ledger has a later one. The present state, where it is another, lies in the other area (see
-`home.block_states`). Where the market did not hear of a slot (late batch, market down), the homes have lived
-through it all the same, and the next batch carries the gap.
+touched until the ledger has a later one. The present state is in memory (see `home.block_states`), and in the
+other area once it is written, where it is another. Where the market did not hear of a slot (late batch,
+market down), the homes have lived through it all the same, and the next batch carries the gap.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from energymarket.core.fleet import Fleet, Net
     from energymarket.core.state import Work
     from energymarket.core.weather import Sample
+    from energymarket.transport.area_file import AreaFile
 
 CATCH_UP_SLOTS_MAX = 400_000
 """Longest absence that is lived through slot by slot: eleven years of quarter-hours."""
@@ -39,27 +40,26 @@ class Books:
     def __init__(self, path: Path, fleet: Fleet, identity: bytes) -> None:
         self._fleet = fleet
         self._states = BlockStates(path, fleet, identity)
-        self._file = self._states.file
         self._gifts: Gifts | None = None  # of receipts that the present state does not have yet
         self._room_slots = 0  # for so many slots no register outgrows its width, whatever the homes do
         self.slot: int | None = None  # of the present state; None: nothing has happened yet
         self._settled = -1  # last slot whose receipt has been added to the registers of gifts
-        self._written = (-1, 0)  # slot and edition that were handed to the disk last
-        self._flusher = ThreadPoolExecutor(1, "flush")  # waits for the disk, and touches nothing else
+        self._is_written = False  # whether the present state was handed to the disk
+        self._flusher = ThreadPoolExecutor(1, "flush")  # writes and waits for the disk, and changes nothing
         self._flush: Future[None] | None = None
 
     def close(self) -> None:
         """Give the file back."""
         self.slot = None
         self._flusher.shutdown()
-        self._file.close()
+        self._states.file.close()
 
     def fresh(self, slot: int) -> None:
         """Homes as the scenario makes them, at the end of a slot."""
         self._await_disk()
         self._states.fresh()
         self._gifts = None
-        self._written = (-1, 0)
+        self._is_written = False
         self._room_slots = 0
         self.slot = slot
 
@@ -69,7 +69,7 @@ class Books:
         What they have lived through since the ledger's first slot stands, though nobody has heard of it: an
         earlier life may have died before its first batch was settled, and registers never jump.
         """
-        lived = [each for each in self._file.slots() if since <= each <= slot]
+        lived = [each for each in self._file().slots() if since <= each <= slot]
         if lived:
             self.resume(max(lived))
         else:
@@ -77,8 +77,8 @@ class Books:
 
     def resume(self, slot: int) -> None:
         """Go on from the state of the last slot that the ledger has a batch of. Raises GenerationError."""
-        if self.slot is not None and self.slot >= slot and self._file.holds(slot):
-            self._file.keep(slot)
+        if self.slot is not None and self.slot >= slot and self._file().holds(slot):
+            self._file().keep(slot)
             return  # the market came back, not we: the homes have lived on
         self.go_back(slot)
 
@@ -90,16 +90,16 @@ class Books:
         self._room_slots = 0
         self.slot = slot
         self._settled = slot if edition else -1
-        self._written = (slot, edition)
+        self._is_written = True
 
     def holds(self, slot: int) -> bool:
         """Whether the file has the state of a slot."""
-        return self._file.holds(slot)
+        return self._file().holds(slot)
 
     def keep(self, slot: int) -> None:
         """Keep the state of a slot that is settled, whether or not the homes were heard in it."""
-        if self._file.holds(slot):
-            self._file.keep(slot)
+        if self._file().holds(slot):
+            self._file().keep(slot)
 
     def settle(self, slot: int, receipt: Mapping[str, Column]) -> None:
         """Add a receipt to the registers of gifts, once; the ledger has the slot now."""
@@ -112,8 +112,8 @@ class Books:
             gifts = self._states.gifts_of(receipt)
         self._gifts = gifts if self._gifts is None or gifts is None else self._gifts.and_also(gifts)
         self._settled = slot
-        if self._file.holds(slot):
-            self._file.keep(slot)
+        if self._file().holds(slot):
+            self._file().keep(slot)
 
     def live_until(self, slot: int, weather_of: Callable[[int], Sample]) -> None:
         """Live through the slots up to `slot` that passed without a market."""
@@ -124,17 +124,18 @@ class Books:
     def step(self, slot: int, sample: Sample, price_ueur_per_kwh: int) -> Net:
         """Live through an open slot; `write` makes it durable."""
         self._lived()
-        net = self._live(slot, sample, price_ueur_per_kwh)
-        self.slot = slot
-        return net
+        return self._live(slot, sample, price_ueur_per_kwh)
 
     def _live(self, slot: int, sample: Sample, price_ueur_per_kwh: int | None) -> Net:
         self._make_room()
-        return self._fleet.live(self._works(), slot, sample, price_ueur_per_kwh)
+        net = self._fleet.live(self._works(), slot, sample, price_ueur_per_kwh)
+        self.slot = slot
+        return net
 
     def _works(self) -> Iterator[Work]:
         """A pass over the present state, with all gifts."""
         self._await_disk()
+        self._is_written = False
         yield from self._states.works(self._gifts)
         self._gifts = None
 
@@ -170,34 +171,42 @@ class Books:
 
     def _widen(self) -> None:
         """Go on with room for everything. OSError for what the disk refuses."""
-        self.start_writing()  # what no header tells of would be left behind
+        self._book()  # gifts wait as they fit the registers that are
         self._await_disk()
         self._states.widen()
 
     def start_writing(self) -> None:
         """Hand the present state to the disk; `write` waits until it is there."""
-        if self._put():
-            self._flush = self._flusher.submit(self._file.flush)
+        if (state := self._unwritten()) is not None:
+            self._flush = self._flusher.submit(self._states.write, *state)
 
     def write(self) -> None:
         """Make the present state durable: before its batch is handed in, and at the end."""
-        if self._put():
-            self._file.flush()
+        if (state := self._unwritten()) is not None:
+            self._states.write(*state)
         self._await_disk()
 
-    def _put(self) -> bool:
-        """Have the present state in the file, not yet on the disk; whether it was not there yet."""
+    def _unwritten(self) -> tuple[int, int] | None:
+        """Slot and edition of the present state, all gifts in it, for who asks to write; None if it is."""
+        self._book()
+        if self._is_written:
+            return None
+        self._await_disk()
+        self._is_written = True
         slot = self._lived()
+        return slot, int(self._settled == slot)
+
+    def _book(self) -> None:
+        """Add to the registers what waits for the next pass."""
+        self._lived()
         if self._gifts is not None:
             for _ in self._works():
                 pass
-        elif self._written == (slot, int(self._settled == slot)):
-            return False
+
+    def _file(self) -> AreaFile:
+        """The file, which nobody writes."""
         self._await_disk()
-        edition = int(self._settled == slot)
-        self._states.commit(slot, edition)
-        self._written = (slot, edition)
-        return True
+        return self._states.file
 
     def _await_disk(self) -> None:
         flush, self._flush = self._flush, None
@@ -211,5 +220,5 @@ class Books:
 
     def column(self, name: str) -> Column:
         """A column of the present state, a value per home."""
-        self._lived()
-        return self._states.column(name, self._gifts)
+        self._book()
+        return self._states.column(name)

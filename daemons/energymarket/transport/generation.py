@@ -103,18 +103,29 @@ class GenerationFile:
 
         Raises GenerationError MISSING or CORRUPT.
         """
+        found = self._held(slot)
+        area = self._area(found.generation)
+        self._hold(found, area)
+        return area[: self._shape.payload_bytes].toreadonly(), found.edition
+
+    def _held(self, slot: int) -> Header:
+        """The header of a slot's state. Raises GenerationError MISSING."""
         found = self._newest_of(slot)
         if found is None:
             held = ", ".join(str(each) for each in self.slots()) or "none"
             raise GenerationError(
                 GenerationFault.MISSING, f"{self.path}: no state of slot {slot}; it holds: {held}"
             )
-        if checksum(self._area(found.generation)) != found.checksum:
+        return found
+
+    def _hold(self, found: Header, area: memoryview) -> None:
+        """Keep a state whose area is as its header says. Raises GenerationError CORRUPT if it is not."""
+        if checksum(area) != found.checksum:
             raise GenerationError(
-                GenerationFault.CORRUPT, f"{self.path}: the state of slot {slot} does not match its checksum"
+                GenerationFault.CORRUPT,
+                f"{self.path}: the state of slot {found.slot} does not match its checksum",
             )
         self._kept = found.generation
-        return self._area(found.generation)[: self._shape.payload_bytes].toreadonly(), found.edition
 
     def keep(self, slot: int) -> None:
         """Keep the state of a slot: the ledger has the slot, so a restart would go on from there."""
@@ -139,10 +150,6 @@ class GenerationFile:
         self._put_header(Header(self._shape, generation, slot, checksum(area), edition))
         os.fdatasync(self._fd)
         self._writing = None
-
-    def forget_pages(self) -> None:
-        """Give back the memory of what `load` has shown; it stays readable, from the file."""
-        self._map.madvise(mmap.MADV_DONTNEED)
 
     def reshape(self, payload_bytes: int, convert: Callable[[memoryview], bytes]) -> None:
         """Give the states another layout, of version 1: each payload as `convert` answers it, all or nothing.

@@ -1,4 +1,4 @@
-"""Files that are written once and hardly read: past the system's cache, to the disk at once.
+"""What is written and hardly read: past the system's cache, to the disk at once.
 
 What goes through the cache is copied into fresh pages, which the system has to find, to write and to take
 away again: for a slot of a million homes more work than to copy it here (measured: 14 against 9 ms). Where
@@ -71,6 +71,27 @@ class Writer:
             data = data[os.write(file, data) :]
 
 
+def write_over(file: int, data: memoryview, at: int) -> None:
+    """Write whole blocks, which lie in memory as `ALIGNED_TO` says, over those of a file at a place of it.
+
+    Meanwhile the descriptor is nobody else's. OSError for what the disk refuses; not durable yet.
+    """
+    past_cache(file)
+    try:
+        while len(data):
+            try:
+                put = os.pwrite(file, data, at)
+            except OSError as error:
+                if error.errno != errno.EINVAL or not is_past_cache(file):
+                    raise
+                put = 0
+            data, at = data[put:], at + put
+            if put % ALIGNED_TO or not put:
+                through_cache(file)
+    finally:
+        through_cache(file)
+
+
 def _written(file: int, data: memoryview) -> int:
     """How much of it was written; nothing if it is not to be written so."""
     try:
@@ -79,6 +100,20 @@ def _written(file: int, data: memoryview) -> int:
         if error.errno != errno.EINVAL:
             raise
         return 0
+
+
+def past_cache(file: int) -> None:
+    """From here on, a file is written past the cache, unless its file system cannot do that."""
+    try:
+        fcntl.fcntl(file, fcntl.F_SETFL, fcntl.fcntl(file, fcntl.F_GETFL) | os.O_DIRECT)
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+
+
+def is_past_cache(file: int) -> bool:
+    """Whether a file is written so."""
+    return bool(fcntl.fcntl(file, fcntl.F_GETFL) & os.O_DIRECT)
 
 
 def through_cache(file: int) -> None:

@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from energymarket.core.fleet import Fleet
-from energymarket.core.state import STATE_COLUMNS, Layout, State
+from energymarket.core.demand import Answer
+from energymarket.core.fleet import Block, Fleet
+from energymarket.core.state import STATE_COLUMNS, Layout, State, Work
 from energymarket.core.weather import Sample
 from energymarket.home import files
 from energymarket.home.books import Books
@@ -293,21 +294,97 @@ def test_homes_live_the_same_life_in_a_file_of_either_version(tmp_path: Path) ->
     assert [shape and shape.version for shape in shapes] == [VERSION, VERSION_SPARSE]
 
 
-def test_a_present_state_that_somebody_else_changes_is_found(path: Path) -> None:
-    """One bit, between two slots: the next pass says so instead of trading on it."""
+def hurt(path: Path, at: int) -> None:
+    """Somebody else turns a bit of the file."""
+    with path.open("r+b") as file:
+        file.seek(at)
+        byte = file.read(1)[0]
+        file.seek(-1, 1)
+        file.write(bytes([byte ^ 0x10]))
+
+
+def test_what_somebody_else_changes_in_the_file_is_never_traded_on(path: Path) -> None:
+    """One bit, between two slots: homes that run have it from memory, and whoever loads it is told."""
     books = opened(path)
     books.fresh(FIRST_SLOT - 1)
     lived(books, FIRST_SLOT)
     books.settle(FIRST_SLOT, RECEIPT)
     lived(books, FIRST_SLOT + 1)
-    with path.open("r+b") as hurt:
-        hurt.seek(4_096 + 4_096 + 40)  # the second area, after the first slot's
-        byte = hurt.read(1)[0]
-        hurt.seek(-1, 1)
-        hurt.write(bytes([byte ^ 0x10]))
-    with pytest.raises(GenerationError, match="not what was written") as refused:
-        books.step(FIRST_SLOT + 2, weather_of(FIRST_SLOT + 2), 200_000)
+    hurt(path, 4_096 + 40)  # the first area, of the first slot
+    assert registers(books) == after(2, 1)
+    lived(books, FIRST_SLOT + 2)
+    assert registers(books) == after(3, 1)
+    with pytest.raises(GenerationError, match=f"slot {FIRST_SLOT} does not match") as refused:
+        books.go_back(FIRST_SLOT)
     assert refused.value.fault is GenerationFault.CORRUPT
+    with pytest.raises(RuntimeError, match="no state yet"):  # neither half of one nor half of the other
+        books.step(FIRST_SLOT + 3, weather_of(FIRST_SLOT + 3), 200_000)
+    books.close()
+
+
+def test_a_slot_that_is_taken_back_leaves_nothing_in_memory(path: Path) -> None:
+    """Lived, and lived and written, and lived in part: what the ledger has comes back from the file."""
+    books = opened(path)
+    books.fresh(FIRST_SLOT - 1)
+    lived(books, FIRST_SLOT)
+    books.settle(FIRST_SLOT, RECEIPT)
+    books.step(FIRST_SLOT + 1, weather_of(FIRST_SLOT + 1), 200_000)
+    for _ in range(2):
+        books.go_back(FIRST_SLOT)
+        assert registers(books) == after(1, 0)
+        books.settle(FIRST_SLOT, RECEIPT)
+        lived(books, FIRST_SLOT + 1)
+        assert registers(books) == after(2, 1)
+
+    def unknown(slot: int) -> Sample:
+        if slot > FIRST_SLOT + 3:
+            raise LookupError(slot)
+        return weather_of(slot)
+
+    with pytest.raises(LookupError):
+        books.live_until(FIRST_SLOT + 5, unknown)
+    assert books.slot == FIRST_SLOT + 3  # as far as they came
+    assert registers(books) == after(4, 1)
+    books.close()
+
+
+def test_a_pass_that_fails_leaves_no_state(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some of the homes have lived: nobody reads that, writes it or lives on from it."""
+    books = opened(path)
+    books.fresh(FIRST_SLOT - 1)
+    lived(books, FIRST_SLOT)
+    before, really = path.read_bytes(), Fleet._step_block
+
+    def lived_and_failed(fleet: Fleet, block: Block, answer: Answer, work: Work) -> None:
+        really(fleet, block, answer, work)
+        raise MemoryError
+
+    with monkeypatch.context() as short:
+        short.setattr(Fleet, "_step_block", lived_and_failed)
+        with pytest.raises(MemoryError):
+            books.step(FIRST_SLOT + 1, weather_of(FIRST_SLOT + 1), 200_000)
+    with pytest.raises(RuntimeError, match="no state yet"):
+        books.column("import_wh")
+    with pytest.raises(RuntimeError, match="no state yet"):
+        books.write()
+    assert path.read_bytes() == before
+    books.go_back(FIRST_SLOT)
+    assert registers(books) == after(1, 0)
+    books.close()
+
+
+def test_a_receipt_that_comes_late_is_written_with_the_slot_after_it(path: Path) -> None:
+    """Slot 1 was on the disk before the receipt of slot 0 came: the ordered stop writes it again."""
+    books = opened(path)
+    books.fresh(FIRST_SLOT - 1)
+    lived(books, FIRST_SLOT)
+    lived(books, FIRST_SLOT + 1)
+    books.settle(FIRST_SLOT, RECEIPT)
+    books.write()
+    books.close()
+    books = opened(path)
+    books.resume(FIRST_SLOT + 1)
+    assert registers(books) == after(2, 1)
     books.close()
 
 

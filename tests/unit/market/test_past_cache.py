@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import mmap
 import os
 from collections.abc import Iterator
 from itertools import pairwise
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from energymarket.transport import past_cache
-from energymarket.transport.past_cache import ALIGNED_TO, Writer
+from energymarket.transport.past_cache import ALIGNED_TO, Writer, is_past_cache, write_over
 
 BUFFER = 2 * ALIGNED_TO
 LENGTHS = (0, 1, ALIGNED_TO - 1, ALIGNED_TO, BUFFER - 1, BUFFER, BUFFER + 1, 3 * BUFFER, 3 * BUFFER + 4_097)
@@ -101,3 +102,70 @@ def test_a_full_disk_is_told(directory: int, monkeypatch: pytest.MonkeyPatch) ->
     with pytest.raises(OSError, match="No space left"):
         writer.write(file, [bytes(3 * BUFFER)])
     os.close(file)
+
+
+@pytest.mark.parametrize("most", [None, 1, ALIGNED_TO, ALIGNED_TO + 1, 1 << 20])
+def test_blocks_are_written_over_those_of_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most: int | None
+) -> None:
+    """Refused past the cache (None), or cut: all of it is there, nothing beside it, and the way is reset."""
+    data = memoryview(mmap.mmap(-1, 3 * BUFFER))
+    data[:] = bytes(number * 7 % 251 for number in range(3 * BUFFER))
+    path, really, direct = tmp_path / "f", os.pwrite, []
+    path.write_bytes(b"x" * 5 * BUFFER)
+
+    def cut(file: int, part: memoryview, at: int) -> int:
+        if not is_past_cache(file):
+            return really(file, part, at)
+        direct.append(at)
+        if most is None:
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+        past_cache.through_cache(file)
+        taken = really(file, part[:most], at)
+        past_cache.past_cache(file)
+        return taken
+
+    monkeypatch.setattr(os, "pwrite", cut)
+    file = os.open(path, os.O_RDWR)
+    write_over(file, data, BUFFER)
+    assert not is_past_cache(file)
+    os.close(file)
+    assert path.read_bytes() == b"x" * BUFFER + bytes(data) + b"x" * BUFFER
+    assert direct[:2] == (
+        [BUFFER] if most is None or most % ALIGNED_TO or most > 3 * BUFFER else [BUFFER, BUFFER + most]
+    )
+
+
+def test_blocks_that_the_disk_has_no_room_for_are_told_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also EINVAL where it does not mean the way past the cache; and the way is reset."""
+    file = os.open(tmp_path / "f", os.O_RDWR | os.O_CREAT)
+    for number in (errno.ENOSPC, errno.EINVAL):
+
+        def refuse(*_: object, number: int = number) -> int:
+            raise OSError(number, os.strerror(number))
+
+        monkeypatch.setattr(os, "pwrite", refuse)
+        with pytest.raises(OSError, match=os.strerror(number)):
+            write_over(file, memoryview(mmap.mmap(-1, BUFFER)), 0)
+        assert not is_past_cache(file)
+    os.close(file)
+
+
+def test_a_file_system_that_cannot_do_it_is_written_as_everywhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the way cannot be set, blocks go through the cache."""
+    really = fcntl.fcntl
+
+    def cannot(file: int, command: int, flags: int = 0) -> int:
+        if flags & os.O_DIRECT:
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+        return really(file, command, flags)
+
+    monkeypatch.setattr(fcntl, "fcntl", cannot)
+    file = os.open(tmp_path / "f", os.O_RDWR | os.O_CREAT)
+    write_over(file, memoryview(mmap.mmap(-1, BUFFER)), 0)
+    os.close(file)
+    assert (tmp_path / "f").read_bytes() == bytes(BUFFER)
