@@ -144,9 +144,15 @@ class Widening:
     def __init__(self, homes: int) -> None:
         self.values: npt.NDArray[np.signedinteger[Any]] = np.zeros(homes, np.int16)
 
-    def put(self, start: int, values: npt.NDArray[np.signedinteger[Any]]) -> bool:
-        """Fill a block that begins at a home; whether 16 bits hold it."""
-        is_narrow = values.itemsize == _NARROW_BYTES or fits_16(values)
+    def put(self, start: int, values: npt.NDArray[np.signedinteger[Any]], largest: int | None = None) -> bool:
+        """Fill a block that begins at a home; whether 16 bits hold it.
+
+        Who knows how large the largest value is, whatever its sign, may say so.
+        """
+        if largest is None:
+            is_narrow = values.itemsize == _NARROW_BYTES or fits_16(values)
+        else:
+            is_narrow = largest <= _NARROW_MAX
         if self.values.itemsize == _NARROW_BYTES and not is_narrow:
             self.values = self.values.astype(np.int32)
         np.copyto(self.values[start : start + len(values)], values, casting="same_kind")

@@ -16,6 +16,10 @@ import numpy.typing as npt
 U32 = npt.NDArray[np.uint32]
 U64 = npt.NDArray[np.uint64]
 
+_HALF = np.uint32(16)
+_FIFTEEN = np.uint32(15)
+_FIRST = np.uint32(0x7FEB352D)
+_SECOND = np.uint32(0x846CA68B)
 _MASK64 = (1 << 64) - 1
 _MANY = 8  # so many slots are drawn as an array sooner than one by one
 
@@ -51,24 +55,22 @@ def draw_u64(seed: int, purpose: int, slot: int, item: int = 0) -> int:
 def draw_u32(seed: int, purpose: int, slot: int, items: U32) -> U32:
     """One number in 0 .. 2**32 - 1 for each item; shape of `items`."""
     key = draw_u64(seed, purpose, slot)
-    drawn = items ^ np.uint32(key & 0xFFFFFFFF)
-    spare = _finalise(drawn)
-    drawn ^= np.uint32(key >> 32)
-    _finalise(drawn, spare)
-    return drawn
+    return _drawn(folded(items), np.uint32(key & 0xFFFFFFFF), np.uint32(key >> 32))
 
 
 def draw_u32_of_slots(seed: int, purpose: int, slots: Sequence[int], items: U32) -> U32:
     """`draw_u32` for several slots at once: shape (slots, items)."""
+    return draw_u32_of_folded(seed, purpose, slots, folded(items))
+
+
+def draw_u32_of_folded(seed: int, purpose: int, slots: Sequence[int], items: U32) -> U32:
+    """The same of items that are `folded`: for who draws for them more than once."""
     if len(slots) < _MANY:
         keys = np.array([draw_u64(seed, purpose, slot) for slot in slots], np.uint64)[:, None]
     else:
         keys = draw_u64_of_slots(seed, purpose, np.array(slots, np.uint64))[:, None]
-    drawn = items ^ (keys & np.uint64(0xFFFFFFFF)).astype(np.uint32)
-    spare = _finalise(drawn)
-    drawn ^= (keys >> np.uint64(32)).astype(np.uint32)
-    _finalise(drawn, spare)
-    return drawn
+    low, high = keys & np.uint64(0xFFFFFFFF), keys >> np.uint64(32)
+    return _drawn(items, low.astype(np.uint32), high.astype(np.uint32))
 
 
 def draw_u64_of_slots(seed: int, purpose: int, slots: U64, item: int = 0) -> U64:
@@ -84,12 +86,29 @@ def _mix64_array(value: U64) -> U64:
     return value ^ (value >> np.uint64(31))
 
 
-def _finalise(value: U32, spare: U32 | None = None) -> U32:
-    """Mix in place; `spare` is an array to work in, of the same shape, which is answered."""
-    shifted = np.right_shift(value, np.uint32(16), out=spare)
-    value ^= shifted
-    value *= np.uint32(0x7FEB352D)
-    value ^= np.right_shift(value, np.uint32(15), out=shifted)
-    value *= np.uint32(0x846CA68B)
-    value ^= np.right_shift(value, np.uint32(16), out=shifted)
-    return shifted
+def folded(value: U32) -> U32:
+    """The first step of the mixer, x ^ (x >> 16), which is its last one, too.
+
+    It undoes itself, and of an exclusive-or it is that of both sides: between two runs of the mixer only
+    that of the second key is left of the steps of both.
+    """
+    return value ^ (value >> _HALF)
+
+
+def _drawn(items: U32, low: U32 | np.uint32, high: U32 | np.uint32) -> U32:
+    """Mix folded items twice, with a key before each time."""
+    drawn = items ^ (low ^ (low >> _HALF))
+    spare = _stir(drawn)
+    drawn ^= high ^ (high >> _HALF)
+    _stir(drawn, spare)
+    drawn ^= np.right_shift(drawn, _HALF, out=spare)
+    return drawn
+
+
+def _stir(value: U32, spare: U32 | None = None) -> U32:
+    """Mix in place but for the first and the last step; answers `spare`, an array of the same shape."""
+    value *= _FIRST
+    spare = np.right_shift(value, _FIFTEEN, out=spare)
+    value ^= spare
+    value *= _SECOND
+    return spare

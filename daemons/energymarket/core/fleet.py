@@ -59,18 +59,25 @@ class Net:
         self._consumption = Widening(homes)
         self.flowed_wh = 0  # through all four registers of the meter, of all homes
 
-    def put(self, start: int, net_wh: I32, production_wh: I32, consumption_wh: I32) -> None:
+    def put(self, start: int, net_wh: I32, production_wh: I32, consumption_wh: I32, room: I32) -> bool:
         """What a block of homes, from one on, had over (below zero: lacked), produced and consumed.
 
-        Blocks come in their order.
+        Blocks come in their order; `room` is to work in. Answers whether anything was produced.
         """
-        fits = self._column.put(start, net_wh)
-        fits &= self._production.put(start, production_wh)
-        fits &= self._consumption.put(start, consumption_wh)
-        kind = np.int32 if fits else np.int64  # a block of values of 16 bits adds up in 32
-        flows = (production_wh, consumption_wh, np.abs(net_wh))
-        flowed_wh = sum(int(np.add.reduce(flow, dtype=kind)) for flow in flows)
-        self.flowed_wh = flowed_wh if start == 0 else self.flowed_wh + flowed_wh
+        if start == 0:
+            self.flowed_wh = 0
+        self._put(self._column, start, net_wh, np.abs(net_wh, out=room))
+        self._put(self._consumption, start, consumption_wh, consumption_wh)
+        return self._put(self._production, start, production_wh, production_wh)
+
+    def _put(self, column: Widening, start: int, values: I32, flow: I32) -> bool:
+        """Whether anything has flowed."""
+        largest_wh = int(np.maximum.reduce(flow.view(np.uint32)))  # one below zero is very large
+        # A block of values of 16 bits adds up in 32.
+        kind = np.int32 if column.put(start, values, largest_wh) else np.int64
+        if largest_wh:
+            self.flowed_wh += int(np.add.reduce(flow, dtype=kind))
+        return largest_wh > 0
 
     def flows(self) -> dict[str, npt.NDArray[np.signedinteger[Any]]]:
         """What has flowed through the registers of the meter in this slot, by their names."""
@@ -221,16 +228,17 @@ class Fleet:
         before, after = work.before, work.after
         consumption_wh, production_wh, net_wh = self.live_block(block, self._outlook, answer, work)
         np.add(before.consumption_wh, consumption_wh, out=after.consumption_wh)
-        self._net.put(block.start, net_wh, production_wh, consumption_wh)
-        surplus_wh = positive(net_wh, out=work.scratch.integers[0][: block.homes])
+        surplus_wh, spare = work.scratch.integers[0][: block.homes], work.scratch.integers[1]
+        gives = self._net.put(block.start, net_wh, production_wh, consumption_wh, room=surplus_wh)
+        positive(net_wh, out=surplus_wh)
         need_wh = np.subtract(surplus_wh, net_wh, out=net_wh)
         np.add(before.import_wh, need_wh, out=after.import_wh)
         work.keep("given_wh", "received_wh")
-        owners = block.supply.owners
+        # Without production nobody exports either: a battery covers what its home lacks.
+        owners = block.supply.owners if gives else None
         if owners is None or owners.count < block.homes:
             work.keep("production_wh", "export_wh")
         if owners is not None:
-            spare = work.scratch.integers[1]
             for name, flow in (("production_wh", production_wh), ("export_wh", surplus_wh)):
                 owners.accumulate(getattr(before, name), getattr(after, name), owners.read(flow, spare))
 

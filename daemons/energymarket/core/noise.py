@@ -75,32 +75,33 @@ class Noise:
 
     def _factor(self, shared: Drawn, factor: F32, quick: F32) -> F32:
         # cheaper made than kept
-        ids = self._owners.column(np.arange(self._ids.start, self._ids.stop, dtype=np.uint32))
-        self._last_the_hour(shared, ids, factor)
-        draws = chance.draw_u32_of_slots(shared.seed, chance.Purpose.LOAD_NOISE, shared.slots, ids)
+        ids = chance.folded(self._owners.column(np.arange(self._ids.start, self._ids.stop, dtype=np.uint32)))
+        squares = self._last_the_hour(shared, ids, factor)
+        draws = chance.draw_u32_of_folded(shared.seed, chance.Purpose.LOAD_NOISE, shared.slots, ids)
         draws >>= _SPARE_BITS
         np.copyto(quick, draws.view(np.int32), casting="unsafe")
         quick *= _UNIT
-        factor += quick
+        np.add(squares, quick, out=factor)
         factor -= _ONE
         factor *= self._amplitude
         factor += _ONE
         return factor
 
-    def _last_the_hour(self, shared: Drawn, ids: U32, squares: F32) -> None:
-        """Fill `squares` (K, owners) with 1.5 u**2."""
+    def _last_the_hour(self, shared: Drawn, ids: U32, room: F32) -> F32:
+        """1.5 u**2, (K, owners), nobody else's to change; made in `room` unless it was kept."""
         if self._kept is None or len(shared.hours) > 1:
-            _draw_hours(shared, ids, squares)
-            return
+            _draw_hours(shared, ids, room)
+            return room
+        kept = self._kept[None, :]
         if self._kept_hour != shared.hours[0]:
-            _draw_hours(shared, ids, self._kept[None, :])
+            _draw_hours(shared, ids, kept)
             self._kept_hour = shared.hours[0]
-        np.copyto(squares[0], self._kept)
+        return kept
 
 
 def _draw_hours(shared: Drawn, ids: U32, squares: F32) -> None:
     hours = sorted(set(shared.hours))
-    steps = chance.draw_u32_of_slots(shared.seed, chance.Purpose.APPLIANCE, hours, ids)
+    steps = chance.draw_u32_of_folded(shared.seed, chance.Purpose.APPLIANCE, hours, ids)
     steps >>= _SPARE_BITS
     if len(hours) == len(shared.hours):
         np.copyto(squares, steps.view(np.int32), casting="unsafe")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 
 from energymarket.core.fleet import initial_block
+from energymarket.core.nothing import has_nothing
 from energymarket.core.sparse import block_bytes, payload_bytes, spans, state_in
 from energymarket.core.state import Layout, State, Work
 from energymarket.transport.area_file import AreaFile, room
@@ -44,8 +45,8 @@ class Place:
 class Gifts:
     """Receipts that are not in the registers of gifts yet: of each block, as its registers are."""
 
-    def __init__(self, of_blocks: Sequence[tuple[Column, Column]]) -> None:
-        self._of_blocks = of_blocks  # given and received
+    def __init__(self, of_blocks: Sequence[tuple[Column | None, Column | None]]) -> None:
+        self._of_blocks = of_blocks  # given and received; None: nothing
 
     @classmethod
     def of(cls, receipt: Mapping[str, Column], places: Sequence[Place]) -> Self | None:
@@ -53,23 +54,37 @@ class Gifts:
         of_blocks = []
         for place in places:
             here = slice(place.start, place.stop)
-            given_wh = place.state.of_owners("given_wh", receipt["given_wh"][here])
-            if given_wh is None:
-                return None
-            # Copies: what came as a memory file is not held on to.
-            of_blocks.append((np.array(given_wh), np.array(receipt["received_wh"][here])))
+            given_wh, received_wh = receipt["given_wh"][here], receipt["received_wh"][here]
+            given: Column | None = None
+            if not has_nothing(given_wh):
+                given = place.state.of_owners("given_wh", given_wh)
+                if given is None:
+                    return None
+            received = None if has_nothing(received_wh) else received_wh
+            of_blocks.append((_copied(given), _copied(received)))
         return cls(of_blocks)
 
     def and_also(self, other: Gifts) -> Gifts:
         """Those of both."""
         both = zip(self._of_blocks, other._of_blocks, strict=True)
-        return Gifts([(given + others[0], received + others[1]) for (given, received), others in both])
+        return Gifts([(_sum(given, more[0]), _sum(received, more[1])) for (given, received), more in both])
 
     def book(self, block: int, state: State) -> None:
         """Add what a block's homes have given and received."""
         given_wh, received_wh = self._of_blocks[block]
-        state.given_wh += given_wh
-        state.received_wh += received_wh
+        if given_wh is not None:
+            state.given_wh += given_wh
+        if received_wh is not None:
+            state.received_wh += received_wh
+
+
+def _copied(gifts: Column | None) -> Column | None:
+    """What came as a memory file is not held on to."""
+    return None if gifts is None else np.array(gifts)
+
+
+def _sum(one: Column | None, other: Column | None) -> Column | None:
+    return other if one is None else one if other is None else one + other
 
 
 class BlockStates:

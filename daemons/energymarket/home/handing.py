@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from energymarket.core.block import positive
 from energymarket.wire import batch as batch_wire
 
 if TYPE_CHECKING:
@@ -63,6 +64,14 @@ class Came:
             received_wh += self.phantom_wh[here]
         excess_wh = np.zeros(1, np.int32) if self.excess_wh is None else self.excess_wh[here]
         return received_wh, excess_wh, returned_wh
+
+    def bought_only(self, here: slice, net_wh: Signed) -> Signed | None:
+        """What some homes buy, if nobody of them had anything over: then they state nothing else."""
+        if self.excess_wh is not None or self.phantom_wh is not None or np.maximum.reduce(net_wh) > 0:
+            return None
+        bought_wh = np.negative(net_wh)
+        bought_wh -= self.moved_wh[here]
+        return positive(bought_wh, out=bought_wh)
 
 
 def batch_of(

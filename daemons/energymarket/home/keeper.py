@@ -223,6 +223,10 @@ class Keeper:
         made = {name: Widening(fleet.count) for name in exchange.TRADE_COLUMNS}
         for start in range(0, fleet.count, BLOCK_HOMES):
             here = slice(start, start + BLOCK_HOMES)
+            bought_wh = came.bought_only(here, net.net_wh[here])
+            if bought_wh is not None:
+                made["bought_wh"].put(start, bought_wh)
+                continue
             surplus_wh, need_wh = net.sides(here, kind)
             flows = (surplus_wh, need_wh, *came.of(here, surplus_wh))
             block = exchange.trade_columns(fleet.policy[here], *flows)

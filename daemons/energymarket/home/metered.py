@@ -147,7 +147,8 @@ class MeteredKeeper(Keeper):
         self._tell(page, reading, moved_wh - own_wh)
         net = Net(1)
         flows = (0, 0) if reading is None else (reading.slot_pv_wh, reading.slot_load_wh)
-        net.put(0, *(np.array([flow_wh], np.int32) for flow_wh in (own_wh, *flows)))
+        own, produced, consumed, room = (np.array([flow_wh], np.int32) for flow_wh in (own_wh, *flows, 0))
+        net.put(0, own, produced, consumed, room)
         return net
 
     def _submit(

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from energymarket.core.block import Widening
-from energymarket.core.fleet import Fleet
+from energymarket.core.exchange import trade_columns
+from energymarket.core.fleet import Fleet, Net
 from energymarket.core.records import RECEIPT_COLUMNS
 from energymarket.home import keeper
 from energymarket.home.books import Books
@@ -131,6 +132,27 @@ def test_nobody_gets_back_more_than_it_had_over_and_phantoms_are_received() -> N
     assert (received.tolist(), excess.tolist(), returned.tolist()) == ([7, 30, 9], [0], [40, 0, 0])
 
 
+def test_homes_without_anything_over_state_what_they_buy_and_nothing_else() -> None:
+    """It is what the general way says; who has something over, or got what it did not lack, goes that way."""
+    policy, net_wh = np.array((0, 1, 2)), np.array((-50, -30, 0), np.int16)
+    came = Came(np.array((20, 30, 0), np.int16))
+    bought_wh = came.bought_only(slice(0, 3), net_wh)
+    assert bought_wh is not None
+    assert bought_wh.tolist() == [30, 0, 0]
+    flows = (np.zeros(3, np.int16), -net_wh, *came.of(slice(0, 3), np.zeros(3, np.int16)))
+    stated = trade_columns(policy, *flows)
+    assert {name: column.tolist() for name, column in stated.items()} == {
+        "offered_wh": [0, 0, 0],
+        "returned_wh": [0, 0, 0],
+        "sold_wh": [0, 0, 0],
+        "bought_wh": [30, 0, 0],
+    }
+    assert came.bought_only(slice(0, 3), np.array((-50, -30, 1), np.int16)) is None
+    for more in ("excess_wh", "phantom_wh"):
+        other = Came(came.moved_wh, **{more: np.array((0, 0, 1), np.int32)})
+        assert other.bought_only(slice(0, 3), net_wh) is None
+
+
 def test_a_column_gets_wider_for_the_first_value_that_wants_it() -> None:
     """Blocks that were filled before keep their values; -32,768 is left out with 32,768."""
     column = Widening(4)
@@ -138,3 +160,34 @@ def test_a_column_gets_wider_for_the_first_value_that_wants_it() -> None:
     assert column.values.itemsize == 2
     column.put(2, np.array((-32_768, 90_000), np.int32))
     assert column.values.tolist() == [32_767, -32_767, -32_768, 90_000]
+
+
+def test_a_column_believes_who_knows_how_large_its_largest_value_is() -> None:
+    """It gets wider for that, and not for anything else."""
+    column = Widening(2)
+    assert column.put(0, np.array((-32_767,), np.int32), 32_767)
+    assert column.values.itemsize == 2
+    assert not column.put(1, np.array((-32_768,), np.int32), 32_768)
+    assert column.values.tolist() == [-32_767, -32_768]
+
+
+def test_what_flows_is_told_of_every_block() -> None:
+    """Sums of all that flowed, wide where it is large, also below zero; and whether anything was produced."""
+    net = Net(4)
+    for large in (5, 40_000, 2**31 - 1):
+        lacking, nothing, used = (np.array(flows, np.int32) for flows in ((-3, -large), (0, 0), (3, large)))
+        assert not net.put(0, lacking, nothing, used, np.empty(2, np.int32))
+        assert net.flowed_wh == 2 * (3 + large)
+        over, made = np.array((1, large), np.int32), np.array((2, large), np.int32)
+        assert net.put(2, over, made, np.array((1, 0), np.int32), np.empty(2, np.int32))
+        assert net.flowed_wh == 2 * (3 + large) + 2 * large + 4
+        flows = {name: column.tolist() for name, column in net.flows().items()}
+        assert flows == {
+            "production_wh": [0, 0, 2, large],
+            "consumption_wh": [3, large, 1, 0],
+            "import_wh": [3, large, 0, 0],
+            "export_wh": [0, 0, 1, large],
+        }
+    over = np.array((1, 0), np.int32)
+    net.put(2, over, np.array((-70_000, 0), np.int32), over, np.empty(2, np.int32))
+    assert net.flows()["production_wh"].tolist() == [0, 0, -70_000, 0]
