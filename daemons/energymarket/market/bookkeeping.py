@@ -8,6 +8,7 @@ from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from energymarket.core.market import Order
+from energymarket.core.records import Phase
 from energymarket.market import checkpoints, recovery, snapshot
 from energymarket.runtime import memory
 from energymarket.runtime.clock import boottime_ns
@@ -17,6 +18,7 @@ from energymarket.transport.store import OrderRow, SlotRow, StoreError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from energymarket.core.clock import Deadlines
     from energymarket.core.market import Closed, Market, Opening, Outside
     from energymarket.core.parameters import PriceModel
     from energymarket.core.weather import Sample
@@ -31,6 +33,12 @@ CHECKPOINT_SLOTS: Final = 64
 
 CHECKPOINT_HOME_SLOTS: Final = 32_000_000
 """A larger market has a checkpoint more often: after so many slots times homes."""
+
+PIECE_NS: Final = 10_000_000
+"""A piece of what is done beside an open slot takes less, unless the disk hangs."""
+
+PIECE_PART: Final = 0.02
+"""Of a slot: no more is left free before a deadline, or in short slots nothing would ever be done."""
 
 _DONE: Final = object()
 RETRY_NS: Final = 500_000_000
@@ -145,6 +153,16 @@ class Bookkeeper:
     def untidy(self) -> bool:
         """Whether there is something to do before the next slot is closed."""
         return self._tidying is not None
+
+    def has_time(self, phase: Phase, moments: Deadlines) -> bool:
+        """Whether there is something to do, and a piece of it ends before the open slot's next deadline."""
+        if not self.untidy or phase is Phase.CLEARING:
+            return False
+        due_ns = {Phase.EXCHANGE: moments.exchange_ns, Phase.TRADE: moments.gate_ns}.get(phase)
+        if due_ns is None:
+            return True
+        piece_ns = min(PIECE_NS, round((moments.next_open_ns - moments.open_ns) * PIECE_PART))
+        return boottime_ns() + piece_ns < due_ns
 
     def tidy(self) -> None:
         """Do a piece of it: a checkpoint, the write-ahead log, a bit of detail that has grown too large.

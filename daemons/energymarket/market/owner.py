@@ -118,7 +118,7 @@ class Owner:
         while not self.stopped:
             self._hear(self.inbox.wait(self._deadline_ns()))
             self._advance(boottime_ns())
-            if self.books.untidy and self.phase is not Phase.CLEARING:
+            if self.books.has_time(self.phase, self.moments):
                 self.books.tidy()  # once the next slot is open, there is time: a bit, and then messages
         turn_away(self.inbox.rest(), self.market.slot if self.market.slot >= 0 else None)
 
@@ -163,7 +163,7 @@ class Owner:
             call.error(f"{call.method.rpartition('.')[0]}.StoreFailed", {"reason": str(error)})
 
     def _deadline_ns(self) -> int | None:
-        if self.books.untidy and self.phase is not Phase.CLEARING:
+        if self.books.has_time(self.phase, self.moments):
             return 0
         if self.books.retry_ns is not None:
             return self.books.retry_ns

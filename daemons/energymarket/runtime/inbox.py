@@ -50,8 +50,11 @@ class Inbox(Generic[T]):
         os.eventfd_write(self._bell, 1)
 
     def wait(self, deadline_ns: int | None) -> list[T]:
-        """The oldest urgent messages, then one that can wait; none when the deadline comes first."""
-        if not self._messages and not self._later:
+        """The oldest urgent messages, then one that can wait; none when the deadline comes first.
+
+        A deadline of 0 is long past: whoever has something to do looks in, and needs no alarm for it.
+        """
+        if not self._messages and not self._later and deadline_ns != 0:
             if deadline_ns is None:
                 self._alarm.clear()
             else:

@@ -11,9 +11,11 @@ import numpy as np
 import pytest
 
 from energymarket.core import ledger, stored
-from energymarket.core.records import GIFT_COLUMNS, ORDER_COLUMNS, SLOT_COLUMNS
+from energymarket.core.clock import Deadlines
+from energymarket.core.records import GIFT_COLUMNS, ORDER_COLUMNS, SLOT_COLUMNS, Phase
 from energymarket.market import bookkeeping, compaction
 from energymarket.market.compaction import Span, compact
+from energymarket.runtime.clock import boottime_ns
 from energymarket.transport import bodies, past_cache
 from energymarket.transport.store import LedgerStore, SlotRow
 from tests.unit.core.made_market import FIRST
@@ -222,6 +224,29 @@ def test_a_checkpoint_left_off_at_any_piece_is_none(tmp_path: Path) -> None:
         made.die()
         assert problem_of(made.path) is None
     assert min(found.values()) > 2
+
+
+def test_no_piece_is_begun_shortly_before_a_deadline(tmp_path: Path) -> None:
+    """Ten milliseconds, or a fiftieth of a shorter slot; nor while the next slot is to open."""
+    made = MadeLedger(tmp_path / "ledger.db", 64)
+    made.play_untidy()
+    now_ns = boottime_ns()
+    for slot_ns, margin_ns in ((10**12, 10**7), (10**8, 2 * 10**6)):
+
+        def has_time(phase: Phase, left_ns: int, slot_ns: int = slot_ns) -> bool:
+            other_ns = now_ns + (slot_ns if phase is Phase.EXCHANGE else -1)
+            due_ns = now_ns + left_ns
+            ends = (due_ns, other_ns) if phase is Phase.EXCHANGE else (other_ns, due_ns)
+            return made.books.has_time(phase, Deadlines(now_ns, *ends, now_ns + slot_ns))
+
+        for phase in (Phase.EXCHANGE, Phase.TRADE):
+            assert has_time(phase, margin_ns + 10**12)
+            assert not has_time(phase, margin_ns - 1)
+        assert not has_time(Phase.CLEARING, 10**12)
+        assert has_time(Phase.STARTING, 0)
+    made.tidy()
+    assert not made.books.has_time(Phase.STARTING, Deadlines(0, 0, 0, 0))
+    made.die()
 
 
 @pytest.mark.usefixtures("in_files")

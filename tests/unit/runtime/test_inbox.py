@@ -37,3 +37,15 @@ def test_a_crowd_is_served_in_helpings(inbox: Inbox[str]) -> None:
     assert len(inbox.wait(None)) == HELPING_MAX + 1
     assert inbox.rest() == [str(number) for number in range(HELPING_MAX, 2 * HELPING_MAX + 1)]
     assert inbox.rest() == []
+
+
+def test_who_looks_in_sets_no_alarm(inbox: Inbox[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between two pieces of work: what has come is there, and nothing is waited for; later an alarm rings."""
+    with monkeypatch.context() as patched:
+        patched.delattr(inbox._alarm.__class__, "set")
+        assert inbox.wait(0) == []
+        inbox.put("a")
+        inbox.put_later("b")
+        assert inbox.wait(0) == ["a", "b"]
+        assert inbox.wait(0) == []
+    assert inbox.wait(boottime_ns() + 1_000_000) == []
