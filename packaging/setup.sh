@@ -104,8 +104,8 @@ make_environment() {
 # Becomes the installer, so that a signal reaches it: called in the background only.
 install() {
     case $installer in
-    own) exec "$venv/bin/python" -I -m pip install "$@" ;;
-    outside) exec "$python" -P -m pip --python "$venv/bin/python" install "$@" ;;
+    own) exec "$venv/bin/python" -I -m pip install --no-compile "$@" ;;
+    outside) exec "$python" -P -m pip --python "$venv/bin/python" install --no-compile "$@" ;;
     uv) exec env UV_NATIVE_TLS=true uv pip install --no-config --python "$venv/bin/python" "$@" ;;
     esac
 }
@@ -120,6 +120,14 @@ fill_environment() {
         install --require-hashes --no-build-isolation -r "$lock/$kind.txt" || return 1
     quietly "installing energy-market" \
         install --no-deps --no-build-isolation --editable "$root" || return 1
+    quietly "compiling them" byte_compile
+}
+
+# By all processors, which an installer does not do, and without what packages bring to test themselves. What
+# cannot be compiled is for another Python.
+byte_compile() {
+    "$venv/bin/python" -I -m compileall -q -j 0 -x 'site-packages/.*/tests/' \
+        "$("$venv/bin/python" -I -c 'import sysconfig; print(sysconfig.get_path("purelib"))')" || :
 }
 
 setup() {

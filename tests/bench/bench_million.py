@@ -1,7 +1,7 @@
 """A million homes live, at one slot per second: CPU, memory per home, growth, lateness; and the idle suite.
 
     python tests/bench/bench_million.py [--homes 10000 100000 1000000] [--pairs 5]
-        [--slots 40] [--hour 11] [--idle 10000] [--long 0]
+        [--slots 40] [--hour 11] [--idle 10000] [--long 0] [--mesa VENV/bin/python]
 
 Targets 2, 5, 11 and 12 of the performance page. Every pair runs the suite (`energyctl up --fresh`, the
 shipped default scenario from 11 o'clock on, when most gifts flow) with each number of homes in turn, and
@@ -10,9 +10,11 @@ Only homes that were heard in a slot count (a late batch is work, but no home-sl
 count of every thread of every daemon; memory is the sum of proportional set sizes, `energyctl up` left out
 of both. `--long 192` runs the largest market once more for two whole days from
 midnight, where the shipped scenario begins: the mean over all hours, checkpoints and compaction of what the
-disk has no room for included, and whether memory grows. On a
-machine that other work keeps from one slot per second, `--slots-per-s 0.25` still shows CPU and memory of
-the largest market, and nothing of its pace.
+disk has no room for included, and whether memory grows. Before and after it the twin (the same homes by hand,
+which stores nothing) plays a day of 10,000 homes, in plain objects and, where `--mesa` names an environment
+with it, as agents of mesa: how fast the machine is just then. On a machine that other work keeps from one
+slot per second, `--slots-per-s 0.25` still shows CPU and memory of the largest market, and nothing of its
+pace.
 
 The gate closes earlier than by default (exchange until 0.4, gate at 0.65 of the slot): with a million homes
 settling a slot takes longer than the last fifth of a second.
@@ -33,8 +35,11 @@ from typing import Any, Final
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from energymarket.engine import api
 from energymarket.scenario import toml
+from tests.bench import twin_inputs
 from tests.bench.bench_live import SLOT_S, Sight, _slots_of, look
+from tests.bench.bench_live_speed import twin
 from tests.bench.pairs import Spread, head, load, met
 
 HERE: Final = Path(__file__).resolve().parent
@@ -42,6 +47,8 @@ WARM_UP: Final = 8
 START: Final = "start = 2025-06-16\n"
 GATE: Final = ("[service]\n", "[service]\nexchange_until = 0.4\ngate_at = 0.65\n")
 WATCHER: Final = "energyctl up"
+TWINS: Final = 10_000
+TWINS_SLOTS: Final = 96
 
 
 @dataclass
@@ -189,8 +196,21 @@ def tell(runs: dict[int, list[Seen]]) -> None:
         print(f"target 5: {slopes:.0f} B per home (<= 160: {met(slopes.median, 160, at_most=True)})")
 
 
-def tell_long(homes: int, slots: int, slots_per_s: float) -> None:
+def twins(mesa: str | None) -> dict[str, float]:
+    """Home-slots per CPU second of the twin, by what it is made of."""
+    made_of = {"plain objects": (sys.executable, "plain")} | (
+        {"agents of mesa": (mesa, "mesa")} if mesa else {}
+    )
+    with tempfile.TemporaryDirectory(prefix="em-bench-") as place:
+        inputs = Path(place) / "inputs.json"
+        twin_inputs.write(api.compiled_of("default", TWINS, None), TWINS_SLOTS, inputs)
+        played = {name: twin(python, inputs, framework) for name, (python, framework) in made_of.items()}
+    return {name: TWINS * TWINS_SLOTS / found["cpu_s"] for name, found in played.items()}
+
+
+def tell_long(homes: int, slots: int, slots_per_s: float, mesa: str | None) -> None:
     """Whole days: what a slot costs on the average, and whether the suite keeps its pace and its size."""
+    before = twins(mesa)
     with tempfile.TemporaryDirectory(prefix="em-bench-") as place:
         program = anchor(Path(place))
         slept_us: list[int] = []
@@ -203,6 +223,9 @@ def tell_long(homes: int, slots: int, slots_per_s: float) -> None:
     print(
         f"target 2: {seen.speed:.3g} (>= 5e6: {met(seen.speed, 5e6)}); {seen.unheard} slots unheard by some"
     )
+    for name, after in twins(mesa).items():
+        told = f"{before[name]:.3g} before, {after:.3g} after"
+        print(f"    the twin as {name}: {told}; ratio {2 * seen.speed / (before[name] + after):.1f}")
     ours = p99(seen.lateness_us)
     if slept_us:
         late = ours / p99(slept_us)
@@ -225,6 +248,7 @@ def main() -> None:
     parser.add_argument("--hour", type=int, default=11, help="begin then: at 11 gifts flow, at 23 none do")
     parser.add_argument("--idle", type=int, default=10_000, help="homes of the idle suite; 0: not measured")
     parser.add_argument("--long", type=int, default=0, metavar="SLOTS", help="so many slots from midnight on")
+    parser.add_argument("--mesa", metavar="PYTHON", help="of an environment with mesa 3, for --long")
     words = parser.parse_args()
     print(head())
     runs: dict[int, list[Seen]] = {homes: [] for homes in sorted(words.homes)}
@@ -253,7 +277,7 @@ def main() -> None:
         busy = Spread(tuple(idle))
         print(f"target 12: {busy:.2f} % of a core (<= 3: {met(busy.median, 3, at_most=True)})")
     if words.long:
-        tell_long(largest, words.long + WARM_UP + 1, words.slots_per_s)
+        tell_long(largest, words.long + WARM_UP + 1, words.slots_per_s, words.mesa)
     print(f"load: {load()}")
 
 

@@ -17,7 +17,7 @@ from energymarket.core import weather
 from energymarket.core.records import Phase
 from energymarket.exits import Exit
 from energymarket.runtime.clock import boottime_ns, monotonic_s
-from energymarket.transport import resources
+from energymarket.transport import page, resources
 from energymarket.transport.page import BoardReader, BoardWriter, ClockReader, ClockWriter
 from energymarket.transport.resources import Ipc, ResourceError
 from energymarket.wire import board, cell
@@ -194,6 +194,33 @@ def test_the_ring_keeps_128_slots(ipc: Ipc) -> None:
         assert all(reader.sample(slot, S) == (sample(slot), False) for slot in range(1_172, 1_300))
         assert reader.sample(1_171, S) == (None, True)
         assert reader.sample(5_000, S) == (sample(1_299), True)
+
+
+def test_a_slot_not_posted_yet_costs_two_looks(ipc: Ipc, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A board full of samples is not looked through: who waits for weather asks several times a slot."""
+    looks: list[object] = []
+    seen = page._sample_in
+
+    def counted(entry: page._Cell) -> weather.Sample | None:
+        looks.append(entry)
+        return seen(entry)
+
+    with BoardWriter(ipc) as writer, BoardReader(ipc) as reader:
+        for slot in range(1_000, 1_200):
+            writer.post(sample(slot), S)
+        monkeypatch.setattr(page, "_sample_in", counted)
+        assert reader.sample(1_200, S) == (sample(1_199), True)
+        assert len(looks) <= 3
+
+
+def test_a_writer_that_died_before_its_status_is_believed(ipc: Ipc) -> None:
+    """The sample is posted first, then the status says so: killed in between, the sample is the latest."""
+    with BoardWriter(ipc) as writer, BoardReader(ipc) as reader:
+        for slot in range(7, 10):
+            writer.post(sample(slot), S)
+        writer._entries[10].write(board.pack(sample(10)))
+        assert reader.sample(20, S) == (sample(10), True)
+        assert reader.sample(10, S) == (sample(10), False)
 
 
 def test_a_stopped_weather_daemon_is_noticed(ipc: Ipc, run_dir: Path) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.simulation.market_place import Place
+from tests.simulation.town import SCENE
 
 
 @pytest.fixture(scope="session")
@@ -24,3 +25,13 @@ def place(tmp_path: Path, run_dir: Path, compiled_cache: Path, no_ipc_left: None
     made = Place(tmp_path, run_dir / "run", compiled_cache)
     yield made
     made.end()
+
+
+@pytest.fixture
+def town(place: Place) -> Place:
+    """The neighbourhood, compiled, with slots of 0.2 s."""
+    scenario = place.path / "town.toml"
+    scenario.write_text(SCENE)
+    place.compile(str(scenario))
+    place.speed = 900 / 0.2
+    return place

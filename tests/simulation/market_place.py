@@ -23,6 +23,7 @@ from energymarket.core import ledger
 from energymarket.core.records import SLOT_COLUMNS
 from energymarket.runtime import clock
 from energymarket.scenario.__main__ import compile_it
+from energymarket.scenario.compile_memo import Memo
 from energymarket.transport.client import Connection, Disconnected
 from energymarket.wire.messages import CONTROL, CONTROL_SOCKET
 
@@ -136,10 +137,10 @@ class Place:
 
     def compile(self, scenario: str) -> dict[str, Any]:
         """Compile a scenario, by name or file; what the compiler says of it."""
-        given = argparse.Namespace(scenario=scenario, homes=None, seed=None, begun_with=None)
+        given = argparse.Namespace(homes=None, seed=None, begun_with=None)
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("XDG_CACHE_HOME", str(self.cache))
-            facts = compile_it(given)
+            facts = compile_it(given, scenario, Memo())
         self.compiled = Path(facts["directory"])
         return facts
 

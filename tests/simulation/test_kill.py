@@ -19,9 +19,9 @@ from energymarket.core.chance import Purpose, draw_u64
 from energymarket.runtime.clock import sleep_until_boottime_ns
 from energymarket.transport import resources
 from energymarket.transport.page import ClockReader
-from energymarket.transport.queue import OfferQueue
 from tests.conftest import sysv_objects
 from tests.simulation.market_place import ROOT, Place, let_pass, soon, unbooked
+from tests.simulation.town import HOMES, SCENE, TRADER, begin, goes_on
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -33,86 +33,6 @@ CYCLES, CYCLES_LONG = 6, 50
 REAL_TIME_KILLS = 2
 
 TARGETS = ("market", "weather", "homes", "shard", "external", "home-1", "all")
-
-HOMES = 62
-
-TRADER = 2
-"""The home for which the test itself buys; it never hands in a reading."""
-
-SCENE = """
-schema = 1
-title = "A neighbourhood to be killed"
-seed = 5
-[time]
-start = 2025-06-16
-timezone = "UTC"
-slots = 5000
-[weather]
-source = "constant"
-temperature_c = [20, 3, 12]
-[place]
-latitude = 49.49
-longitude = 8.47
-[tariff]
-energy = 0.15
-grid_fee = 0.1
-tax = 0.05
-export = 0.05
-gift_fee = 0.02
-[price]
-form = "raw"
-initial = 0.2
-gamma = 0.5
-floor = 0.05
-cap = 0.5
-[[price.factor]]
-name = "base"
-alpha = 0.1
-[[price.factor]]
-name = "imbalance"
-alpha = 0.02
-[price.events.strike]
-beta = 0.01
-probability_per_slot = 0.2
-duration = "1h"
-[service]
-shards = 2
-start_wait_s = 20
-[[home]]
-name = "Alone"
-policy = "give_then_sell"
-process = "single"
-production_w = [900, 0]
-consumption_w = 300
-[[home]]
-name = "Trader"
-policy = "sell"
-process = "single"
-consumption_w = 1
-[[homes]]
-name = "givers"
-count = 20
-policy = "give"
-production_w = 800
-[homes.load]
-kind = "constant"
-power_w = 250
-[[homes]]
-name = "both"
-count = 10
-policy = "give_then_sell"
-production_w = 700
-[homes.battery]
-kwh = 5
-kw = 2
-[[homes]]
-name = "takers"
-count = 30
-policy = "sell"
-[homes.load]
-kind = "constant"
-power_w = 610
-"""
 
 
 class Dice:
@@ -130,16 +50,6 @@ class Dice:
     def seconds(self, most_s: float) -> float:
         """A span of time."""
         return most_s * self.below(1_000_000) / 1e6
-
-
-@pytest.fixture
-def town(place: Place) -> Place:
-    """The neighbourhood, compiled, with slots of 0.2 s."""
-    scenario = place.path / "town.toml"
-    scenario.write_text(SCENE)
-    place.compile(str(scenario))
-    place.speed = 900 / 0.2
-    return place
 
 
 def _acknowledged(place: Place) -> Path:
@@ -162,13 +72,6 @@ def trading(place: Place) -> Iterator[subprocess.Popen[bytes]]:
             assert trader.wait(20) == 0, place.log.read_text()
         finally:
             trader.kill()
-
-
-def begin(place: Place, *names: str) -> None:
-    """Start the daemons and wait for the first slots."""
-    for name in names or ("market", "weather", "homes", "home-1"):
-        place.start(name)
-    soon(lambda: place.committed() >= 0, 30, "a first slot", place.log.read_text)
 
 
 def pids_of(place: Place, target: str) -> list[int]:
@@ -196,14 +99,6 @@ def kill(place: Place, target: str) -> None:
     place.revive()
     what = f"everybody back and two slots after the end of {target}"
     soon(lambda: goes_on(place, before + 1), 30, what, place.log.read_text)
-
-
-def goes_on(place: Place, beyond: int) -> bool:
-    """Whether every home is back and a slot beyond that one is committed; the others must be alive."""
-    dead = {name: each.returncode for name, each in place.daemons.items() if each.poll() is not None}
-    assert not dead, f"{dead}\n{place.log.read_text()}"
-    status = place.status()
-    return status.get("homes_joined") == HOMES and status["snapshot"].get("slot", -1) > beyond
 
 
 @dataclass
@@ -345,79 +240,6 @@ def test_killed_around_the_gate_of_short_slots_no_slot_is_lost_or_booked_twice(
     assert slots == list(range(slots[0], slots[-1] + 1))
     assert town.check().returncode == 0
     assert cuts.open_slot + cuts.after_commit + cuts.between == count
-
-
-# the frozen
-
-
-def _stale_after(town: Place, number: signal.Signals) -> float:
-    """Plant the fault; how long it took until the market said so, and it has gone on since."""
-    town.daemons["weather"].send_signal(number)
-    told = f"stale weather after {number.name}"
-    taken_s = soon(lambda: bool(town.status().get("weather_stale")), 10, told, town.log.read_text)
-    beyond = town.committed() + 2
-    soon(lambda: town.committed() > beyond, 20, "slots in stale weather", town.log.read_text)
-    return taken_s
-
-
-def test_weather_that_stops_or_dies_is_called_stale_within_two_seconds(town: Place) -> None:
-    """SIGSTOP, then SIGKILL of weatherd: the market says stale, goes on, and says fresh when it is back."""
-    begin(town, "market", "weather", "homes", "home-1", f"home-{TRADER}")
-    fresh = lambda: not town.status().get("weather_stale", True)  # noqa: E731 asked again and again
-    soon(fresh, 10, "fresh weather", town.log.read_text)
-    # A heartbeat may be young by half a second less; a slot of 0.2 s has to open before the market looks.
-    assert _stale_after(town, signal.SIGSTOP) < 2.5
-    town.daemons["weather"].send_signal(signal.SIGCONT)
-    soon(fresh, 10, "fresh again", town.log.read_text)
-    assert _stale_after(town, signal.SIGKILL) < 2.5
-    town.daemons["weather"].wait(10)
-    town.start("weather")
-    soon(fresh, 10, "fresh again", town.log.read_text)
-    town.stop()
-    ledger = town.ledger()
-    assert {slot.head.weather_stale for slot in ledger.values()} == {False, True}
-    assert all(50_000 <= slot.head.price_ueur_per_kwh <= 500_000 for slot in ledger.values())
-    checked = town.check()
-    assert checked.returncode == 0, checked.stdout
-
-
-def test_a_frozen_holder_of_the_queue_costs_gifts_and_nothing_else(town: Place) -> None:
-    """Somebody stops with the semaphore in hand: every home trades on without gifts, and is told so."""
-    begin(town, "market", "weather", "homes", "home-1", f"home-{TRADER}")
-    queue = OfferQueue(resources.ensure(town.run))
-    with queue.locked(5.0):
-        first = town.committed() + 2
-        soon(lambda: goes_on(town, first + 4), 30, "five slots while frozen", town.log.read_text)
-    free = town.committed() + 2
-    soon(lambda: goes_on(town, free + 3), 30, "slots after it", town.log.read_text)
-    town.stop()
-    assert "the offer queue is frozen: no gifts" in town.log.read_text()
-    assert "the offer queue is free again" in town.log.read_text()
-    ledger = town.ledger()
-    frozen = [ledger[slot] for slot in range(first, first + 4)]
-    assert [slot.totals["taken_wh"] for slot in frozen] == [0, 0, 0, 0]
-    assert [len(slot.homes) for slot in frozen] == [HOMES] * 4
-    assert all(slot.totals["bought_wh"] > 0 for slot in frozen)
-    assert all(ledger[slot].totals["taken_wh"] > 0 for slot in range(free, free + 3))
-    assert town.check().returncode == 0
-
-
-def test_a_shard_frozen_in_the_exchange_is_not_waited_for(town: Place) -> None:
-    """SIGSTOP of a shard for some slots: the others' rows are there; its next batch carries the gap."""
-    begin(town, "market", "weather", "homes", "home-1", f"home-{TRADER}")
-    (shard, _) = town.processes("--shard ")
-    os.kill(shard, signal.SIGSTOP)
-    first = town.committed() + 2
-    soon(lambda: goes_on(town, first + 3), 20, "slots without the shard", town.log.read_text)
-    os.kill(shard, signal.SIGCONT)
-    back = town.committed() + 3
-    soon(lambda: goes_on(town, back + 2), 20, "slots with the shard", town.log.read_text)
-    town.stop()
-    ledger = town.ledger()
-    assert [len(ledger[slot].homes) for slot in range(first, first + 3)] == [HOMES - 30] * 3
-    assert [len(ledger[slot].homes) for slot in range(back, back + 2)] == [HOMES] * 2
-    checked = town.check()
-    assert checked.returncode == 0, checked.stdout
 
 
 # everything under `up`

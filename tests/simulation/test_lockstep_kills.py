@@ -16,8 +16,9 @@ import pytest
 from energymarket.runtime.kill_points import VARIABLE, Point
 from tests.conftest import sysv_objects
 from tests.simulation.market_place import Place, let_pass, soon
-from tests.simulation.test_kill import SCENE, Dice
+from tests.simulation.test_kill import Dice
 from tests.simulation.test_lockstep import hash_of, wanted_hash
+from tests.simulation.town import SCENE
 
 pytestmark = pytest.mark.timeout(2_400)
 

@@ -16,7 +16,7 @@ from energymarket.core.inputs import Before, pack
 from energymarket.core.replay import Player, digest, unpack_start
 from energymarket.scenario import toml
 from tests.simulation.market_place import Place, let_pass, soon
-from tests.simulation.test_kill import HOMES, SCENE
+from tests.simulation.town import HOMES, SCENE
 
 pytestmark = pytest.mark.timeout(180)
 

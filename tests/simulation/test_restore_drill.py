@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.simulation.market_place import Place, soon
-from tests.simulation.test_kill import HOMES, SCENE
+from tests.simulation.town import HOMES, SCENE
 
 pytestmark = pytest.mark.timeout(300)
 

@@ -21,7 +21,12 @@ PACKAGES: Final = (
     "ca-certificates,dbus,iproute2,libpam-systemd,man-db,polkitd,procps,python3,python3-venv,systemd,"
     "systemd-sysv,util-linux"
 )
-NOT_FOR_INSTALL: Final = frozenset({"PYTHON", "PYTHONPATH", "VIRTUAL_ENV"})
+NOT_FOR_INSTALL: Final = frozenset({"ENERGY_TOOLS", "PYTHON", "PYTHONPATH", "VIRTUAL_ENV"})
+
+
+def tools_of(wheels: Path) -> dict[str, str]:
+    """What lets packaging/install use the environment that has built these wheels."""
+    return {"ENERGY_TOOLS": str(wheels.with_name("tools"))}
 
 
 class InstallFailed(Exception):
@@ -40,7 +45,9 @@ class ThisMachine:
     def install(self, tree: Path, *words: str) -> None:
         """Install the suite into a tree by DESTDIR, as a packager would."""
         environment = {k: v for k, v in os.environ.items() if k not in NOT_FOR_INSTALL}
-        given = () if self.wheels is None else ("--wheels", str(self.wheels))
+        given: tuple[str, ...] = ()
+        if self.wheels is not None:
+            given, environment = ("--wheels", str(self.wheels)), environment | tools_of(self.wheels)
         _run([str(ROOT / "packaging/install"), *given, *words], environment | {"DESTDIR": str(tree)})
 
 

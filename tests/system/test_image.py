@@ -13,7 +13,7 @@ from typing import Final
 import pytest
 
 from energymarket.exits import Exit
-from tests.system.bases import NOT_FOR_INSTALL, PARTS, ROOT
+from tests.system.bases import NOT_FOR_INSTALL, PARTS, ROOT, tools_of
 
 pytestmark = [
     pytest.mark.timeout(600),
@@ -63,7 +63,7 @@ class Image:
 
     def install(self, **more: str) -> subprocess.CompletedProcess[str]:
         """Install this version, from its wheels."""
-        return self.run("install", "--wheels", str(self.wheels), **more)
+        return self.run("install", "--wheels", str(self.wheels), **tools_of(self.wheels), **more)
 
     def link(self, words: str) -> Path:
         """Where the installed version carries what is compiled, once a link in the cache leads there."""

@@ -12,7 +12,7 @@ from typing import Final
 import pytest
 
 from energymarket.engine import api
-from tests.simulation.test_kill import SCENE
+from tests.simulation.town import SCENE
 from tests.system.machine import Machine
 
 pytestmark = [pytest.mark.needs("systemd-nspawn", "mmdebstrap"), pytest.mark.on("here")]

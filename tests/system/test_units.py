@@ -91,11 +91,18 @@ def test_a_restart_after_a_changed_coefficient_goes_on_with_its_ledger(suite: Ma
 
 
 def test_a_broken_configuration_keeps_everything_closed_and_says_why(machine: Machine) -> None:
-    """Exit 78 once, no restart while clients knock, one failure record, `status` names the help."""
+    """Exit 78 once, no restart while clients knock, one failure record, `status` names the help.
+
+    The record is another unit's work (`OnFailure=`), begun when this one has failed: later than the answer.
+    """
     machine.must("energyctl", "stop")
     file = machine.tree / CONFIGURATION.removeprefix("/")
     text = file.read_text()
-    kept = set(machine.must("sh", "-c", "ls /var/lib/energy-market/failures 2>/dev/null || :").split())
+
+    def records() -> set[str]:  # the directory comes with the first of them
+        return set(machine.must("sh", "-c", "ls /var/lib/energy-market/failures 2>/dev/null || :").split())
+
+    kept = records()
     try:
         file.write_text(text.replace("schema = 1", "schema = 1\nsede = 2", 1))
         started = machine.run("energyctl", "start")
@@ -109,7 +116,7 @@ def test_a_broken_configuration_keeps_everything_closed_and_says_why(machine: Ma
         fresh: set[str] = set()
 
         def is_told() -> bool:
-            fresh.update(set(machine.must("ls", "/var/lib/energy-market/failures").split()) - kept)
+            fresh.update(records() - kept)
             return bool(fresh) and machine.show(recorder, "ActiveState") == "inactive"
 
         machine.wait_until(is_told)

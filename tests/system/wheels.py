@@ -1,4 +1,7 @@
-"""Wheels of this version for the system's Python, as packaging/wheels builds them: once for all workers."""
+"""Wheels of this version for the system's Python, as packaging/wheels builds them: once for all workers.
+
+The environment with pip that has built them lies beside them, and installs them again and again.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ import subprocess
 from pathlib import Path
 from typing import Final
 
-from tests.system.bases import NOT_FOR_INSTALL, ROOT
+from tests.system.bases import NOT_FOR_INSTALL, ROOT, tools_of
 
 DONE: Final = ".done"
 
@@ -20,7 +23,7 @@ def build(place: Path) -> Path:
     with (place / "wheels.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not (out / DONE).exists():
-            environment = {k: v for k, v in os.environ.items() if k not in NOT_FOR_INSTALL}
+            environment = {k: v for k, v in os.environ.items() if k not in NOT_FOR_INSTALL} | tools_of(out)
             command = [str(ROOT / "packaging/wheels"), str(out)]
             done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
             assert done.returncode == 0, done.stderr

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from energymarket.core.block import NARROW_HOMES
-from energymarket.core.claims import Seen, offer_key, seen, woven
+from energymarket.core.claims import Seen, blocks, offer_key, seen, woven
 from energymarket.core.limits import (
     CLAIMS_PER_HOME_MAX,
     ENERGY_WH_MAX,
@@ -22,7 +22,7 @@ from energymarket.core.limits import (
 from energymarket.core.nothing import is_nothing
 from energymarket.core.records import BATCH_COLUMNS, CLAIM, Policy
 from energymarket.core.refusals import Refusal
-from energymarket.core.sums import bounds
+from energymarket.core.sums import bounds, total
 from energymarket.core.units import I64
 
 if TYPE_CHECKING:
@@ -173,9 +173,9 @@ def _claims(batch: Batch, homes: int) -> Iterator[Refusal]:
     if len(claims) > CLAIMS_PER_HOME_MAX * homes:
         yield Refusal.TOO_MANY_CLAIMS
         return  # and no time is spent on them
-    received = np.zeros(batch.count, np.int64)
     found = set()
     looked = Seen(claims)
+    narrow, all_wh = np.zeros(batch.count, np.int16), 0
     for part in looked.blocks():
         energy, row = part["energy_wh"].astype(np.int64), part["taker"].astype(np.int64) - batch.first
         if energy.min() == 0:
@@ -183,13 +183,25 @@ def _claims(batch: Batch, homes: int) -> Iterator[Refusal]:
         if row.min() < 0 or row.max() >= batch.count:
             found.add(Refusal.CLAIM_BY_STRANGER)
         elif Refusal.CLAIM_BY_STRANGER not in found:
-            np.add.at(received, row, energy)
-    if Refusal.CLAIM_BY_STRANGER not in found and received.max() > ENERGY_WH_MAX:
-        found.add(Refusal.ENERGY_TOO_LARGE)
+            np.add.at(narrow, row, energy.astype(np.int16))
+            all_wh += int(energy.sum())
+    if Refusal.CLAIM_BY_STRANGER not in found:
+        # As in `claims.summed`: where a sum did not fit 16 bits, they come to less than they should.
+        looked.taken_wh = narrow if total(narrow) == all_wh else _taken(batch)
+        if looked.taken_wh.max() > ENERGY_WH_MAX:
+            found.add(Refusal.ENERGY_TOO_LARGE)
     batch.looked.append(looked)
     if woven([looked]) is None and _stands_twice(claims):
         found.add(Refusal.CLAIM_TWICE)
     yield from (each for each in _OF_CLAIMS if each in found)
+
+
+def _taken(batch: Batch) -> I64:
+    """What each home of a batch takes, whose claims are all of its own homes."""
+    received = np.zeros(batch.count, np.int64)
+    for part in blocks(batch.claims):
+        np.add.at(received, part["taker"].astype(np.int64) - batch.first, part["energy_wh"].astype(np.int64))
+    return received
 
 
 _OF_CLAIMS: Final = (

@@ -43,15 +43,19 @@ def blocks(claims: Claims) -> Iterator[Claims]:
 
 
 class Seen:
-    """The claims of a batch, looked through once: where they do not ascend, and whether one has a flag."""
+    """The claims of a batch, looked through once: where they do not ascend, and whether one has a flag.
 
-    __slots__ = ("_claims", "_cuts", "_looked", "flagged")
+    Whoever has added up what each home of the batch takes, leaves it as `taken_wh`.
+    """
+
+    __slots__ = ("_claims", "_cuts", "_looked", "flagged", "taken_wh")
 
     def __init__(self, claims: Claims) -> None:
         self._claims = claims
         self._cuts: list[int] | None = [0]  # None: more than anybody weaves
         self._looked = 0  # so many of them
         self.flagged = False
+        self.taken_wh: npt.NDArray[np.signedinteger[Any]] | None = None
 
     def blocks(self) -> Iterator[Claims]:
         """The claims in blocks; they have been looked through when the last one is done with."""

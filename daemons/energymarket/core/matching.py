@@ -62,7 +62,7 @@ def match(
     """Match the claims of a slot. `home` ascends; `offered_wh`, in parts, goes by its rows."""
     offered = np.concatenate(offered_wh) if offered_wh else np.zeros(0, np.int64)
     pieces = woven(batch.claims_seen() for batch in batches)
-    found = None if pieces is None else _all_count(home, offered, pieces)
+    found = None if pieces is None else _all_count(home, offered, pieces, batches)
     if found is not None:
         return found
     return _match(home, offered.astype(np.int64), _in_order(_joined([batch.claims for batch in batches])))
@@ -72,6 +72,7 @@ def _all_count(
     home: npt.NDArray[np.signedinteger[Any]],
     offered_wh: npt.NDArray[Any],
     pieces: Sequence[npt.NDArray[np.void]],
+    batches: Sequence[Batch],
 ) -> Match | None:
     """The usual slot: every claim counts. None where one may not; part by part, so that it stays in cache.
 
@@ -94,7 +95,26 @@ def _all_count(
     given = summed(gifts["giver"], energy, first, homes)
     if (given > offered_wh).any():
         return None
-    return Match(gifts, given, summed(gifts["taker"], energy, first, homes), 0, ())
+    received = _as_checked(batches, first, homes)
+    if received is None:
+        received = summed(gifts["taker"], energy, first, homes)
+    return Match(gifts, given, received, 0, ())
+
+
+def _as_checked(
+    batches: Sequence[Batch], first: int, homes: int
+) -> npt.NDArray[np.signedinteger[Any]] | None:
+    """What each of the homes takes, if it has been added up for every batch and fits 16 bits."""
+    taken_wh = np.zeros(homes, np.int16)
+    for batch in batches:
+        if not len(batch.claims):
+            continue
+        its = batch.claims_seen().taken_wh
+        if its is None or its.itemsize > taken_wh.itemsize:
+            return None
+        start = batch.first - first
+        taken_wh[start : start + batch.count] = its
+    return taken_wh
 
 
 def _gifts_of(

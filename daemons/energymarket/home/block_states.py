@@ -161,10 +161,18 @@ class BlockStates:
         return found.edition
 
     def write(self, slot: int, edition: int) -> None:
-        """Make the present state durable, as that of a slot; nobody changes it meanwhile."""
+        """Make the present state durable, as that of a slot; nobody changes it meanwhile.
+
+        Raises GenerationError DISK; the same file is not to be tried again.
+        """
         self._there()
-        self.file.put(self._area, slot, edition, checksum(self._area) if self._sums is None else self._sums)
-        self.file.flush()
+        sums = checksum(self._area) if self._sums is None else self._sums
+        try:
+            self.file.put(self._area, slot, edition, sums)
+            self.file.flush()
+        except OSError as error:
+            text = f"{self._path}: the state of slot {slot} cannot be written: {error.strerror}"
+            raise GenerationError(GenerationFault.DISK, text) from error
 
     def column(self, name: str) -> Column:
         """A column of the present state, a value per home."""

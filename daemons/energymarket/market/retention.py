@@ -8,7 +8,7 @@ the limit. When there are more than `STRETCHES_MAX` tables, or they take more th
 goes a slot's record of inputs; a replay begins at the next start, which a checkpoint leaves.
 
 It is done while a slot is open, some milliseconds at a time, for two slots or more in each slot. A step
-takes slots that have up to an eighth of `disk_max` together and ends with a transaction: the table grows by
+takes slots that have up to a quarter of `disk_max` together and ends with a transaction: the table grows by
 the slots that lose their bodies. Nothing of it counts before, so a market killed in the middle goes on where
 the ledger says.
 """
@@ -39,8 +39,12 @@ WAL_SHARE: Final = 1 / 8
 SUMS_SHARE: Final = 1 / 4
 STRETCHES_MAX: Final = 64
 
-STEP_SHARE: Final = 1 / 8
-"""Of `disk_max`: bodies of one step. The fewer steps, the less often a day's sums are written once more."""
+STEP_SHARE: Final = 1 / 4
+"""Of `disk_max`: bodies of one step. The fewer steps, the less often a day's sums are written once more; and
+half as much as a step takes away comes meanwhile."""
+
+STEP_SLOTS_MAX: Final = 256
+"""Each has a file that is open meanwhile."""
 
 HELD_BYTES_MAX: Final = 4 << 20
 """Of bodies that lie in the database a step holds no more: they cannot be read a column at a time."""
@@ -139,7 +143,7 @@ class Retention:
             last, slots, size = slot, slots + 1, size + (its or 0)
             if its is not None:
                 bodies.append(store.body_of_slot(slot))
-            if size >= self._step_bytes(store) and slots >= 2:
+            if slots == STEP_SLOTS_MAX or (size >= self._step_bytes(store) and slots >= 2):
                 break
         return Span(begin, last, bodies) if slots else None
 

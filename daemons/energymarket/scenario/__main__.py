@@ -13,6 +13,7 @@ from energymarket.exits import ConfigError, Exit
 from energymarket.scenario import toml
 from energymarket.scenario.cache import locate
 from energymarket.scenario.compile import CompileError, Progress, compile_scenario, silent, with_overrides
+from energymarket.scenario.compile_memo import Memo
 from energymarket.scenario.compiled import CompiledError, load
 from energymarket.scenario.continued import begun_with
 from energymarket.scenario.schema import Scenario
@@ -31,13 +32,22 @@ def read(name: str, homes: int | None, seed: int | None) -> Scenario:
         raise ConfigError(str(problem)) from problem
 
 
-def compile_it(given: argparse.Namespace) -> dict[str, Any]:
+def compile_them(given: argparse.Namespace) -> dict[str, Any] | list[dict[str, Any]]:
+    """Compile (or find) scenarios, what they share once: of one, what it holds, of more, a row each."""
+    memo = Memo()
+    found = [compile_it(given, name, memo) for name in (given.scenario, *given.more)]
+    if not given.more:
+        return found[0]
+    return [each | {"compiled": True} for each in found]
+
+
+def compile_it(given: argparse.Namespace, name: str, memo: Memo) -> dict[str, Any]:
     """Compile (or find) a scenario; where it lies and what it holds."""
-    scenario = read(given.scenario, given.homes, given.seed)
+    scenario = read(name, given.homes, given.seed)
     with ExitStack() as stack:
         try:
             kept = None if given.begun_with is None else begun_with(given.begun_with, scenario)
-            directory = kept or compile_scenario(scenario, _progress(stack, scenario.name))
+            directory = kept or compile_scenario(scenario, _progress(stack, scenario.name), memo)
             compiled = load(directory)
         except (CompileError, CompiledError) as problem:
             raise ConfigError(str(problem)) from problem
@@ -111,7 +121,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     verbs = parser.add_subparsers(dest="verb", required=True)
     json_help = "answer as JSON"
     for name, act, text in (
-        ("compile", compile_it, "turn a scenario into arrays, once"),
+        ("compile", compile_them, "turn scenarios into arrays, once"),
         ("show", show_it, "print a scenario with every key"),
     ):
         verb = verbs.add_parser(name, help=text)
@@ -120,7 +130,8 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         verb.add_argument("--seed", type=int, metavar="S", help="another seed")
         verb.add_argument("--json", action="store_true", help=json_help)
         verb.set_defaults(act=act)
-        if act is compile_it:
+        if act is compile_them:
+            verb.add_argument("more", nargs="*", metavar="NAME|FILE", help="more of them, changed likewise")
             verb.add_argument(
                 "--begun-with",
                 metavar="HASH",

@@ -42,7 +42,7 @@ def silent(stage: str, done: float) -> None:
     del stage, done
 
 
-def compile_scenario(scenario: Scenario, progress: Progress = silent) -> Path:
+def compile_scenario(scenario: Scenario, progress: Progress = silent, memo: Memo | None = None) -> Path:
     """Compile a scenario, or find it compiled, and return its directory.
 
     The directory is written beside its place and renamed: it is there whole or not at all. Two who
@@ -58,7 +58,7 @@ def compile_scenario(scenario: Scenario, progress: Progress = silent) -> Path:
     except OSError as problem:
         raise CompileError(f"{root} cannot be written ({problem.strerror}); set XDG_CACHE_HOME") from problem
     try:
-        compile_into(draft, scenario, progress)
+        compile_into(draft, scenario, progress, memo)
         return _settle(draft, root / source_hash(scenario))
     finally:
         shutil.rmtree(draft, ignore_errors=True)

@@ -41,5 +41,6 @@ def climate(scenario: Scenario) -> str:
     """All that data set, weather and sun are made of: two scenarios of the same climate share them."""
     drawn = scenario.weather.source in {WeatherSource.SYNTHETIC, WeatherSource.LIVE}
     seed = scenario.seed if drawn else None
-    beside = Path(scenario.path).parent
+    reads_files = scenario.data is not None or scenario.weather.file is not None
+    beside = Path(scenario.path).parent if reads_files else None
     return repr((beside, scenario.time, scenario.place, scenario.weather, scenario.data, seed))

@@ -224,38 +224,36 @@ def price(low_eur: float = -10.0, high_eur: float = 10.0) -> Kind[int]:
 
 def span() -> Kind[int]:
     """A duration as "15min", "6h", "30s" or "2d", kept in whole seconds."""
-    words = 'a duration such as "15min", "6h", "30s" or "2d"'
-
-    def read(value: object) -> int:
-        if not isinstance(value, str):
-            raise RefusedError(f"expected {words}, found {_named(value)}")
-        seconds = _measured(value, _SPAN_S, words)
-        return round(_within(seconds, 1, _SPAN_S_MAX))
-
-    def write(value: int) -> str:
-        unit = next(name for name in ("d", "h", "min", "s") if value % _SPAN_S[name] == 0)
-        return f'"{value // _SPAN_S[unit]}{unit}"'
-
-    return Kind(words, read, write, f"1s to {_SPAN_S_MAX // 86_400}d")
+    return _measured('a duration such as "15min", "6h", "30s" or "2d"', _SPAN_S, 1, _SPAN_S_MAX)
 
 
 def size(low: int) -> Kind[int]:
     """An amount of bytes as "512MiB" or "2GiB"."""
-    words = 'a size such as "512MiB" or "2GiB"'
+    return _measured('a size such as "512MiB" or "2GiB"', _BYTES, low, _SIZE_MAX)
+
+
+def _measured(words: str, units: dict[str, int], low: int, high: int) -> Kind[int]:
+    """A number with its unit, kept in the smallest of the units, which ascend."""
 
     def read(value: object) -> int:
         if not isinstance(value, str):
             raise RefusedError(f"expected {words}, found {_named(value)}")
-        return round(_within(_measured(value, _BYTES, words), low, _SIZE_MAX))
+        amount = _amount(value, units, words)
+        if not low <= amount <= high:
+            side, end = ("below", low) if amount < low else ("above", high)
+            raise RefusedError(
+                f"{quoted(value)} is {side} {write(end)}", f"give {write(low)} .. {write(high)}"
+            )
+        return round(amount)
 
     def write(value: int) -> str:
-        unit = next(name for name in reversed(_BYTES) if value % _BYTES[name] == 0)
-        return f'"{value // _BYTES[unit]}{unit}"'
+        unit = next(name for name in reversed(units) if value % units[name] == 0)
+        return f'"{value // units[unit]}{unit}"'
 
-    return Kind(words, read, write, f"{write(low)} to {write(_SIZE_MAX)}".replace('"', ""))
+    return Kind(words, read, write, f"{write(low)} to {write(high)}".replace('"', ""))
 
 
-def _measured(value: str, units: dict[str, int], words: str) -> float:
+def _amount(value: str, units: dict[str, int], words: str) -> float:
     digits = value.rstrip("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ ")
     unit = value[len(digits) :].strip()
     try:

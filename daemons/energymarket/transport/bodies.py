@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from energymarket.transport.database import StoreError
-from energymarket.transport.past_cache import Writer
+from energymarket.transport.past_cache import ALIGNED_TO, Reader, Writer, through_cache
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 DIRECTORY: Final = "bodies"
 _BODY: Final = re.compile(r"(checkpoint-|start-)?[0-9]+(-[0-9]+)?")
-_DRAFT: Final = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
 _OPEN_DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 
@@ -55,6 +54,47 @@ def bytes_beside(ledger: Path) -> int:
         return 0
 
 
+class Part:
+    """Reads a body bit by bit; in memory."""
+
+    def __init__(self, body: Buffer) -> None:
+        self._body = memoryview(body)
+
+    def __call__(self, at: int, size: int) -> Buffer:
+        """Bytes from a place on, until the next call of any part: fewer where room or body end.
+
+        None where it has ended. Raises StoreError.
+        """
+        return self._body[at : at + size]
+
+    def close(self) -> None:
+        """Let go of it."""
+
+
+class FilePart(Part):
+    """The same in a file, which is opened with the first look into it."""
+
+    def __init__(self, bodies: Bodies, name: str) -> None:
+        super().__init__(b"")
+        self._bodies = bodies
+        self._name = name
+        self._file = -1
+
+    def __call__(self, at: int, size: int) -> Buffer:  # noqa: D102
+        with self._bodies.refusals(self._name):
+            if self._file < 0:
+                try:
+                    self._file = self._bodies.reader.open(self._name, self._bodies.descriptor)
+                except FileNotFoundError:
+                    return b""
+            return self._bodies.reader.read(self._file, at, size)
+
+    def close(self) -> None:  # noqa: D102
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
+
+
 class Draft:
     """A body that is written bit by bit, its head last; in memory."""
 
@@ -69,9 +109,9 @@ class Draft:
         """The head that room was left for; a file is durable when this returns. Raises StoreError."""
         self._body[: len(head)] = head
 
-    def part(self, at: int, size: int) -> bytes:
-        """What was written, from a place on. Raises StoreError."""
-        return bytes(self._body[at : at + size])
+    def part(self) -> Part:
+        """Reads what was written and finished."""
+        return Part(self._body)
 
     def in_row(self) -> bytes:
         """What stands in the row that the body belongs to: all of it, or nothing if it lies in a file."""
@@ -82,31 +122,40 @@ class Draft:
 
 
 class FileDraft(Draft):
-    """The same in a file."""
+    """The same in a file; of one with a head the first block waits for it in memory."""
 
     def __init__(self, bodies: Bodies, name: str, head_bytes: int) -> None:
+        super().__init__(head_bytes)
         self._bodies = bodies
         self._name = name
-        self._at = head_bytes
+        self._first_bytes = ALIGNED_TO if head_bytes else 0
         self._finished = False
-        self._file = bodies.begin(name)
+        self._writer = Writer()
+        with bodies.written(name):
+            self._file = self._writer.open(name, bodies.descriptor)
+        os.lseek(self._file, self._first_bytes, os.SEEK_SET)
 
     def append(self, data: Buffer) -> None:  # noqa: D102
         view = memoryview(data).cast("B")
+        room = self._first_bytes - len(self._body)
+        self._body += view[:room]
         with self._bodies.written(self._name):
-            while len(view):
-                put = os.pwrite(self._file, view, self._at)
-                view, self._at = view[put:], self._at + put
+            self._writer.append(self._file, view[room:])
 
     def finish(self, head: bytes) -> None:  # noqa: D102
+        super().finish(head)
         with self._bodies.written(self._name):
-            os.pwrite(self._file, head, 0)
+            self._writer.end(self._file)
+            if self._body:
+                os.lseek(self._file, 0, os.SEEK_SET)
+                through_cache(self._file)  # it lies in no block of the buffer
+                self._writer.append(self._file, self._body)
+                self._writer.end(self._file)
             self._bodies.sync(self._file)
         self._finished = True
 
-    def part(self, at: int, size: int) -> bytes:  # noqa: D102
-        with self._bodies.refusals(self._name):
-            return os.pread(self._file, size, at)
+    def part(self) -> Part:  # noqa: D102
+        return FilePart(self._bodies, self._name)
 
     def in_row(self) -> bytes:  # noqa: D102
         return b""
@@ -124,7 +173,8 @@ class Bodies:
 
     def __init__(self, ledger: Path) -> None:
         self._directory = ledger.with_name(DIRECTORY)
-        self._descriptor = -1
+        self.descriptor = -1  # of the directory
+        self.reader: Reader
         self._writer: Writer
         self._unneeded: set[str] = set()  # files that somebody may still read
         self.bytes = 0  # of all files
@@ -137,37 +187,32 @@ class Bodies:
             if not self._directory.is_dir():
                 self._directory.mkdir()
                 _sync(self._directory.parent)
-            self._descriptor = os.open(self._directory, _OPEN_DIRECTORY)
-            self._writer = Writer()
+            self.descriptor = os.open(self._directory, _OPEN_DIRECTORY)
+            self.reader, self._writer = Reader(), Writer()
             found = {path.name for path in self._directory.iterdir() if _BODY.fullmatch(path.name)}
         self.bytes = sum(map(self.size, found))
         self.drop(found - set(needed))
 
     def close(self) -> None:
         """Let go of the directory."""
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
+        if self.descriptor >= 0:
+            os.close(self.descriptor)
+            self.descriptor = -1
 
     def write(self, name: str, parts: Iterable[Buffer]) -> None:
         """A body whose parts follow each other; durable when this returns."""
         with self.written(name):
-            file = self._writer.open(name, self._descriptor)
+            file = self._writer.open(name, self.descriptor)
             try:
                 self._writer.write(file, parts)
                 self.sync(file)
             finally:
                 os.close(file)
 
-    def begin(self, name: str) -> int:
-        """A descriptor of a body that is written bit by bit."""
-        with self.written(name):
-            return os.open(name, _DRAFT, 0o644, dir_fd=self._descriptor)
-
     def sync(self, file: int) -> None:
         """Make a body durable. OSError for what the disk refuses."""
         os.fdatasync(file)
-        os.fsync(self._descriptor)
+        os.fsync(self.descriptor)
 
     @contextmanager
     def written(self, name: str) -> Iterator[None]:
@@ -183,21 +228,21 @@ class Bodies:
     def drop(self, names: Iterable[str]) -> None:
         """Remove bodies that no row needs any more; while somebody copies, with the next ones."""
         self._unneeded.update(names)
-        if not self._unneeded or self._descriptor < 0:
+        if not self._unneeded or self.descriptor < 0:
             return  # of a closed ledger the next start removes them
         try:
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(self.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             return
         try:
             for name in sorted(self._unneeded):
                 size = self.size(name)
                 with self.refusals(name), suppress(FileNotFoundError):
-                    os.unlink(name, dir_fd=self._descriptor)
+                    os.unlink(name, dir_fd=self.descriptor)
                 self.bytes -= size
                 self._unneeded.discard(name)
         finally:
-            fcntl.flock(self._descriptor, fcntl.LOCK_UN)
+            fcntl.flock(self.descriptor, fcntl.LOCK_UN)
 
     @contextmanager
     def refusals(self, what: str) -> Iterator[None]:
@@ -223,18 +268,6 @@ class Bodies:
                 return (self._directory / name).read_bytes()
             except FileNotFoundError:
                 return b""
-
-    def part(self, name: str, at: int, size: int) -> bytes:
-        """Bytes of a body from a place on; fewer where it ends, none if there is no file."""
-        with self.refusals(name):
-            try:
-                file = os.open(self._directory / name, os.O_RDONLY | os.O_CLOEXEC)
-            except FileNotFoundError:
-                return b""
-            try:
-                return os.pread(file, size, at)
-            finally:
-                os.close(file)
 
     @contextmanager
     def held(self) -> Iterator[None]:

@@ -44,6 +44,7 @@ class GenerationFault(StrEnum):
     SHAPE = "shape"  # the file is of other homes or of another layout
     FOREIGN = "foreign"  # the state belongs to another ledger or scenario
     LOCKED = "locked"  # another process has the file
+    DISK = "disk"  # it cannot be made durable: the disk refuses it
 
 
 _CODES: Final = {
@@ -52,6 +53,7 @@ _CODES: Final = {
     GenerationFault.SHAPE: Exit.CONFIGURATION,
     GenerationFault.FOREIGN: Exit.CONFIGURATION,
     GenerationFault.LOCKED: Exit.SECOND_INSTANCE,
+    GenerationFault.DISK: Exit.IO_ERROR,
 }
 
 

@@ -6,11 +6,10 @@ The store carries bytes; what they mean is `core.ledger`'s business.
 from __future__ import annotations
 
 import sqlite3
-from functools import partial
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final
 
 from energymarket.transport import pieces, write_ahead_log
-from energymarket.transport.bodies import Bodies, checkpoint_name, stretch_name
+from energymarket.transport.bodies import Bodies, FilePart, Part, checkpoint_name, stretch_name
 from energymarket.transport.database import StoreError, text_of
 from energymarket.transport.ledger_rows import (
     FILES_VERSION,
@@ -23,17 +22,10 @@ from energymarket.transport.ledger_rows import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
-    Part: TypeAlias = Callable[[int, int], bytes]
-    """Bytes of a body from a place on; fewer where it ends."""
-
 _STRETCHES: Final = "SELECT day, last_slot, body, digest FROM days"
-
-
-def _part_of(body: bytes) -> Part:
-    return lambda at, size: body[at : at + size]
 
 
 class LedgerReader:
@@ -218,16 +210,16 @@ class LedgerReader:
     def body_of_slot(self, slot: int) -> Part:
         """Reads parts of the body of a slot: from its file, or of bytes that are held."""
         if self._bodies is not None:
-            return partial(self._bodies.part, str(slot))
+            return FilePart(self._bodies, str(slot))
         row = self.slot(slot)
-        return _part_of(b"" if row is None or row.body is None else row.body)
+        return Part(b"" if row is None or row.body is None else row.body)
 
     def body_of_stretch(self, first: int, last: int) -> Part:
         """The same of a compacted stretch."""
         row = self._row("SELECT body FROM days WHERE day = ?", (first,))
         if row is not None and not row[0] and self._bodies is not None:
-            return partial(self._bodies.part, stretch_name(first, last))
-        return _part_of(b"" if row is None else bytes(row[0]))
+            return FilePart(self._bodies, stretch_name(first, last))
+        return Part(b"" if row is None else bytes(row[0]))
 
     def _size_of(self, name: str) -> int:
         return 0 if self._bodies is None else self._bodies.size(name)

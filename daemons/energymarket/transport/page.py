@@ -227,6 +227,16 @@ class BoardReader(_Attached):
         return sample if sample is not None and int(sample["slot"]) == slot else None
 
     def _latest_before(self, slot: int) -> Sample | None:
+        status = self.status()
+        if status is not None and status.last_slot < slot:
+            # The newer one is there if its writer died before it could say so.
+            for newest in (min(status.last_slot + 1, slot - 1), status.last_slot):
+                found = self._entry(newest)
+                if found is not None:
+                    return found
+        return self._latest_of_all_before(slot)
+
+    def _latest_of_all_before(self, slot: int) -> Sample | None:
         latest: Sample | None = None
         for entry in self._entries:
             sample = _sample_in(entry)

@@ -2,26 +2,34 @@
 
 from __future__ import annotations
 
+import sqlite3
 import tarfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import closing
+from dataclasses import dataclass, replace
 from pathlib import Path
+
+import pytest
 
 from energymarket.archive import tarball
 from energymarket.archive.making import Origin, back_up
 from energymarket.archive.manifest import Manifest
 from energymarket.archive.progress import quiet
 from energymarket.archive.restoring import Order, Restored, restore
-from energymarket.archive.tarball import Tarball
+from energymarket.archive.tarball import Tarball, member_of
 from energymarket.audit.checker import Result
 from energymarket.audit.ledger_file import LedgerFile
 from energymarket.audit.reading import Check
+from energymarket.exits import Failure
 from energymarket.restore import owners_of
 from energymarket.runtime.service import StopFlag
 from energymarket.scenario.compiled import Compiled
-from tests.simulation.small_market import SmallMarket
+from tests.simulation.small_market import START, SmallMarket
 
 STAMP = "20260101T000000Z"
+
+BACKED_UP = START + 4
+PLAYED = START + 7
 
 
 @dataclass
@@ -107,3 +115,24 @@ def spots(path: Path) -> dict[str, int]:
         members = tar.getmembers()
     found = {each.name: each.offset_data + each.size // 2 for each in members}
     return found | {f"head of {each.name}": each.offset + 3 for each in members}
+
+
+def refused(backup: Made, kind: type[Failure], match: str, *, force: bool = False) -> Failure:
+    """A restore onto the later state is refused; not a byte of the state has changed."""
+    before = tree(backup.state)
+    with pytest.raises(kind, match=match) as caught:
+        backup.restore(backup.state, force=force)
+    assert tree(backup.state) == before
+    return caught.value
+
+
+def break_chain(manifest: Manifest, content: Path) -> Manifest:
+    """A seal in the middle of the ledger that is not the chain's, hashed well."""
+    with closing(sqlite3.connect(content / "market/ledger.db", isolation_level=None)) as db:
+        assert db.execute("UPDATE slots SET seal = zeroblob(32) WHERE slot = ?", (START + 1,)).rowcount == 1
+    return rehashed(manifest, content)
+
+
+def rehashed(manifest: Manifest, content: Path) -> Manifest:
+    """The manifest with the hashes of the content as it is now."""
+    return replace(manifest, members=tuple(member_of(content, each.name) for each in manifest.members))

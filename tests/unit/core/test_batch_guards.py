@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from energymarket.core.limits import ENERGY_WH_MAX, REGISTER_JUMP_WH_MAX
+from energymarket.core.matching import match
 from energymarket.core.records import BATCH_COLUMNS
 from energymarket.core.refusals import Refusal
 from energymarket.core.settlement import (
@@ -65,3 +66,20 @@ def test_a_good_batch_enters() -> None:
     """Nothing is refused of a batch at the limits."""
     batch = batch_of(1, [Home(REGISTER_JUMP_WH_MAX, GIVE, offered=ENERGY_WH_MAX)] * 2, [(1, 0, 2, 9)])
     assert check(batch, 2, Readings.zero(2)) == []
+
+
+@pytest.mark.parametrize("energy_wh", [1, 32_767, 32_768, 65_536, 65_537, 131_072, ENERGY_WH_MAX - 5])
+def test_what_a_home_takes_is_the_same_whether_its_batch_was_checked(energy_wh: int) -> None:
+    """Checking adds it up already; in more than 16 bits where a home takes more than they hold."""
+    giver = Home(REGISTER_JUMP_WH_MAX, GIVE, offered=ENERGY_WH_MAX)
+    claims = [(1, 0, 4, energy_wh), (1, 1, 3, 2), (2, 0, 4, 5)]
+
+    def batches() -> list[Batch]:
+        return [batch_of(1, [giver, giver]), batch_of(3, [OK, OK], claims), batch_of(5, [OK], [(3, 0, 5, 7)])]
+
+    home, checked, fresh = np.arange(1, 6), batches(), batches()
+    assert [check(batch, 5, Readings.zero(5)) for batch in checked] == [[], [], []]
+    for made in (checked, fresh):
+        found = match(home, [batch.columns["offered_wh"] for batch in made], made)
+        assert found.received_wh.tolist() == [0, 0, 2, energy_wh + 5, 7]
+        assert found.void_claims == 0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import tempfile
 from enum import Enum
 from pathlib import Path
@@ -15,6 +17,7 @@ from energymarket.core.demand import Answer
 from energymarket.core.fleet import Block, Fleet
 from energymarket.core.state import STATE_COLUMNS, Layout, State, Work
 from energymarket.core.weather import Sample
+from energymarket.exits import Exit
 from energymarket.home import files
 from energymarket.home.books import Books
 from energymarket.transport.generation import GenerationError, GenerationFault, GenerationFile, shape_of
@@ -371,6 +374,29 @@ def test_a_pass_that_fails_leaves_no_state(path: Path, monkeypatch: pytest.Monke
     books.go_back(FIRST_SLOT)
     assert registers(books) == after(1, 0)
     books.close()
+
+
+@pytest.mark.parametrize("in_the_background", [False, True])
+def test_a_disk_that_fails_is_told_with_the_file(
+    path: Path, monkeypatch: pytest.MonkeyPatch, in_the_background: bool
+) -> None:
+    """The daemon ends with one line and exit code 74, before anybody could hand in the batch of that slot."""
+    books = opened(path)
+    books.begin(FIRST_SLOT - 1, FIRST_SLOT)
+    books.step(FIRST_SLOT, weather_of(FIRST_SLOT), 200_000)
+
+    def fails(_file: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(os, "fdatasync", fails)
+    if in_the_background:
+        books.start_writing()
+    with pytest.raises(
+        GenerationError, match=f"slot {FIRST_SLOT} cannot be written: Input/output error"
+    ) as told:
+        books.write()
+    assert told.value.code is Exit.IO_ERROR
+    assert str(path) in str(told.value)
 
 
 def test_a_receipt_that_comes_late_is_written_with_the_slot_after_it(path: Path) -> None:

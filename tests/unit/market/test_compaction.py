@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from energymarket.core import ledger
+from energymarket.core import ledger, stored
 from energymarket.core.records import GIFT_COLUMNS, ORDER_COLUMNS, SLOT_COLUMNS
-from energymarket.market import bookkeeping
+from energymarket.market import bookkeeping, compaction
 from energymarket.market.compaction import Span, compact
-from energymarket.transport import bodies
+from energymarket.transport import bodies, past_cache
 from energymarket.transport.store import LedgerStore, SlotRow
 from tests.unit.core.made_market import FIRST
 from tests.unit.market.made_ledger import MadeLedger, open_store, problem_of, restored
@@ -93,6 +94,63 @@ def test_the_sums_are_each_homes_own(tmp_path: Path) -> None:
     assert [each[:3] for each in store.days()] == [(0, 5, packed(0, added_up(slots)))]
     store.close()
     assert problem_of(tmp_path / "ledger.db") is None
+
+
+@pytest.mark.usefixtures("in_files")
+def test_columns_longer_than_what_is_read_at_once_are_added_up_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a file or of bytes, whatever ends first: what is asked for, the buffer, or what the cache holds."""
+    monkeypatch.setattr(stored, "PIECE_BYTES", 24)
+    monkeypatch.setattr(compaction, "BLOCK_BYTES", 16)
+    monkeypatch.setattr(past_cache, "BUFFER_BYTES", past_cache.ALIGNED_TO)
+    store, slots = written(tmp_path / "ledger.db")
+    for _ in compact(store, span(store, 0, 5)):
+        pass
+    assert [each[:3] for each in store.days()] == [(0, 5, packed(0, added_up(slots)))]
+    store.close()
+    assert problem_of(tmp_path / "ledger.db") is None
+
+
+@pytest.mark.parametrize("length", [10, 4_095, 4_096, 4_097, 9_000, 70_000])
+def test_a_draft_has_what_it_was_given_with_its_head_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, length: int
+) -> None:
+    """Of every length around that of the block which waits for the head; and only when it is finished."""
+    monkeypatch.setattr(past_cache, "BUFFER_BYTES", 2 * past_cache.ALIGNED_TO)
+    monkeypatch.setattr(LedgerStore, "large_from_homes", 4)
+    store, _ = written(tmp_path / "ledger.db")
+    data, head = bytes(number * 7 % 251 for number in range(length)), b"a head"
+    for head_bytes in (0, len(head)):
+        draft = store.draft("7-8", head_bytes)
+        for start in range(0, length, 1_000):
+            draft.append(data[start : start + 1_000])
+        draft.finish(head[:head_bytes])
+        draft.close()
+        assert (tmp_path / bodies.DIRECTORY / "7-8").read_bytes() == head[:head_bytes] + data
+    draft = store.draft("7-8", len(head))
+    draft.append(data)
+    draft.close()
+    assert not (tmp_path / bodies.DIRECTORY / "7-8").exists()
+    store.close()
+
+
+def test_sums_are_exact_at_the_bounds_of_every_width() -> None:
+    """Values as far from zero as their widths let them be, added until the next width is wanted."""
+    sums = compaction._Sums(3)
+    kinds: tuple[type[np.signedinteger[Any]], ...] = (np.int8, np.int16, np.int32)
+    for turn in range(3):
+        sums.begin()
+        exact = np.zeros(3, np.int64)
+        assert not sums.column().any()
+        for number in range(40):
+            kind = kinds[(number + turn) % 3] if turn else kinds[number // 14]
+            low, high = np.iinfo(kind).min, np.iinfo(kind).max
+            values = np.array((low, high, number % 3), kind)[: 2 + number % 2]
+            rows = slice(0, len(values)) if number % 5 else np.arange(len(values))[::-1]
+            sums.add(rows, [(0, values[:1]), (1, values[1:])])
+            exact[rows] += values
+        assert sums.column().tolist() == exact.tolist()
 
 
 def test_left_off_at_any_piece_nothing_has_happened(tmp_path: Path, in_files: bool) -> None:

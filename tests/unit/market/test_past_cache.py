@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from energymarket.transport import past_cache
-from energymarket.transport.past_cache import ALIGNED_TO, Writer, is_past_cache, write_over
+from energymarket.transport.past_cache import ALIGNED_TO, Reader, Writer, is_past_cache, write_over
 
 BUFFER = 2 * ALIGNED_TO
 LENGTHS = (0, 1, ALIGNED_TO - 1, ALIGNED_TO, BUFFER - 1, BUFFER, BUFFER + 1, 3 * BUFFER, 3 * BUFFER + 4_097)
@@ -169,3 +169,49 @@ def test_a_file_system_that_cannot_do_it_is_written_as_everywhere(
     write_over(file, memoryview(mmap.mmap(-1, BUFFER)), 0)
     os.close(file)
     assert (tmp_path / "f").read_bytes() == bytes(BUFFER)
+
+
+@pytest.mark.parametrize("refused", ["nothing", "to open", "to read"])
+def test_every_part_of_a_file_is_read_as_it_is(
+    directory: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refused: str
+) -> None:
+    """From any place, across blocks, to the end and beyond it; also where the way past the cache is none."""
+    really_open, really_read = os.open, os.preadv
+
+    def opened(name: str, flags: int, *mode: int, dir_fd: int) -> int:
+        if flags & os.O_DIRECT and refused == "to open":
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+        return really_open(name, flags, *mode, dir_fd=dir_fd)
+
+    def read(file: int, into: list[memoryview], at: int) -> int:
+        if fcntl.fcntl(file, fcntl.F_GETFL) & os.O_DIRECT and refused == "to read":
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+        return really_read(file, into, at)
+
+    data = bytes(number * 7 % 251 for number in range(3 * BUFFER + 4_097))
+    (tmp_path / "1").write_bytes(data)
+    monkeypatch.setattr(os, "open", opened)
+    monkeypatch.setattr(os, "preadv", read)
+    reader = Reader()
+    file = reader.open("1", directory)
+    flags = fcntl.fcntl(file, fcntl.F_GETFL)
+    for at in (
+        0,
+        1,
+        ALIGNED_TO - 1,
+        ALIGNED_TO,
+        BUFFER + 5,
+        len(data) - 4_097,
+        len(data) - 1,
+        len(data),
+        1 << 20,
+    ):
+        for size in (1, 4_096, BUFFER, 2 * BUFFER):
+            found = bytes(reader.read(file, at, size))
+            assert found == data[at : at + len(found)]
+            assert len(found) <= size
+            assert len(found) > 0 or at >= len(data)
+            if at % ALIGNED_TO + size <= BUFFER:
+                assert len(found) == len(data[at : at + size])
+    assert refused == "to read" or fcntl.fcntl(file, fcntl.F_GETFL) == flags
+    os.close(file)

@@ -105,6 +105,15 @@ def test_a_day_may_be_compacted_in_steps(
     ]  # fmt: skip
 
 
+def test_a_step_has_so_many_files_at_most(
+    made: MadeLedger, full: Retention, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However small they are: each is open until the step has come to its end."""
+    monkeypatch.setattr(retention, "STEP_SLOTS_MAX", 3)
+    full.tend(made.store)
+    assert [each[:2] for each in made.store.stretches()] == [(START, START + 2)]
+
+
 def test_detail_that_a_restart_may_need_stays(made: MadeLedger, full: Retention) -> None:
     """Checkpoints at slots 64 and 128 of the run: what comes after the older one is never compacted."""
     for _ in range(100):

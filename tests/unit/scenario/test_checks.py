@@ -145,6 +145,13 @@ WRONG = [
     ("= 300", "= 300\n[service]\nexchange_until = 0.9", "service.exchange_until", "before gate_at", ""),
     (
         "= 300",
+        "= 300\n[service.retention]\ndisk_max = '1MiB'",
+        "service.retention.disk_max",
+        '"1MiB" is below "8MiB"',
+        'give "8MiB" .. "1024TiB"',
+    ),
+    (
+        "= 300",
         "= 300\n[service.retention]\ndisk_max = '2 giga'",
         "service.retention.disk_max",
         "a size",

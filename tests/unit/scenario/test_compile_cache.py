@@ -229,6 +229,23 @@ def test_the_program_compiles_and_says_where(capsys: pytest.CaptureFixture[str])
     assert not marked["default"]
 
 
+def test_the_program_compiles_several_at_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A row each, in their order, and each the scenario that it is alone; a mistake in one is told."""
+    file = tmp_path / "my.toml"
+    file.write_text(shipped("pencil-gift").text)
+    assert program.main(["compile", str(file), "pencil-gift", "pencil-trade", "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert [row["name"] for row in rows] == ["my", "pencil-gift", "pencil-trade"]
+    assert program.main(["compile", "pencil-trade", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["hash"] == rows[2]["hash"]
+    assert program.main(["compile", "pencil-gift", "pencil-trade"]) == 0
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == [
+        "pencil-gift",
+        "pencil-trade",
+    ]
+    assert program.main(["compile", "pencil-gift", "defolt"]) == 78
+
+
 @pytest.mark.parametrize(
     ("words", "before", "after", "kept"),
     [

@@ -11,7 +11,7 @@ import pytest
 from energymarket.scenario import compile_days, compile_solar, toml
 from energymarket.scenario.compile import compile_into, with_overrides
 from energymarket.scenario.compile_days import ANNUAL_KWH, MINUTES_PER_DAY, HouseDays, LocalYear
-from energymarket.scenario.compile_memo import KEPT_MAX, Memo
+from energymarket.scenario.compile_memo import KEPT_MAX, Memo, climate
 from energymarket.scenario.compile_solar import Lit, Roof
 from energymarket.scenario.compile_weather import Sky
 from energymarket.scenario.schema import Scenario, WeatherSource
@@ -66,6 +66,14 @@ def scenario_of(text: str = SYNTHETIC) -> Scenario:
 def hash_of(scenario: Scenario, place: Path, memo: Memo | None = None) -> str:
     place.mkdir()
     return compile_into(place, scenario, memo=memo)
+
+
+def test_where_a_scenario_lies_counts_only_if_it_reads_files_beside_it() -> None:
+    """Copied elsewhere it has the same sky; a file of the same name beside the copy may be another one."""
+    base = scenario_of()
+    assert climate(replace(base, path="/elsewhere/drawn.toml")) == climate(base)
+    measured = replace(base, weather=replace(base.weather, file="station.epw"))
+    assert climate(replace(measured, path="/elsewhere/drawn.toml")) != climate(measured)
 
 
 def test_the_arrays_are_those_that_are_made_alone(tmp_path: Path) -> None:
