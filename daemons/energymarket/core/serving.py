@@ -10,6 +10,7 @@ offer are at most about the square root of twice the claims.
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
@@ -27,6 +28,7 @@ Energy: TypeAlias = npt.NDArray[np.signedinteger[Any]]
 _LONG: Final = 8  # from so many marks a stride on, halving finds its end sooner than going from mark to mark
 _NEAR: Final = 64
 _FAR: Final = 1 << 62
+_MARKS: Final = 2_048  # in a list at once
 _LINE: Final = 8_192  # so many takers of a round are served at once: what is made of them stays in the cache
 _FEW: Final = 128  # so few takers of a round are served one by one,
 _CLAIMS: Final = 512  # for so many claims
@@ -83,18 +85,35 @@ def strides(marks: I64, lengths: Energy) -> I64:
                 break
             reached = some[at]
         return np.asarray(ends, np.int64)
-    line = marks.tolist()
-    try:
-        for length in lengths[at:].tolist():
-            reached = line[at] + length
-            at += 1
-            while line[at] < reached:
-                at += 1
-            end(at)
-    except IndexError:  # a test of every stride would cost more than all of them
-        if not ends or ends[-1] < last:
-            end(last + 1)
-    return np.asarray(ends, np.int64)
+    return np.concatenate([np.asarray(ends, np.int64), *_walk(marks, lengths, at)])
+
+
+def _walk(marks: I64, lengths: Energy, at: int) -> Iterator[I64]:
+    """The ends of all strides but the first `at`, of which each ended at the next mark.
+
+    Some marks after the others: a list of all would not stay in the cache, and the interpreter would take
+    memory for it from the system, and give it back, each time.
+    """
+    last, stride = len(marks) - 1, at
+    some: list[int] = []
+    while stride < len(lengths) and at < last:
+        line, ends = marks[at : at + _MARKS].tolist(), list[int]()
+        some = some or lengths[stride : stride + _MARKS].tolist()
+        end, here = ends.append, 0
+        try:
+            for length in some:
+                reached = line[here] + length
+                here += 1
+                while line[here] < reached:
+                    here += 1
+                end(here)
+        except IndexError:  # a test of every stride would cost more than all of them
+            if not ends:  # it is longer than all of these
+                end(int(np.searchsorted(marks, marks[at] + lengths[stride])) - at)
+        yield np.asarray(ends, np.int64) + at
+        del some[: len(ends)]
+        stride += len(ends)
+        at += ends[-1]
 
 
 def line_of(lengths: Energy) -> I64:

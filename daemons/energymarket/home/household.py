@@ -97,6 +97,8 @@ def keep(
         except GenerationError as error:
             if error.fault is GenerationFault.LOCKED:
                 raise SecondInstance(str(error)) from error
+            if error.fault is GenerationFault.DISK:
+                raise
             hint = "the registers do not fit the ledger: use the --state of both"
             raise ConfigError(str(error), hint) from error
 

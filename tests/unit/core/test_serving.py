@@ -19,13 +19,17 @@ def walked(marks: list[int], lengths: list[int]) -> list[int]:
     return ends
 
 
+@pytest.mark.parametrize("at_once", [2, 3, 64, 2_048])
 @pytest.mark.parametrize(
     ("longest", "gap"),
     [(3, 50), (60, 40), (400, 40), (4_000, 20), (20_000, 9), (90_000, 2)],
     ids=["one mark", "two", "five", "a hundred", "a thousand", "all"],
 )
-def test_a_stride_ends_at_the_first_mark_that_is_far_enough(longest: int, gap: int) -> None:
+def test_a_stride_ends_at_the_first_mark_that_is_far_enough(
+    longest: int, gap: int, at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Short ones, long ones that leave the marks close by, and a few long ones among short ones."""
+    monkeypatch.setattr(serving, "_MARKS", at_once)
     dice = np.random.default_rng(3)  # noqa: TID251 - a test's own numbers
     for marks_number in (1, 2, 90, 1_500):
         for few in (1.0, 0.02):
