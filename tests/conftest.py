@@ -243,15 +243,22 @@ def sysv_objects() -> set[tuple[str, int, int]]:
     return found
 
 
-@pytest.fixture
-def no_ipc_left(pytestconfig: pytest.Config) -> Iterator[None]:
-    """Fail the test if System V objects are there after it that were not before it.
+@contextmanager
+def no_ipc_left_by(config: pytest.Config) -> Iterator[None]:
+    """Fail if System V objects are there after it that were not before it.
 
     Workers without an IPC namespace of their own (they are not root, or in a container) hold a lock
-    meanwhile, so tests that make such objects should all use this fixture.
+    meanwhile, so tests that make such objects should all be in here.
     """
-    with ExitStack() if pytestconfig.stash[OWN_IPC] else _held("ipc", fcntl.LOCK_EX):
+    with ExitStack() if config.stash[OWN_IPC] else _held("ipc", fcntl.LOCK_EX):
         before = sysv_objects()
         yield
         left = sysv_objects() - before
     assert not left, f"left behind (kind, key, id): {sorted(left)}"
+
+
+@pytest.fixture
+def no_ipc_left(pytestconfig: pytest.Config) -> Iterator[None]:
+    """The test leaves no System V object."""
+    with no_ipc_left_by(pytestconfig):
+        yield

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from itertools import pairwise
 
 import pytest
 
@@ -48,6 +49,7 @@ def test_weather_that_stops_or_dies_is_called_stale_within_two_seconds(town: Pla
 
 def test_a_frozen_holder_of_the_queue_costs_gifts_and_nothing_else(town: Place) -> None:
     """Somebody stops with the semaphore in hand: every home trades on without gifts, and is told so."""
+    town.speed = 900 / 0.5  # every row counts, also on a busy machine
     begin(town, "market", "weather", "homes", "home-1", f"home-{TRADER}")
     queue = OfferQueue(resources.ensure(town.run))
     with queue.locked(5.0):
@@ -76,10 +78,13 @@ def test_a_shard_frozen_in_the_exchange_is_not_waited_for(town: Place) -> None:
     soon(lambda: goes_on(town, first + 3), 20, "slots without the shard", town.log.read_text)
     os.kill(shard, signal.SIGCONT)
     back = town.committed() + 3
-    soon(lambda: goes_on(town, back + 2), 20, "slots with the shard", town.log.read_text)
+    soon(lambda: goes_on(town, back + 5), 20, "slots with the shard", town.log.read_text)
     town.stop()
     ledger = town.ledger()
-    assert [len(ledger[slot].homes) for slot in range(first, first + 3)] == [HOMES - 30] * 3
-    assert [len(ledger[slot].homes) for slot in range(back, back + 2)] == [HOMES] * 2
+    # On a busy machine somebody else may miss one gate of 0.2 s, or two.
+    without = set[int]().union(*(ledger[slot].homes for slot in range(first, first + 3)))
+    assert len(without) == HOMES - 30
+    rows = [len(ledger[slot].homes) for slot in range(back, back + 5)]
+    assert (HOMES, HOMES) in pairwise(rows), rows
     checked = town.check()
     assert checked.returncode == 0, checked.stdout

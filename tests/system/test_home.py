@@ -24,6 +24,7 @@ def apart(machine: Machine) -> Iterator[Machine]:
     if not machine.all_serve():
         machine.start()
     machine.must("energyctl", "home", "start", str(HOME))
+    machine.wait_until(machine.all_serve)  # the others of its process leave with it, and join again
     yield machine
     machine.run("systemctl", "stop", "energy.slice", "energy-market.target")
     machine.must("energyctl", "reset", "--state")

@@ -180,7 +180,8 @@ def test_one_a_day_is_kept_for_fourteen_days(suite: Machine) -> None:
     suite.must(
         "sh",
         "-c",
-        f"cd {BACKUPS} && for n in $(seq 10 29); do touch energy-market-200001${{n}}T000000Z.tar; done",
+        f"install -d -o energy-market -g energy -m 700 {BACKUPS} && cd {BACKUPS} && "
+        f"for n in $(seq 10 29); do touch energy-market-200001${{n}}T000000Z.tar; done",
     )
     back_up(suite)
     names = suite.must("ls", BACKUPS).split()
