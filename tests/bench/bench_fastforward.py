@@ -31,6 +31,7 @@ from energymarket.runtime.clock import monotonic_s
 from energymarket.scenario import toml
 from energymarket.scenario.compile import compile_scenario, with_overrides
 from energymarket.scenario.compiled import Compiled, load
+from energymarket.transport.bodies import bytes_beside
 from tests.bench.pairs import Spread, head, in_turn, met
 from tests.bench.pairs import load as load_of
 from tests.simulation import slow_engine
@@ -100,7 +101,8 @@ def run_here(homes: int, slots: int, engine: str) -> None:
         ledger = Path(place) / "out" / "market" / "ledger.db"
         usage = resource.getrusage(resource.RUSAGE_SELF)
         said = {name: result.document[name] for name in ("wall_s", "cpu_s", "ledger_hash", "slots")}
-        said |= {"peak_bytes": usage.ru_maxrss * KIB, "ledger_bytes": ledger.stat().st_size}
+        taken = ledger.stat().st_size + bytes_beside(ledger)
+        said |= {"peak_bytes": usage.ru_maxrss * KIB, "ledger_bytes": taken}
         sys.stdout.write(json.dumps(said) + "\n")
 
 

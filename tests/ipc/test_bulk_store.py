@@ -7,14 +7,15 @@ import sqlite3
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from energymarket.transport import bulk_store
+from energymarket.transport import bodies, bulk_store
 from energymarket.transport.bulk_store import BulkStore
-from energymarket.transport.store import LedgerStore
-from tests.ipc.test_store import GENESIS, row_of
+from energymarket.transport.store import LedgerStore, SlotRow, StoreError
+from tests.ipc.test_store import BODY, GENESIS, row_of
 
 OTHER = """\
 import sqlite3, sys
@@ -85,3 +86,109 @@ def test_a_disk_that_fails_beside_is_heard_of_at_the_end(
     store.close()
     with sqlite3.connect(tmp_path / "ledger.db") as db:
         assert db.execute("SELECT max(slot) FROM slots").fetchone() == (0,)
+
+
+def in_files(path: Path) -> BulkStore:
+    """A store of so many homes that bodies are in files, with a transaction begun."""
+    store = BulkStore(path)
+    store.open(scenario_hash="s", genesis=GENESIS, homes=4)
+    store.begin_bulk()
+    return store
+
+
+def put(store: BulkStore, *slots: int) -> None:
+    """Slots whose bodies are in files."""
+    assert store.begin_bodies({slot: (BODY[:100], memoryview(BODY)[100:]) for slot in slots})
+    store.put_slots([replace(row_of(slot), body=b"") for slot in slots])
+
+
+def end(store: BulkStore, slot: int) -> None:
+    """Make it count."""
+    store.end_bulk(slot, {"state": str(slot)}, (bytes(48 * 4), b"d"))
+
+
+def kept(path: Path) -> tuple[list[SlotRow], list[str]]:
+    """What the next one to open a ledger finds: its rows, and the files beside."""
+    store = LedgerStore(path)
+    store.open(scenario_hash="s", genesis=GENESIS, homes=4)
+    rows = list(store.slots(0, 9))
+    store.close()
+    return rows, sorted(file.name for file in (path.parent / bodies.DIRECTORY).iterdir())
+
+
+@pytest.fixture
+def four_are_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of four homes bodies are in files."""
+    monkeypatch.setattr(LedgerStore, "large_from_homes", 4)
+
+
+@pytest.mark.usefixtures("four_are_many")
+def test_bodies_are_durable_in_files_before_their_rows_count(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A transaction waits for the last one; what was not ended leaves neither row nor file."""
+    synced = []
+    fdatasync = os.fdatasync
+
+    def heard(file: int) -> None:
+        fdatasync(file)
+        synced.append(file)
+
+    monkeypatch.setattr(os, "fdatasync", heard)
+    path = tmp_path / "ledger.db"
+    store = in_files(path)
+    put(store, 0, 1)
+    put(store, 2)
+    end(store, 2)
+    assert len(synced) == 3
+    store.begin_bulk()
+    put(store, 3)
+    store.close()
+    assert kept(path) == ([row_of(slot) for slot in range(3)], ["0", "1", "2"])
+
+
+@pytest.mark.usefixtures("four_are_many")
+def test_a_file_that_cannot_be_written_ends_the_transaction(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A full disk: a StoreError where the body is waited for, and nothing of it counts or stays."""
+    path = tmp_path / "ledger.db"
+    store = in_files(path)
+    put(store, 0)
+    end(store, 0)
+    store.begin_bulk()
+    put(store, 1)
+    store.settle()
+
+    def full(_file: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fdatasync", full)
+    put(store, 2)
+    with pytest.raises(StoreError, match="No space left"):
+        store.settle()
+    monkeypatch.undo()
+    assert sorted(file.name for file in (tmp_path / bodies.DIRECTORY).iterdir()) == ["0"]
+    store.close()
+    assert kept(path)[0] == [row_of(0)]
+
+
+@pytest.mark.usefixtures("four_are_many")
+def test_a_slot_that_is_there_keeps_its_file(tmp_path: Path) -> None:
+    """Whoever wants to write it once more is refused before a byte is written."""
+    path = tmp_path / "ledger.db"
+    store = in_files(path)
+    put(store, 0)
+    end(store, 0)
+    store.begin_bulk()
+    with pytest.raises(StoreError, match="slot 0 is there already"):
+        store.begin_bodies({0: (b"other",)})
+    store.close()
+    assert kept(path) == ([row_of(0)], ["0"])
+
+
+def test_few_homes_have_their_bodies_in_their_rows(tmp_path: Path) -> None:
+    """Nothing is begun then."""
+    store = in_files(tmp_path / "ledger.db")
+    assert not store.begin_bodies({0: (BODY,)})
+    store.close()

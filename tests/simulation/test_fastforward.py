@@ -18,8 +18,10 @@ from hypothesis import strategies as st
 
 from energymarket.core import ledger
 from energymarket.core.fleet import Fleet, State, initial_state
+from energymarket.core.kpi import home_sums
 from energymarket.core.parameters import Rule
 from energymarket.engine import api, settling
+from energymarket.engine import checkpoint as checkpoints
 from energymarket.engine.folder import Folder
 from energymarket.engine.local import Local
 from energymarket.engine.run import Plan, Run
@@ -28,6 +30,8 @@ from energymarket.engine.source import SLOTS_AT_ONCE_MAX
 from energymarket.engine.track import Track, market_of
 from energymarket.scenario import toml
 from energymarket.scenario.compiled import Compiled
+from energymarket.transport.bodies import DIRECTORY
+from energymarket.transport.store import LedgerStore
 from tests.simulation import slow_engine
 from tests.simulation.by_hand import wrong
 from tests.simulation.market_place import ROOT, Place, read_ledger
@@ -203,6 +207,52 @@ def test_the_checker_finds_nothing_wrong_whatever_is_kept(tmp_path: Path, disk_m
     assert (kept < slots) == (disk_max_bytes < 1 << 30)
     found = checked(folder.run, neighbourhood)
     assert found.returncode == 0, found.stdout + found.stderr
+
+
+def test_with_bodies_in_files_it_is_the_same_ledger(
+    neighbourhood: Compiled, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As of many homes: so say hash and checker, stopped on the way or not; each slot has a file."""
+    expected = slow_engine.played(neighbourhood, SLOTS).hash.hex()
+    monkeypatch.setattr(LedgerStore, "large_from_homes", HOMES)
+    first, folder = neighbourhood.period.first_slot, Folder(tmp_path)
+    with folder.held():
+        for slots in (SLOTS // 2, SLOTS):
+            plan = Plan(neighbourhood, slots, folder.run, "local", workers=2)
+            run = Run(plan, resume=slots == SLOTS)
+            run.go()
+            run.write_registers()
+            run.close()
+            files = {file.name for file in (folder.run / "market" / DIRECTORY).iterdir()}
+            assert files == {str(slot) for slot in range(first, first + slots)}
+            found = checked(folder.run, neighbourhood)
+            assert found.returncode == 0, found.stdout + found.stderr
+            assert (run.hash.hex() == expected) == (slots == SLOTS)
+
+
+def test_what_meters_count_is_what_the_ledger_adds_up_to(
+    neighbourhood: Compiled, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Indicators and checkpoint are the same, whether energies are added up or read; also after a resume."""
+    found = []
+    for place in (tmp_path / "read", tmp_path / "added"):
+        indicators = [
+            indicators_of(Plan(neighbourhood, slots, place), resume=slots == SLOTS)
+            for slots in (SLOTS // 2, SLOTS)
+        ]
+        checkpoint = checkpoints.read(place, neighbourhood.period.first_slot + SLOTS - 1)
+        found.append((indicators, {name: bytes(part) for name, part in checkpoint.parts.items()}))
+        monkeypatch.setattr(home_sums, "METERED", {})
+    assert found[0] == found[1]
+    assert found[0][0][1]["energy"]["imported_kwh"] > found[0][0][0]["energy"]["imported_kwh"] > 0
+
+
+def indicators_of(plan: Plan, *, resume: bool) -> dict[str, Any]:
+    """What a run has come to."""
+    run = Run(plan, resume=resume)
+    run.go()
+    run.close()
+    return run.indicators()
 
 
 def test_a_live_market_goes_on_from_a_simulated_state(place: Place) -> None:

@@ -192,7 +192,8 @@ def _serve_slot(
     if int(index.max()) > INDEX_MAX:
         return None
     # NumPy writes by an index sooner than by `put`, and sooner what is of the same width.
-    moved[0][givers] = _given_wh(offered_wh, taken).astype(moved[0].dtype)
+    touched = taken.used_up + (taken.rest_wh > 0)  # by day most offers are not
+    moved[0][givers[:touched]] = _given_wh(offered_wh[:touched], taken).astype(moved[0].dtype)
     moved[1][takers] = _received_wh(need_wh, taken).astype(moved[1].dtype)
     # The ring has those from its start on first, the ledger last: two runs change places.
     cut = int(np.searchsorted(taken.offer, np.count_nonzero(givers >= start)))

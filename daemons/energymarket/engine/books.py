@@ -89,23 +89,32 @@ class Books:
         self._bulk = False
 
     def enter(self, settled: Settled) -> None:
-        """Chain and write consecutive slots; they count from the next `commit` on. StoreError."""
+        """Chain and write consecutive slots; they count from the next `commit` on. StoreError.
+
+        Their bodies are written beside, and are needed until `settle`.
+        """
         if not self._bulk:
             self.store.begin_bulk()
             self._bulk = True
         detailed = settled.openings[0].slot >= self.detail_from
+        bodies = dict(zip((each.slot for each in settled.openings), settled.bodies, strict=True))
+        in_files = detailed and self.store.begin_bodies(bodies)
         hashes, rows = {}, []
         for at, opening in enumerate(settled.openings):
-            body = settled.bodies[at]
+            body = bodies[opening.slot]
             self.hash = hashes[opening.slot] = ledger.chain(self.hash, *body)
             meta = self._meta.of(opening, settled.batches[at], settled.voids[at], self._contributions)
-            kept = b"".join(body) if detailed else None
+            kept = (b"" if in_files else b"".join(body)) if detailed else None
             rows.append(self._row(opening, settled.totals[at], meta, kept))
             self._contributions = pricing.follow(opening.model, self._contributions, opening.terms)
         self.store.put_slots(rows)
         if not detailed:
             self._days.add(settled.passage, self.store, hashes)
             self._summed = True
+
+    def settle(self) -> None:
+        """Wait until bodies are written: then they may go. StoreError."""
+        self.store.settle()
 
     def _row(self, opening: Opening, totals: Totals, meta: str, body: bytes | None) -> SlotRow:
         prices = opening.prices

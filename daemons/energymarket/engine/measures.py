@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from energymarket.core.fleet import begin
 from energymarket.core.kpi.document import document
+from energymarket.core.kpi.home_sums import METERED
 from energymarket.core.kpi.storage import Storage
 from energymarket.core.kpi.tally import Tally
 from energymarket.core.sharing.comparison import Comparison
@@ -34,16 +35,21 @@ class Measures:
         parts: Mapping[str, bytes | memoryview] | None = None,
         *,
         compares: bool = False,
+        metered: bool = False,
     ) -> None:
-        """`parts` are those of a checkpoint; ValueError or KeyError if they are none, or of another kind."""
+        """`parts` are those of a checkpoint; ValueError or KeyError if they are none, or of another kind.
+
+        `metered`: each home's columns say what its meters have counted; `read` tells it between two legs.
+        """
         self._compiled = compiled
+        self._metered = metered
         self._comparison: Comparison | None = None
         if parts is None:
-            self._tally = Tally(indicators.frame_of(compiled))
+            self._tally = Tally(indicators.frame_of(compiled), metered=metered)
             if compares:
                 self._comparison = Comparison(indicators.terms_of(compiled))
             return
-        self._tally = Tally.unpack(bytes(parts["tally"]))
+        self._tally = Tally.unpack(bytes(parts["tally"]), metered=metered)
         if compares:
             self._comparison = Comparison.unpack(bytes(parts["comparison"]))
 
@@ -53,6 +59,11 @@ class Measures:
         self._tally.add(passage, carbon)
         if self._comparison is not None:
             self._comparison.add(passage)
+
+    def read(self, state: State) -> None:
+        """The homes after the last slot: before sums are asked for, if they are metered."""
+        if self._metered:
+            self._tally.read({name: state.column(name) for name in METERED.values()})
 
     def sum_of(self, name: str) -> I64:
         """What a column of the ledger has added up to since the run began, by home."""

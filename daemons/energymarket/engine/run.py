@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import mmap
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -126,7 +126,7 @@ class Run:
         self.state = State(memoryview(self._memory), homes)
         self._store = BulkStore(plan.directory / "market" / "ledger.db")
         self._accounts = Accounts.fresh(homes)
-        self._measures = Measures(plan.compiled, compares=plan.compares)
+        self._measures = self._measuring()
         self._market = market_of(plan.compiled, homes=0)
         chain_hash = self._open(resume=resume)
         retention = Retention(plan.disk_max_bytes, max(1, 86_400 // plan.compiled.period.slot_s))
@@ -183,11 +183,17 @@ class Run:
         self._market.book = book_from_dict(json.loads(facts["events"]))
         self.sums = Sums(**facts["sums"])
         try:
-            self._measures = Measures(self.plan.compiled, parts, compares=self.plan.compares)
+            self._measures = self._measuring(parts)
         except (ValueError, KeyError) as error:
             what = f"{self.plan.directory}: the checkpoint lacks what this run measures ({error})"
             raise ConfigError(what, "without --resume the run begins anew") from error
         self.next_slot = found.slot + 1
+
+    def _measuring(self, parts: Mapping[str, bytes | memoryview] | None = None) -> Measures:
+        """Where all homes are honest and on time, the ledger says what their meters say."""
+        compiled = self.plan.compiled
+        metered = not singly.needed_by(compiled)
+        return Measures(compiled, parts, compares=self.plan.compares, metered=metered)
 
     def _take_up_accounts(self, found: Checkpoint) -> None:
         """What the ledger adds up to: where all homes hand in, meters are read from the homes' state."""
@@ -227,6 +233,7 @@ class Run:
                     told(self.sums.slots, self.plan.slots)
                 played_ns = boottime_ns() - began_ns
                 rest = source.rest()
+                self._measures.read(self.state)
                 if self.next_slot == self.end_slot:
                     self.account = source.account()
                     return rest
@@ -280,6 +287,7 @@ class Run:
         self._books.enter(settled)
         self.sums.add(settled)
         self._measures.add(settled.passage)
+        self._books.settle()
         self.next_slot = settled.openings[-1].slot + 1
 
     def _save(self, rest: Rest) -> None:

@@ -8,18 +8,20 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
 from functools import partial
 from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
-from energymarket.core.limits import HOMES_MAX
 from energymarket.transport.ledger_rows import put_checkpoint
 from energymarket.transport.store import INSERT_SLOT, LedgerStore, SlotRow, StoreError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
+
+    from energymarket.transport.bodies import Bodies, Buffer
 
 FLUSH_BYTES: Final = 1 << 27
 """Of a transaction, so much is given to the disk at a time: a second of it, or less."""
@@ -28,10 +30,12 @@ _VALUES: Final = attrgetter(*SlotRow.__dataclass_fields__)
 
 
 class BulkStore(LedgerStore):
-    """One transaction over any number of slots. After a StoreError nothing of it counts."""
+    """One transaction over any number of slots. After a StoreError nothing of it counts.
+
+    Where bodies lie in files, a thread writes them while the run goes on with what it has in its hands.
+    """
 
     journal = "TRUNCATE"
-    large_from_homes = HOMES_MAX + 1  # it has the bodies of many slots in its hands anyway
     page_bytes = 16_384  # the body of a slot lies on a page or two: a third less work than on pages of 4 KiB
 
     def __init__(self, path: Path) -> None:
@@ -39,12 +43,16 @@ class BulkStore(LedgerStore):
         self._descriptor: int | None = None  # of the file, to flush it by
         self._flushing: threading.Thread | None = None
         self._unflushed_bytes = 0
+        self._beside = ThreadPoolExecutor(1, "bodies")
+        self._writing: Future[None] | None = None
+        self._written: list[str] = []  # files of this transaction
 
     def close(self) -> None:
         """Close; what was not ended does not count."""
         if self._db is not None:
             self._give_up()
             self._db.execute("PRAGMA journal_mode=DELETE")  # or an empty journal would stay beside it
+        self._beside.shutdown()
         super().close()
         if self._flushing is not None:
             self._flushing.join()
@@ -56,6 +64,34 @@ class BulkStore(LedgerStore):
         """Begin the transaction."""
         with self._refusals():
             self._connection.execute("BEGIN IMMEDIATE")
+
+    def begin_bodies(self, bodies: Mapping[int, Sequence[Buffer]]) -> bool:
+        """Begin to write the bodies of new slots, in parts, to files: their rows have empty ones.
+
+        Nothing of a body may be changed before `settle`. False where bodies belong into rows.
+        """
+        if self._bodies is None:
+            return False
+        self.settle()
+        for slot in bodies:
+            if self._row("SELECT 1 FROM slots WHERE slot = ?", (slot,)) is not None:
+                self._give_up()
+                raise StoreError(f"{self.path}: slot {slot} is there already")
+        named = {str(slot): body for slot, body in bodies.items()}
+        self._written += named
+        self._writing = self._beside.submit(_write, self._bodies, named)
+        return True
+
+    def settle(self) -> None:
+        """Wait until the disk has the bodies that were put."""
+        writing, self._writing = self._writing, None
+        if writing is None:
+            return
+        try:
+            writing.result()
+        except StoreError:
+            self._give_up()
+            raise
 
     def put_slots(self, rows: Sequence[SlotRow]) -> None:
         """Write slots."""
@@ -84,11 +120,13 @@ class BulkStore(LedgerStore):
 
     def end_bulk(self, slot: int, state: dict[str, str], checkpoint: tuple[bytes, bytes]) -> None:
         """End the transaction with what a market goes on from after `slot`: all or nothing."""
+        self.settle()
         with self._refusals():
             db = self._connection
             db.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", state.items())
             put_checkpoint(db, slot, checkpoint)
             db.execute("COMMIT")
+        self._written.clear()
 
     @contextmanager
     def _refusals(self) -> Iterator[None]:
@@ -102,6 +140,17 @@ class BulkStore(LedgerStore):
         # SQLite has rolled back by itself after some errors (full disk): then there is nothing to do.
         if self._connection.in_transaction:
             self._connection.execute("ROLLBACK")
+        if self._writing is not None:
+            wait((self._writing,))
+            self._writing = None
+        if self._bodies is not None:
+            self._bodies.drop(self._written)
+        self._written.clear()
+
+
+def _write(bodies: Bodies, named: Mapping[str, Sequence[Buffer]]) -> None:
+    for name, parts in named.items():
+        bodies.write(name, parts)
 
 
 def _flush(descriptor: int) -> None:

@@ -30,6 +30,14 @@ SUMMED: Final = (
 )
 """Columns of the ledger that are added up as they are."""
 
+METERED: Final = {
+    "produced_wh": "production_wh",
+    "consumed_wh": "consumption_wh",
+    "imported_wh": "import_wh",
+    "exported_wh": "export_wh",
+}
+"""Of these, what meters have counted since the first slot: columns, and the registers that say it too."""
+
 PRICED: Final = (
     "purchases_mueur",  # bought at p
     "sales_mueur",  # sold at p
@@ -46,6 +54,7 @@ _BLOCK_HOMES: Final = 2_048  # a column of 64 slots of so many homes stays in th
 _BLOCK_VALUES: Final = 1 << 15  # of fewer slots, so many values
 _ROOM: Final = 1 << 62
 NARROW_MAX: Final = 2**31 - 1
+_PEAK_MAX: Final = 2**15 - 1
 _NOTHING: Final = np.zeros(0, np.int64)
 _NARROW_WH: Final = 1 << 27  # seven of them, added or taken away, fit int32
 _NARROW_MUEUR: Final = 1 << 30  # the difference of two such fits int32
@@ -80,32 +89,47 @@ class Columns(Mapping[str, I64]):
     def __len__(self) -> int:
         return len(self.kept)
 
-    def put(self, name: str, column: I64) -> None:
-        """Take a column that was packed."""
-        kind = _kind(name) if size_of(column) <= NARROW_MAX else np.int64
-        self.kept[name] = column.astype(kind)
+    def put(self, name: str, column: Column) -> None:
+        """Take a column that was packed, or read."""
+        self.kept[name] = column.astype(_fitting(_kind(name), size_of(column)))
 
     def widen(self, bounds: Mapping[str, int]) -> None:
         """Make room for sums up to these bounds."""
         for name, bound in bounds.items():
             if name not in self.kept:
                 self.kept[name] = np.zeros(self._homes, _kind(name))
-            if bound > NARROW_MAX:
-                self.kept[name] = self.kept[name].astype(np.int64, copy=False)
+            kept = self.kept[name]
+            self.kept[name] = kept.astype(_fitting(kept.dtype, bound), copy=False)
 
 
-def _kind(name: str) -> type[np.signedinteger[Any]]:
-    """Sums of energies begin narrow; products with prices are large at once."""
-    return np.int64 if name in PRICED or name in EMITTED else np.int32
+def _kind(name: str) -> np.dtype[np.signedinteger[Any]]:
+    """Sums of energies begin narrow, peaks narrower; products with prices are large at once."""
+    if name in PRICED or name in EMITTED:
+        return np.dtype(np.int64)
+    return np.dtype(np.int16 if name in _PEAKS.values() else np.int32)
+
+
+def _fitting(kind: np.dtype[np.signedinteger[Any]], size: int) -> np.dtype[np.signedinteger[Any]]:
+    """The kind, or a wider one if so large a value wants it."""
+    if size > NARROW_MAX:
+        return np.dtype(np.int64)
+    return np.dtype(np.int32) if kind.itemsize < 4 and size > _PEAK_MAX else kind
 
 
 class HomeSums:
     """One whole number per home and name of COUNTED (and of EMITTED, once there are intensities)."""
 
-    def __init__(self, homes: int) -> None:
+    def __init__(self, homes: int, *, metered: bool = False) -> None:
+        """`metered`: columns of METERED are not added up: `read` tells them whenever they are wanted."""
         self.homes = homes
+        self._unsummed = frozenset(METERED) if metered else frozenset[str]()
         self.columns = Columns(homes)
         self._bounds: dict[str, int] = {}  # no value of a column is larger; where not known, it is looked up
+
+    def read(self, registers: Mapping[str, Column]) -> None:
+        """What meters say after the last slot, by the registers' names."""
+        for name, register in METERED.items():
+            self.columns.put(name, registers[register])
 
     def add(self, passage: Passage, intensities: Mapping[str, I64], totals: dict[str, I64]) -> None:
         """Add a passage of the same homes, and to `totals` its slots' sums over all homes.
@@ -122,7 +146,7 @@ class HomeSums:
         for start in range(0, self.homes, per_block):
             part = slice(start, start + per_block)
             out = {name: column[part] for name, column in self.columns.kept.items()}
-            _Block(passage, part, out, sizes).add(intensities, totals)
+            _Block(passage, part, out, sizes, self._unsummed).add(intensities, totals)
 
     def _make_sure(self, passage: Passage, intensities: Mapping[str, I64], sizes: Mapping[str, int]) -> None:
         """No sum will leave int64. Bounds grow by the most that K slots can add."""
@@ -160,12 +184,18 @@ class _Block:
     """Some homes of a passage. All work on a column is done while it is in the cache."""
 
     def __init__(
-        self, passage: Passage, part: slice, out: dict[str, Column], sizes: Mapping[str, int]
+        self,
+        passage: Passage,
+        part: slice,
+        out: dict[str, Column],
+        sizes: Mapping[str, int],
+        unsummed: frozenset[str],
     ) -> None:
         self._passage = passage
         self._part = part
         self._out = out
         self._sizes = sizes  # of each column in the whole passage
+        self._unsummed = unsummed
         self._imbalance_wh: Column | None = None
         self._alone_mueur: Column | None = None
 
@@ -177,16 +207,18 @@ class _Block:
                 continue
             column = passage.columns[name][:, self._part]
             kind = self._wide_enough(name, column)
-            if passage.slots == 1:
-                column = column.astype(np.int32, copy=False) if column.itemsize < 4 else column
-                out[name] += column[0]
-            else:
-                out[name] += np.add.reduce(column, axis=0, dtype=kind)
+            if name not in self._unsummed:
+                if passage.slots == 1:
+                    column = column.astype(np.int32, copy=False) if column.itemsize < 4 else column
+                    out[name] += column[0]
+                else:
+                    out[name] += np.add.reduce(column, axis=0, dtype=kind)
             if name in totals:
                 totals[name] += np.add.reduce(column, axis=1, dtype=kind)
             if name in _PEAKS:
                 peak = column[0] if passage.slots == 1 else column.max(axis=0)
-                np.maximum(out[_PEAKS[name]], peak, out=out[_PEAKS[name]])
+                into = out[_PEAKS[name]]
+                np.maximum(into, peak.astype(into.dtype, copy=False), out=into)
             self._price(name, column, intensities)
             if name in _CONTRACT and not passage.balanced:
                 self._balance(name, column)

@@ -73,9 +73,10 @@ class Tally:
     were added up (by home, names of SUMMED), `community` and `price` all slots.
     """
 
-    def __init__(self, frame: Frame) -> None:
+    def __init__(self, frame: Frame, *, metered: bool = False) -> None:
+        """`metered`: what meters count is not added up, but told by `read` whenever it is wanted."""
         self.frame = frame
-        self.detail = HomeSums(frame.homes)
+        self.detail = HomeSums(frame.homes, metered=metered)
         self.detail_slots = 0
         self.detail_first_slot: int | None = None
         self.compacted: dict[str, I64] | None = None
@@ -102,6 +103,10 @@ class Tally:
         prices = (passage.price_ueur_per_kwh, passage.import_ueur_per_kwh, passage.export_ueur_per_kwh)
         known = totals if passage.totals_wh is None else passage.totals_wh
         self._add_totals(SlotTotals(passage.first_slot, *prices, known), intensities)
+
+    def read(self, registers: Mapping[str, Column]) -> None:
+        """The meters after the last slot, by their registers' names; before the first they were at 0."""
+        self.detail.read(registers)
 
     def add_totals(self, totals: SlotTotals, carbon: Carbon = UNKNOWN) -> None:
         """Hear slots of which only the sums over all homes are known.
@@ -167,14 +172,14 @@ class Tally:
         return {**self.detail.columns.kept, **{f"compacted {name}": each for name, each in compacted.items()}}
 
     @classmethod
-    def unpack(cls, data: bytes) -> Tally:
+    def unpack(cls, data: bytes, *, metered: bool = False) -> Tally:
         """The tally that was packed. Raises ValueError for what `pack` never made."""
         magic, version, size = _HEAD.unpack_from(data) if len(data) >= _HEAD.size else (b"", 0, 0)
         if magic != _MAGIC or version != _VERSION:
             raise ValueError(f"no tally of version {_VERSION}")
         try:
             head = json.loads(data[_HEAD.size : _HEAD.size + size])
-            tally = cls(Frame(**head["frame"]))
+            tally = cls(Frame(**head["frame"]), metered=metered)
             tally.detail_slots, tally.detail_first_slot = head["detail"]
             for mine, name in ((tally.community, "community"), (tally.price, "price")):
                 for field in fields(mine):

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from energymarket.core.kpi.document import document
-from energymarket.core.kpi.home_sums import COUNTED
+from energymarket.core.kpi.home_sums import COUNTED, METERED
 from energymarket.core.kpi.tally import Carbon, Frame, Tally
 from energymarket.core.passage import Passage
 from tests.unit.core.kpi.made_passages import by_chance, cut, passage
@@ -126,6 +126,40 @@ def test_one_large_column_among_small_ones_does_not_wrap() -> None:
     tally = Tally(Frame(3, 900))
     tally.add(passage(0, [1, 2], 1, 0, columns, np.int32))
     assert tally.detail.columns["short_wh"].tolist() == [2 * 4_000_000_001] * 3
+
+
+@given(seed=st.integers(0, 1 << 32), places=st.lists(st.integers(0, SLOTS), max_size=6))
+@settings(max_examples=20, deadline=None)
+def test_what_meters_have_counted_is_read_not_added(seed: int, places: list[int]) -> None:
+    """Registers that say what columns add up to: the same bytes, read once or before each packing."""
+    whole = by_chance(seed, SLOTS, HOMES)
+    once, often = Tally(FRAME, metered=True), Tally(FRAME, metered=True)
+    once.add(whole, intensity(whole))
+    counted = {register: np.zeros(HOMES, np.int64) for register in METERED.values()}
+    for each in cut(whole, places):
+        often.add(each, intensity(each))
+        for name, register in METERED.items():
+            counted[register] += each.columns[name].sum(axis=0)
+        often.read(counted)
+        often = Tally.unpack(often.pack(), metered=True)
+    once.read(counted)
+    assert once.pack() == often.pack() == heard([whole]).pack()
+
+
+def test_peaks_of_any_size_are_kept() -> None:
+    """What 16 bits hold, what wants 32, what wants 64, and less again: of columns that are no wider."""
+    tally, peaks = Tally(Frame(1, 900)), []
+    sizes: list[tuple[int, type[np.signedinteger[Any]]]] = [
+        (32_767, np.int16),
+        (32_768, np.int32),
+        (2**31, np.int64),
+        (5, np.int16),
+    ]
+    for slot, (peak, kind) in enumerate(sizes):
+        tally.add(passage(slot, [0], 0, 0, {"imported_wh": [[peak]], "exported_wh": [[peak]]}, kind))
+        tally = Tally.unpack(tally.pack())
+        peaks.append([int(tally.detail.columns[name][0]) for name in ("peak_import_wh", "peak_export_wh")])
+    assert peaks == [[32_767] * 2, [32_768] * 2, [2**31] * 2, [2**31] * 2]
 
 
 def test_the_first_of_equal_peaks_is_told() -> None:
