@@ -32,7 +32,7 @@ from energymarket.scenario import toml
 from energymarket.scenario.compile import compile_scenario, with_overrides
 from energymarket.scenario.compiled import Compiled, load
 from energymarket.transport.bodies import bytes_beside
-from tests.bench.pairs import Spread, head, in_turn, met
+from tests.bench.pairs import Spread, head, in_turn, met, pace
 from tests.bench.pairs import load as load_of
 from tests.simulation import slow_engine
 
@@ -179,7 +179,7 @@ def main() -> None:
         run_here(int(words.run[0]), int(words.run[1]), words.run[2])
         return
     os.environ["PYTHONPATH"] = os.pathsep.join((str(ROOT / "daemons"), str(ROOT)))
-    print(head())
+    print(f"{head()}\n{pace()}")
     asked = words.only or ("year", "day", "growth")
     if "year" in asked:
         print("\na year of 1,000 homes")

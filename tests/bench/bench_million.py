@@ -40,7 +40,7 @@ from energymarket.scenario import toml
 from tests.bench import twin_inputs
 from tests.bench.bench_live import SLOT_S, Sight, _slots_of, look
 from tests.bench.bench_live_speed import twin
-from tests.bench.pairs import Spread, head, load, met
+from tests.bench.pairs import Spread, head, load, met, pace
 
 HERE: Final = Path(__file__).resolve().parent
 WARM_UP: Final = 8
@@ -250,7 +250,7 @@ def main() -> None:
     parser.add_argument("--long", type=int, default=0, metavar="SLOTS", help="so many slots from midnight on")
     parser.add_argument("--mesa", metavar="PYTHON", help="of an environment with mesa 3, for --long")
     words = parser.parse_args()
-    print(head())
+    print(f"{head()}\n{pace()}")
     runs: dict[int, list[Seen]] = {homes: [] for homes in sorted(words.homes)}
     largest, ratios, idle = max(words.homes), [], []
     with tempfile.TemporaryDirectory(prefix="em-bench-") as place:
