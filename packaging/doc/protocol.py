@@ -133,7 +133,7 @@ _DATABASE: Final = """
 ## Ledger: the file
 
 SQLite, WAL, synchronous FULL; one connection, that of the market. `user_version` is {SCHEMA_VERSION}, or
-{FILES_VERSION} where a market of 100,000 homes or more made it: the body of a slot is empty in its row and
+{FILES_VERSION} where 100,000 homes or more are in it, live or in fast-forward: a body is empty in its row and
 lies in the file `bodies/SLOT` beside the ledger, durable before the row is. Where it is empty in its row,
 that of a stretch lies in `bodies/FIRST-LAST` (slots), of a checkpoint in `bodies/checkpoint-SLOT`, of a start
 in `bodies/start-SLOT`. A record of inputs that is empty in its row lies in the table `pieces`. In every copy

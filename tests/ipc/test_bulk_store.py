@@ -7,6 +7,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -126,30 +127,39 @@ def four_are_many(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_bodies_are_durable_in_files_before_their_rows_count(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A transaction waits for the last one; what was not ended leaves neither row nor file."""
-    synced = []
-    fdatasync = os.fdatasync
+    """They and their directory are synced before a transaction ends; what was not ended leaves nothing."""
+    synced: list[str] = []
+    at_commit: list[list[str]] = []
 
-    def heard(file: int) -> None:
-        fdatasync(file)
-        synced.append(file)
+    def hearing(sync: Callable[[int], None]) -> Callable[[int], None]:
+        def heard(file: int) -> None:
+            sync(file)
+            synced.append(Path(f"/proc/self/fd/{file}").readlink().name)
 
-    monkeypatch.setattr(os, "fdatasync", heard)
+        return heard
+
+    monkeypatch.setattr(os, "fdatasync", hearing(os.fdatasync))
+    monkeypatch.setattr(os, "fsync", hearing(os.fsync))
     path = tmp_path / "ledger.db"
     store = in_files(path)
+    store._connection.set_trace_callback(
+        lambda said: at_commit.append(synced[:]) if said == "COMMIT" else None
+    )
+    synced.clear()
     put(store, 0, 1)
     put(store, 2)
     end(store, 2)
-    assert len(synced) == 3
+    assert at_commit == [["0", "1", "2", bodies.DIRECTORY]]
     store.begin_bulk()
     put(store, 3)
     store.close()
     assert kept(path) == ([row_of(slot) for slot in range(3)], ["0", "1", "2"])
 
 
+@pytest.mark.parametrize("refuses", ["write", "fdatasync", "fsync"])
 @pytest.mark.usefixtures("four_are_many")
 def test_a_file_that_cannot_be_written_ends_the_transaction(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refuses: str
 ) -> None:
     """A full disk: a StoreError where the body is waited for, and nothing of it counts or stays."""
     path = tmp_path / "ledger.db"
@@ -160,13 +170,13 @@ def test_a_file_that_cannot_be_written_ends_the_transaction(
     put(store, 1)
     store.settle()
 
-    def full(_file: int) -> None:
+    def full(*_words: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(os, "fdatasync", full)
+    monkeypatch.setattr(os, refuses, full)
     put(store, 2)
     with pytest.raises(StoreError, match="No space left"):
-        store.settle()
+        end(store, 2)  # which waits for the bodies first
     monkeypatch.undo()
     assert sorted(file.name for file in (tmp_path / bodies.DIRECTORY).iterdir()) == ["0"]
     store.close()

@@ -199,15 +199,28 @@ class Bodies:
             os.close(self.descriptor)
             self.descriptor = -1
 
-    def write(self, name: str, parts: Iterable[Buffer]) -> None:
-        """A body whose parts follow each other; durable when this returns."""
+    def write(self, name: str, parts: Iterable[Buffer], *, is_durable: bool = True) -> None:
+        """A body whose parts follow each other; durable when this returns, or else once `settle` has."""
         with self.written(name):
             file = self._writer.open(name, self.descriptor)
             try:
                 self._writer.write(file, parts)
-                self.sync(file)
+                if is_durable:
+                    self.sync(file)
             finally:
                 os.close(file)
+
+    def settle(self, names: Iterable[str]) -> None:
+        """Make bodies durable that were written without."""
+        for name in names:
+            with self.refusals(name):
+                file = os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=self.descriptor)
+                try:
+                    os.fdatasync(file)
+                finally:
+                    os.close(file)
+        with self.refusals("cannot be synced"):
+            os.fsync(self.descriptor)
 
     def sync(self, file: int) -> None:
         """Make a body durable. OSError for what the disk refuses."""

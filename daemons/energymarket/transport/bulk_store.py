@@ -83,7 +83,7 @@ class BulkStore(LedgerStore):
         return True
 
     def settle(self) -> None:
-        """Wait until the disk has the bodies that were put."""
+        """Wait until the bodies are written that were put; the disk has them for sure at the end."""
         writing, self._writing = self._writing, None
         if writing is None:
             return
@@ -121,12 +121,23 @@ class BulkStore(LedgerStore):
     def end_bulk(self, slot: int, state: dict[str, str], checkpoint: tuple[bytes, bytes]) -> None:
         """End the transaction with what a market goes on from after `slot`: all or nothing."""
         self.settle()
+        self._make_durable()
         with self._refusals():
             db = self._connection
             db.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", state.items())
             put_checkpoint(db, slot, checkpoint)
             db.execute("COMMIT")
         self._written.clear()
+
+    def _make_durable(self) -> None:
+        """The disk has what rows that will count name: asked once, not for each slot."""
+        if self._bodies is None or not self._written:
+            return
+        try:
+            self._bodies.settle(self._written)
+        except StoreError:
+            self._give_up()
+            raise
 
     @contextmanager
     def _refusals(self) -> Iterator[None]:
@@ -150,7 +161,7 @@ class BulkStore(LedgerStore):
 
 def _write(bodies: Bodies, named: Mapping[str, Sequence[Buffer]]) -> None:
     for name, parts in named.items():
-        bodies.write(name, parts)
+        bodies.write(name, parts, is_durable=False)
 
 
 def _flush(descriptor: int) -> None:
