@@ -87,12 +87,13 @@ class Broker:
             "RABBITMQ_ENABLED_PLUGINS_FILE": f"{home}/plugins",
         }
 
-    def control(self, *words: str) -> None:
-        """An operator's command, to its good end."""
+    def control(self, *words: str) -> str:
+        """An operator's command, to its good end; what it said."""
         command = [str(CONTROL), "-n", f"energy{self.port}@localhost", *words]
         environment = self._environment(str(self.directory / "notify"))
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
 
     def freeze(self) -> None:
         """It takes what the kernel buffers for it, and does nothing with it."""

@@ -162,6 +162,11 @@ class Site:
         except pika.exceptions.ChannelClosedByBroker:
             return None
 
+    def unsettled(self, queue: str) -> int:
+        """Messages of a queue, those too that somebody has and has not acknowledged yet."""
+        said = self.broker.control("list_queues", "--quiet", "--no-table-headers", "name", "messages")
+        return int(dict(line.split("\t") for line in said.splitlines())[queue])
+
     def publish(self, *bodies: bytes) -> None:
         """Say something under the name of the first meter."""
         with self.channel() as channel:

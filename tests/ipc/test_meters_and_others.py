@@ -180,9 +180,9 @@ def test_a_broker_short_of_memory_takes_acknowledgements_although_something_is_p
         pv = site.pv("-ids", "Meter_0")
         until(lambda: site.files.exists() and count(site) == 3_002, "what is valid is written")
         until(lambda: site.depth(REFUSED) in {None, 0}, "nothing can be put aside now")
+        until(lambda: site.unsettled("meter.Meter_0") == 1, "all but what was refused is settled")
         pv.kill()
         pv.wait()
-        until(lambda: site.depth("meter.Meter_0") == 1, "all but what was refused is settled")
     finally:
         site.broker.control("set_vm_memory_high_watermark", "0.4")
     assert ended(site.pv("-ids", "Meter_0", "--idle-exit", "0.5")) == 0
