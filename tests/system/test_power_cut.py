@@ -42,7 +42,8 @@ class Disk:
         self.mounted.mkdir()
         with self._image.open("wb") as image:
             image.truncate(size_bytes)
-        subprocess.run(["mkfs.ext4", "-q", self._image], check=True)
+        environ = {**os.environ, "PATH": f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"}
+        subprocess.run(["mkfs.ext4", "-q", self._image], env=environ, check=True)
 
     def mount(self) -> None:
         """As after a start: the file system's journal is looked through, no more."""
