@@ -109,7 +109,7 @@ class ProcessManager:
         self._at_exit: Finalize | None = None
         self._lives = 0
         self._batches = 0
-        self._outcome: dict[int, str] = {}  # by batch: "" or why it failed
+        self._outcome: str | None = None  # of the last batch: "", or why it failed
 
     def __enter__(self) -> Self:
         """`with ProcessManager() as manager:` stops the bus at the end, whatever happens."""
@@ -173,6 +173,7 @@ class ProcessManager:
     def _start(self, births: list[tuple[str, type[Process], dict[str, Any]]], first: int) -> list[Handle]:
         self._running_line()
         self._batches += 1
+        self._outcome = None
         batch, size = self._batches, len(births)
         bus_size = len(self.process_list) + size
         handles: list[Handle] = []
@@ -184,15 +185,11 @@ class ProcessManager:
                         self._lives, name, batch, size, cls, (first + index, bus_size), parameters
                     )
                     handles.append(Handle(self, self._lives, name, process))
-            self._await_batch(batch)
+            self._await_batch()
         except BaseException:
-            for handle in handles:
-                handle.kill()
-                handle.join()
-            if self._joined_after_all(batch):
-                self._seat(handles, births)  # they were on the bus, and are lost: `replace` fills their seats
+            if self._was_on_the_bus(batch, handles):
+                self._seat(handles, births)  # and is lost: `replace` fills its seats
             raise
-        del self._outcome[batch]
         self._seat(handles, births)
         return handles
 
@@ -201,24 +198,29 @@ class ProcessManager:
             self._handles[name] = handle
             self._births[name] = (cls, parameters)
 
-    def _joined_after_all(self, batch: int) -> bool:
-        """Whether the keeper had a batch on the bus before it heard that the manager gave it up."""
+    def _was_on_the_bus(self, batch: int, handles: list[Handle]) -> bool:
+        """Give a batch up, and end it; whether the keeper had it on the bus before it heard of that."""
+        self._running_line().send(records.GiveUp(batch))
         deadline_s = now_s() + limits.STOP_KILL_S
         try:
-            while batch not in self._outcome and now_s() < deadline_s:
+            while self._outcome is None and now_s() < deadline_s:
                 self._hear(max(0.0, deadline_s - now_s()))
         except BusStopped:
-            return False
-        return self._outcome.pop(batch, "unknown") == ""
+            self._outcome = "the keeper is gone"
+        for handle in handles:
+            if not handle.join(max(0.0, deadline_s - now_s())):  # the keeper, who kills it, does not come to it
+                handle.kill()
+                handle.join()
+        return self._outcome == ""
 
-    def _await_batch(self, batch: int) -> None:
+    def _await_batch(self) -> None:
         deadline_s = now_s() + self._start_s
-        while batch not in self._outcome:
+        while self._outcome is None:
             self._hear(max(0.0, deadline_s - now_s()))
-            if now_s() >= deadline_s and batch not in self._outcome:
+            if now_s() >= deadline_s and self._outcome is None:
                 raise StartFailed(f"not all were on the bus within {self._start_s:g} s")
-        if self._outcome[batch]:
-            raise StartFailed(self._outcome[batch])
+        if self._outcome:
+            raise StartFailed(self._outcome)
 
     def _fork(
         self,
@@ -369,10 +371,10 @@ class ProcessManager:
                     "the keeper is gone, and the bus with it: stop_process() ends what is left"
                 ) from None
             match record:
-                case records.Joined():
-                    self._outcome[record.batch] = ""
-                case records.Refused():
-                    self._outcome.setdefault(record.batch, record.text)
+                case records.Joined() if record.batch == self._batches:
+                    self._outcome = ""
+                case records.Refused() if record.batch == self._batches and self._outcome is None:
+                    self._outcome = record.text
                 case records.Gone():
                     self._lost.add(record.life)
                     self._losses.append(record.name)
@@ -381,7 +383,7 @@ class ProcessManager:
                 case None:
                     return
                 case _:
-                    pass  # Stopped: the kernel says so as well
+                    pass  # of a batch that was given up; or Stopped, which the kernel says as well
 
 
 @contextmanager

@@ -46,6 +46,33 @@ def test_an_interruption_amid_a_fork_is_raised(tmp_path: Path, where: str, fork:
         run.sweep()
 
 
+HELD_UP = """
+set_mask = signal.pthread_sigmask
+def slowly(how, mask):
+    if how == signal.SIG_SETMASK:
+        time.sleep(0.5)
+    return set_mask(how, mask)
+signal.pthread_sigmask = slowly
+"""
+
+
+def test_an_interruption_that_finds_all_on_the_bus_loses_none_of_them(tmp_path: Path) -> None:
+    """The manager is held up between the last fork and the interruption: both processes are up by then.
+
+    It ends what it has started, and nobody is told of a loss.
+    """
+    program = HELD_UP + PROGRAM.format(when="shots == 3", where="after_in_parent")
+    run = Run(program, tmp_path / "run")
+    try:
+        run.end()
+        assert {each["up"] for each in run.said() if "up" in each} == {0, 1}, run.story()
+        assert run.said(interrupted=True)
+        assert not run.said(started=True)
+        assert run.errors() == ""
+    finally:
+        run.sweep()
+
+
 def test_an_interruption_kills_no_process_that_begins(tmp_path: Path) -> None:
     """The signal comes in each child right after its fork: keeper and processes ignore it."""
     run = Run(PROGRAM.format(when="True", where="after_in_child"), tmp_path / "run")

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from signal import SIGKILL, SIGTERM
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from event_bus import limits
 from event_bus.errors import ProtocolError
@@ -22,6 +22,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from event_bus.protocol.records import Record
+
+
+LEFT: Final = "it has left"
+GIVEN_UP: Final = "its manager gave its start up"
+EXPECTED: Final = frozenset({LEFT, GIVEN_UP})
+"""Causes of a loss that are no news: who was lost, or who let it be started, wanted it so."""
 
 
 class Stage(Enum):
@@ -118,6 +124,15 @@ class Keeper:
         if life in self._lives:
             self._to(life, records.Stop())
 
+    def on_give_up(self, batch: int) -> None:
+        """A batch that the manager has forked is not to be: it took too long, or was interrupted."""
+        living = [each for each in self._lives.values() if each.batch == batch and each.stage is Stage.LIVING]
+        for life in living:  # it was on the bus before the manager heard of it
+            life.condemned = GIVEN_UP
+            self.effects.append(Kill(life.life, SIGKILL))
+        if not living:
+            self._fail(batch, GIVEN_UP)
+
     def on_stop(self, now_s: float) -> None:
         """All are to end; told again, or by the manager's death, nothing changes."""
         if self._stop_s is None:
@@ -131,7 +146,7 @@ class Keeper:
     def on_death(self, life: int) -> None:
         """The kernel says that a process is dead."""
         dead = self._lives.pop(life)
-        cause = dead.condemned or ("it has left" if dead.stage is Stage.LEAVING else "it has died")
+        cause = dead.condemned or (LEFT if dead.stage is Stage.LEAVING else "it has died")
         if dead.stage is Stage.LIVING:
             self._lose(dead, cause)
         elif dead.stage is not Stage.LEAVING:
@@ -208,7 +223,7 @@ class Keeper:
             case records.Leave():
                 if said.stage is Stage.LIVING:
                     said.stage = Stage.LEAVING
-                    self._lose(said, "it has left")
+                    self._lose(said, LEFT)
             case records.Pong():
                 pass
             case _:

@@ -111,6 +111,10 @@ class Quit(NamedTuple):  # manager -> keeper: stop this one process
     life: int
 
 
+class GiveUp(NamedTuple):  # manager -> keeper: kill all of this batch, on the bus or not
+    batch: int
+
+
 class Joined(NamedTuple):  # keeper -> manager: the batch is on the bus
     batch: int
 
@@ -133,7 +137,7 @@ class Stopped(NamedTuple):  # keeper -> manager: every process has ended
 Record = (
     View | Link | Grant | Open | Withdrawn | Lost | Ping | Stop
     | Ready | Failed | Seen | Relink | Arrive | Withdraw | Pong | Leave
-    | Join | Quit | Joined | Refused | Gone | Stopped
+    | Join | Quit | GiveUp | Joined | Refused | Gone | Stopped
 )  # fmt: skip
 
 RECORDS: Final[tuple[type, ...]] = Record.__args__

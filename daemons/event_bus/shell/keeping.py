@@ -21,7 +21,7 @@ from typing import assert_never
 from event_bus import limits
 from event_bus.errors import ProtocolError
 from event_bus.protocol import records
-from event_bus.protocol.keeper import Connect, Keeper, Kill, ToManager, ToProcess
+from event_bus.protocol.keeper import EXPECTED, Connect, Keeper, Kill, ToManager, ToProcess
 from event_bus.shell.clock import now_s
 from event_bus.shell.connection import Packets
 
@@ -104,6 +104,8 @@ class Keeping:
                     self._keeper.on_join(record, now_s())
                 case records.Quit():
                     self._keeper.on_quit(record.life)
+                case records.GiveUp():
+                    self._keeper.on_give_up(record.batch)
                 case records.Stop():
                     self._keeper.on_stop(now_s())
                 case None:
@@ -183,7 +185,7 @@ class Keeping:
             self._watch(ward.line)
 
     def _tell_manager(self, record: records.Record) -> None:
-        if isinstance(record, records.Gone) and record.cause != "it has left":
+        if isinstance(record, records.Gone) and record.cause not in EXPECTED:
             self._words.put((record.name, record.cause))
             if not self._logger.is_alive():
                 self._logger.start()  # with the first loss

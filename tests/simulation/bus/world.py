@@ -265,6 +265,8 @@ class World:
                 self.keeper.on_join(record, self.now_s)
             case records.Quit():
                 self.keeper.on_quit(record.life)
+            case records.GiveUp():
+                self.keeper.on_give_up(record.batch)
             case _:
                 self.keeper.on_stop(self.now_s)
         self._carry_out()
@@ -357,7 +359,7 @@ class World:
                     name = self.everyone[life].name
                     self.seats += [name] if name not in self.seats else []
                 self._pending.clear()
-            case records.Refused() if record.batch == self._batches:
+            case records.Refused() if record.batch == self._batches and self._pending:
                 self.give_up()
             case records.Gone():
                 must(record.name not in self.vacant, f"{record} is told twice")
@@ -368,10 +370,10 @@ class World:
                 pass
 
     def give_up(self) -> None:
-        """The batch has failed, or takes too long: its processes are killed, and its seats are as before."""
+        """The batch has failed, or takes too long: the keeper kills it, and its seats are as before."""
+        self._manager_in.append(records.GiveUp(self._batches))
         for life in self._pending:
             proc = self.everyone[life]
-            proc.condemned = not proc.dead
             if proc.name in self.seats and proc.name not in self.vacant:
                 self.vacant.append(proc.name)
         self._pending.clear()

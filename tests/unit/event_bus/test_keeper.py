@@ -9,7 +9,7 @@ import pytest
 from event_bus import limits
 from event_bus.errors import ProtocolError
 from event_bus.protocol import records
-from event_bus.protocol.keeper import Connect, Effect, Keeper, Kill, ToManager, ToProcess
+from event_bus.protocol.keeper import EXPECTED, Connect, Effect, Keeper, Kill, ToManager, ToProcess
 from event_bus.protocol.records import Record, Seat, View
 
 
@@ -162,6 +162,40 @@ def test_a_batch_fails_as_a_whole(how: str) -> None:
     assert (3, SIGKILL) in kills(effects)
     text = "why" if how == "raises" else "process p2 (pid 1002) died before it was on the bus"
     assert [each.record for each in effects if isinstance(each, ToManager)] == [records.Refused(2, text)]
+    assert [seat.life for seat in desk.keeper.view.seats] == [1]
+
+
+def test_a_batch_that_is_given_up_was_not_on_the_bus() -> None:
+    """One is ready, one is not: both are killed, the view stays, and nothing is lost when they die."""
+    desk = Desk().living(1)
+    desk.join(2, 3, batch=2)
+    desk.report(3, records.Ready())
+    desk.done()
+    desk.keeper.on_give_up(2)
+    effects = desk.done()
+    assert sorted(kills(effects)) == [(2, SIGKILL), (3, SIGKILL)]
+    refused = records.Refused(2, "its manager gave its start up")
+    assert [each.record for each in effects if isinstance(each, ToManager)] == [refused]
+    for life in (2, 3):
+        desk.keeper.on_death(life)
+    assert desk.done() == []
+    assert [seat.life for seat in desk.keeper.view.seats] == [1]
+
+
+def test_a_batch_that_is_given_up_on_the_bus_is_lost() -> None:
+    """All were ready before the word came: both are killed, and each is lost when it dies, as was wanted."""
+    desk = Desk().living(1)
+    desk.join(2, 3, batch=2)
+    for life in (2, 3):
+        desk.report(life, records.Ready())
+    desk.done()
+    desk.keeper.on_give_up(2)
+    assert desk.done() == [Kill(2, SIGKILL), Kill(3, SIGKILL)]
+    for life in (2, 3):
+        desk.keeper.on_death(life)
+        gone = records.Gone(life, f"p{life}", "its manager gave its start up")
+        assert [each.record for each in desk.done() if isinstance(each, ToManager)] == [gone]
+    assert "its manager gave its start up" in EXPECTED
     assert [seat.life for seat in desk.keeper.view.seats] == [1]
 
 
