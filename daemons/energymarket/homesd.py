@@ -28,7 +28,7 @@ from energymarket.runtime.child import die_with_parent, interpreter, signal_name
 from energymarket.runtime.clock import boottime_ns
 from energymarket.runtime.notify import CREDENTIALS_BYTES, Notifier, sender_of
 from energymarket.runtime.occasions import Occasion
-from energymarket.scenario.opening import is_lockstep, open_scenario
+from energymarket.scenario.opening import is_lockstep, open_scenario, speed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -260,6 +260,12 @@ def _words(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser("energy-homesd", description=__doc__)
     household.add_arguments(parser)
     parser.add_argument("--shards", type=int, default=0, help="number of processes")
+    parser.add_argument(
+        "--speed",
+        type=speed,
+        metavar="X",
+        help="the market's, instead of the scenario's; by it a pool decides how many processes it needs",
+    )
     parser.add_argument("--shard", help=argparse.SUPPRESS)
     return parser.parse_args(arguments)
 
@@ -288,7 +294,8 @@ def _spans(
     pooled = np.asarray(compiled.homes["single"]) == 0
     if not pooled.any():
         raise ConfigError("every home of the scenario is a process of its own", "the pool is not needed")
-    wanted = wanted or ranges.wanted(int(pooled.sum()), len(os.sched_getaffinity(0)))
+    slot_s = 0.0 if is_stepped else compiled.period.slot_s / (words.speed or compiled.period.speed)
+    wanted = wanted or ranges.wanted(int(pooled.sum()), len(os.sched_getaffinity(0)), slot_s)
     if not is_stepped:
         return _cut(words.state, pooled, wanted, stop)
     # There a home that is late in a scene must not keep its whole range from handing in.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import fcntl
 import logging
-import math
 import os
 import select
 import signal
@@ -39,7 +38,7 @@ from energymarket.market.transactions import TransactionPool
 from energymarket.runtime import descriptors, memory, service
 from energymarket.runtime.clock import boottime_ns, wall_ns
 from energymarket.runtime.notify import Notifier
-from energymarket.scenario.opening import is_lockstep, open_scenario
+from energymarket.scenario.opening import is_lockstep, open_scenario, speed
 from energymarket.transport import listening, resources
 from energymarket.transport.doorbell import Doorbell
 from energymarket.transport.ledger_rows import LARGE_HOMES
@@ -176,9 +175,9 @@ class MarketDaemon:
         return owner
 
     def _timetable(self, period: Period) -> Timetable:
-        speed = self.words.speed or period.speed
+        pace = self.words.speed or period.speed
         parts = self.service.get("exchange_until", 0.5), self.service.get("gate_at", 0.8)
-        return (LockstepTimetable if self.lockstep else Timetable)(period.slot_s, speed, *parts)
+        return (LockstepTimetable if self.lockstep else Timetable)(period.slot_s, pace, *parts)
 
     @staticmethod
     def _in_lockstep(store: LedgerStore, parts: dict[str, Any]) -> LockstepOwner:
@@ -330,13 +329,6 @@ def _lock(stack: ExitStack, state: Path) -> None:
         raise SecondInstance(f"{state}: another market has this ledger open") from error
 
 
-def _speed(text: str) -> float:
-    speed = float(text)
-    if not (math.isfinite(speed) and speed > 0):
-        raise ValueError(text)  # argparse says it: invalid value
-    return speed
-
-
 def _words(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser("energy-marketd", description=__doc__)
     parser.add_argument("--compiled", type=Path, metavar="DIR", help="directory of a compiled scenario")
@@ -351,7 +343,7 @@ def _words(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--state", type=Path, required=True, metavar="DIR", help="directory of the ledger")
     parser.add_argument(
-        "--speed", type=_speed, help="market seconds per real second, instead of the scenario's"
+        "--speed", type=speed, help="market seconds per real second, instead of the scenario's"
     )
     parser.add_argument(
         "--lockstep",

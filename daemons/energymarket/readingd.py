@@ -19,7 +19,7 @@ from energymarket.meters.settings import address, read
 from energymarket.meters.turning import Turning
 from energymarket.runtime import clock, service
 from energymarket.runtime.notify import Notifier
-from energymarket.scenario.opening import metered_homes, open_scenario
+from energymarket.scenario.opening import metered_homes, open_scenario, speed
 from energymarket.transport.amqp import Link, new_loop
 from energymarket.transport.book_file import BookFile, place
 
@@ -79,7 +79,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--state", type=Path, required=True, metavar="DIR", help="directory of the books")
     parser.add_argument(
         "--speed",
-        type=words.positive,
+        type=speed,
         metavar="X",
         help="the market's, instead of the scenario's; at 1, what is an hour ahead of the world is put aside",
     )

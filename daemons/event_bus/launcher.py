@@ -6,9 +6,7 @@ import logging
 import multiprocessing
 import os
 import select
-import signal
 import socket
-from contextlib import contextmanager
 from multiprocessing.util import Finalize
 from typing import TYPE_CHECKING, Any, Self
 
@@ -17,12 +15,12 @@ from event_bus.errors import BusError, BusStopped, BusTimeout, NoSuchProcess, St
 from event_bus.protocol import records
 from event_bus.shell.clock import now_s
 from event_bus.shell.connection import Packets
+from event_bus.shell.interruption import interruption_later
 from event_bus.shell.keeping import keep
 from event_bus.shell.life import live
 from event_bus.shell.news import News
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from multiprocessing.context import ForkProcess
 
     from event_bus.process import Process
@@ -178,7 +176,7 @@ class ProcessManager:
         bus_size = len(self.process_list) + size
         handles: list[Handle] = []
         try:
-            with _interruption_later():
+            with interruption_later():
                 for index, (name, cls, parameters) in enumerate(births):
                     self._lives += 1
                     process = self._fork(
@@ -208,7 +206,7 @@ class ProcessManager:
         except BusStopped:
             self._outcome = "the keeper is gone"
         for handle in handles:
-            if not handle.join(max(0.0, deadline_s - now_s())):  # the keeper, who kills it, does not come to it
+            if not handle.join(max(0.0, deadline_s - now_s())):  # the keeper is frozen or gone
                 handle.kill()
                 handle.join()
         return self._outcome == ""
@@ -256,7 +254,7 @@ class ProcessManager:
         if self._line is None:
             ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
             pidfd = os.pidfd_open(os.getpid())
-            with _interruption_later():
+            with interruption_later():
                 keeper = _fork.Process(
                     target=keep,
                     name="event bus keeper",
@@ -384,17 +382,3 @@ class ProcessManager:
                     return
                 case _:
                     pass  # of a batch that was given up; or Stopped, which the kernel says as well
-
-
-@contextmanager
-def _interruption_later() -> Iterator[None]:
-    """Within it SIGINT waits.
-
-    Amid a fork, Python loses what an interruption raises, and a child that has not yet said that it ignores
-    the signal dies of it.
-    """
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -50,10 +50,14 @@ def commands(plan: Plan) -> list[Command]:
     return [command for part in PARTS for command in part(plan)]
 
 
+def _speed(plan: Plan) -> list[str]:
+    """What those are told whose work depends on how long a slot is."""
+    return [] if plan.speed is None else ["--speed", f"{plan.speed:g}"]
+
+
 def _market(plan: Plan) -> Iterator[Command]:
     words = [*_common(plan), "--state", str(plan.state / "market"), "--config", str(plan.source)]
-    if plan.speed is not None:
-        words += ["--speed", f"{plan.speed:g}"]
+    words += _speed(plan)
     if plan.slots is not None:
         words += ["--slots", str(plan.slots), "--course", plan.course]
     # The sockets are ours, so that nobody is refused while the market is started again.
@@ -74,8 +78,8 @@ def _homes(plan: Plan) -> Iterator[Command]:
     words = [*_common(plan), "--state", str(plan.state / "homes")]
     # The pool finds its own homes: all that are no process of their own.
     if len(plan.single_homes) < plan.homes_count:
-        shards = () if plan.shards is None else ("--shards", str(plan.shards))
-        yield _python("homes", Role.HOMES, "homesd", [*words, *shards])
+        shards = [] if plan.shards is None else ["--shards", str(plan.shards)]
+        yield _python("homes", Role.HOMES, "homesd", [*words, *shards, *_speed(plan)])
     for home in plan.single_homes:
         yield _python(f"home-{home}", Role.HOMES, "homed", [*words, "--home", str(home)])
 
@@ -86,7 +90,7 @@ def _readings(plan: Plan) -> Iterator[Command]:
     # Like the weather's fetcher: the homes need no network, and a broker that hangs hangs none of them.
     words = ["-conf", str(plan.source), "--compiled", str(plan.compiled)]
     words += ["--state", str(plan.state / "readings")]
-    words += [] if plan.speed is None else ["--speed", f"{plan.speed:g}"]
+    words += _speed(plan)
     yield _python("readings", Role.METERS, "readingd", words, required=False)
 
 

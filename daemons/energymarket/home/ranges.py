@@ -18,9 +18,18 @@ SHARD_HOMES: Final = 16_384
 arithmetic, and their arrays fit the cache."""
 
 
-def wanted(homes: int, cores: int) -> int:
-    """Shards of a pool that nobody has told how many: one per core, but none for a few homes."""
-    return max(1, min(cores, -(-homes // SHARD_HOMES)))
+SHARD_HOMES_PER_S: Final = 1_000_000
+"""So many homes one process keeps up with for each second that a slot lasts, several times over. Two at once
+make a slot shorter, not cheaper: they compete for the processor's cache and memory."""
+
+
+def wanted(homes: int, cores: int, slot_s: float) -> int:
+    """Shards of a pool that nobody has told how many: as many as a slot of so many real seconds needs.
+
+    One per core at most; `slot_s` is 0 where there is no clock, and slots shall be as short as they can be.
+    """
+    size = max(SHARD_HOMES, int(slot_s * SHARD_HOMES_PER_S))
+    return max(1, min(cores, -(-homes // size)))
 
 
 def cut(pooled: npt.NDArray[np.bool_], shards: int) -> list[tuple[int, int]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Protocol
 
 from energymarket.exits import ConfigError
@@ -35,6 +36,14 @@ def open_scenario(words: argparse.Namespace) -> Compiled:
 def metered_homes(compiled: Compiled) -> dict[int, str]:
     """The meters of the homes that live by one."""
     return {int(home): str(meter) for home, meter in compiled.settings.get("metered_homes", {}).items()}
+
+
+def speed(text: str) -> float:
+    """The value of `--speed`: market seconds per real second."""
+    value = float(text)
+    if not (math.isfinite(value) and value > 0):
+        raise ValueError(text)  # argparse says it: invalid value
+    return value
 
 
 class Words(Protocol):

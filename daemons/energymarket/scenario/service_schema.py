@@ -28,7 +28,9 @@ class Service:
         kinds.whole(1, 1_024), "simultaneous transactions; the next client waits", 16, name="transactions"
     )
     shards: int = key(
-        kinds.whole(0, 1_024), "processes of the home pool; 0: one per core and per 16,384 homes", 0
+        kinds.whole(0, 1_024),
+        "processes of the home pool; 0: as few as keep up with the speed, one per core at most",
+        0,
     )
     exchange_until: float = key(kinds.real(0.05, 0.95), "the exchange ends at this part of the slot", 0.5)
     gate_at: float = key(kinds.real(0.1, 0.98), "the gate closes at this part of the slot", 0.8)

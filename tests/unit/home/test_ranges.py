@@ -21,12 +21,27 @@ def pool(homes: int, *apart: int) -> np.ndarray[tuple[int, ...], np.dtype[np.boo
 
 
 @pytest.mark.parametrize(
-    ("homes", "cores", "shards"),
-    [(1, 2, 1), (10_000, 2, 1), (16_384, 8, 1), (16_385, 8, 2), (100_000, 2, 2), (1_000_000, 64, 62)],
+    ("homes", "cores", "slot_s", "shards"),
+    [
+        (1, 2, 0, 1),
+        (10_000, 2, 0, 1),
+        (16_384, 8, 0, 1),
+        (16_385, 8, 0, 2),
+        (100_000, 2, 0, 2),
+        (1_000_000, 64, 0, 62),
+        (16_385, 8, 0.001, 2),
+        (100_000, 8, 0.1, 1),
+        (100_001, 8, 0.1, 2),
+        (1_000_000, 2, 1, 1),
+        (1_000_000, 2, 0.999, 2),
+        (1_000_000, 16, 0.1, 10),
+        (1_000_000, 4, 0.1, 4),
+        (1_000_000, 16, 900, 1),
+    ],
 )
-def test_a_few_homes_are_worth_one_process(homes: int, cores: int, shards: int) -> None:
-    """Where nobody says how many: one per 16,384 homes begun, and never more than cores."""
-    assert ranges.wanted(homes, cores) == shards
+def test_a_pool_has_as_few_processes_as_keep_up(homes: int, cores: int, slot_s: float, shards: int) -> None:
+    """Where nobody says how many: 16,384 homes each, or a million per second of a slot; at most the cores."""
+    assert ranges.wanted(homes, cores, slot_s) == shards
 
 
 @given(st.lists(st.booleans(), min_size=1, max_size=200), st.integers(1, 9))
