@@ -141,6 +141,15 @@ def fresh(compiled: Compiled) -> State:
     return state
 
 
+@pytest.fixture(scope="module")
+def unbroken(neighbourhood: Compiled, expected: bytes) -> State:
+    """All homes after a run in one process that nothing has befallen."""
+    state, track = fresh(neighbourhood), Track(neighbourhood, market_of(neighbourhood, homes=0))
+    embedded = Embedded(neighbourhood, state, track, Settler(neighbourhood), 1)
+    assert chained(neighbourhood, embedded, []) == expected
+    return state
+
+
 def chained(compiled: Compiled, source: Source, legs: Sequence[int]) -> bytes:
     """The hash after legs that end before these slots, counted from the first, and at the end."""
     first, found = compiled.period.first_slot, ledger.genesis(compiled.hash)
@@ -168,18 +177,9 @@ def afar(
     legs=st.lists(st.integers(1, SLOTS - 1), unique=True, max_size=3).map(sorted),
 )
 def test_whoever_is_lost_and_when_it_is_the_same_ledger_and_the_same_homes(
-    neighbourhood: Compiled, expected: bytes, fates: dict[int, str], legs: list[int]
+    neighbourhood: Compiled, expected: bytes, unbroken: State, fates: dict[int, str], legs: list[int]
 ) -> None:
     """Any player or machine, at any call of any leg: hash and homes' state are those of an unbroken run."""
-    unbroken = fresh(neighbourhood)
-    embedded = Embedded(
-        neighbourhood,
-        unbroken,
-        Track(neighbourhood, market_of(neighbourhood, homes=0)),
-        Settler(neighbourhood),
-        1,
-    )
-    chained(neighbourhood, embedded, legs)
     state, cluster = fresh(neighbourhood), StageCluster(fates)
     source = afar(neighbourhood, state, cluster)
     try:
