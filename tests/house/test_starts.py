@@ -19,6 +19,11 @@ DAEMONS = (
 
 def imported_by(statement: str) -> set[str]:
     """Top-level names of all modules that a fresh interpreter imports for a statement."""
+    return {name.partition(".")[0] for name in modules_of(statement)}
+
+
+def modules_of(statement: str) -> set[str]:
+    """All modules that a fresh interpreter imports for a statement."""
     paths = os.pathsep.join((str(ROOT / "daemons"), str(ROOT / "ctl")))
     answer = subprocess.run(
         [sys.executable, "-X", "importtime", "-c", statement],
@@ -29,7 +34,7 @@ def imported_by(statement: str) -> set[str]:
     )
     assert answer.returncode == 0, answer.stderr[-2000:]
     lines = [line for line in answer.stderr.splitlines() if line.startswith("import time:")]
-    return {line.rpartition("|")[2].strip().partition(".")[0] for line in lines}
+    return {line.rpartition("|")[2].strip() for line in lines}
 
 
 def existing(names: tuple[str, ...]) -> list[str]:
@@ -40,6 +45,14 @@ def existing(names: tuple[str, ...]) -> list[str]:
 def test_daemon_starts_without_the_compiler(name: str) -> None:
     """A daemon's module imports neither pandas nor any other library of the field."""
     assert not imported_by(f"import energymarket.{name}") & FIELD
+
+
+@pytest.mark.parametrize("name", ["weatherd", "homesd", "homed"])
+def test_who_is_given_a_compiled_scenario_reads_no_toml(name: str) -> None:
+    """The schema of scenarios is a fifth of the start of a daemon that has no use for it."""
+    found = modules_of(f"import energymarket.{name}")
+    assert "energymarket.scenario.compiled" in found
+    assert not found & {"energymarket.scenario.schema", "energymarket.scenario.toml", "tomllib"}
 
 
 @pytest.mark.parametrize("name", existing(DAEMONS))

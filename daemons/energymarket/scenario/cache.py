@@ -9,9 +9,10 @@ import re
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from energymarket.scenario.schema import Scenario
+if TYPE_CHECKING:
+    from energymarket.scenario.schema import Scenario
 
 COMPILER: Final = 5
 """Raised whenever the compiler would make other arrays of the same file: older ones are made anew."""

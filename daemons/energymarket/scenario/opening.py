@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING, Protocol
 
 from energymarket.exits import ConfigError
-from energymarket.scenario import cache, compiled, toml
+from energymarket.scenario import compiled
 
 if TYPE_CHECKING:
     import argparse
@@ -20,6 +20,9 @@ def open_scenario(words: argparse.Namespace) -> Compiled:
     if directory is None:
         if not words.scenario:
             raise ConfigError("no scenario", "give --compiled DIR or --scenario NAME")
+        # Who is given a directory, as under systemd and `up`, reads no TOML.
+        from energymarket.scenario import cache, toml
+
         scenario, problems = toml.read(words.scenario)
         if scenario is None:
             raise ConfigError(toml.render_problems(problems))
