@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from energymarket.runtime.clock import boottime_ns, sleep_until_boottime_ns
@@ -53,3 +54,50 @@ def process(body: str, *arguments: str | Path) -> Iterator[subprocess.Popen[str]
             yield running
         finally:
             running.kill()
+
+
+FORKING = """
+while sys.stdin.readline():
+    if not (child := os.fork()):
+        print(os.getpid(), flush=True)
+        break
+    print(os.waitpid(child, 0)[1], flush=True)
+else:
+    sys.exit()
+"""
+
+
+@contextmanager
+def killed_again_and_again(
+    imports: str, body: str, *arguments: str | Path
+) -> Iterator[Callable[[float], None]]:
+    """A call runs `body` in a process of its own until it has said ready, and so long; then it is killed.
+
+    One interpreter imports, and each process is a fork of it: a kill costs a few milliseconds.
+    """
+    with subprocess.Popen(
+        [sys.executable, "-c", PRELUDE + imports + FORKING + body, *map(str, arguments)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=environment(),
+        start_new_session=True,
+    ) as forking:
+        assert forking.stdin is not None
+        assert forking.stdout is not None
+        said, told = forking.stdout, forking.stdin
+
+        def killed(after_s: float) -> None:
+            told.write("\n")
+            told.flush()
+            pid = int(said.readline())
+            assert said.readline() == "ready\n", "the process did not get ready"
+            pass_time(after_s)
+            os.kill(pid, signal.SIGKILL)
+            assert int(said.readline()) == signal.SIGKILL, "it had ended before"
+
+        try:
+            yield killed
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(forking.pid, signal.SIGKILL)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,7 @@ from energymarket.transport.generation import (
     shape_of,
 )
 from energymarket.wire.state_file import PAGE_BYTES, checksum
-from tests.ipc.processes import process
+from tests.ipc.processes import killed_again_and_again
 
 PAYLOAD = 100_000
 HERE = (1, 1000)
@@ -103,9 +102,9 @@ def test_the_later_edition_of_a_slot_is_loaded(tmp_path: Path) -> None:
 def test_kill_minus_nine_keeps_a_whole_generation(tmp_path: Path) -> None:
     """Forty writers killed at random instants: the newest committed slot or the one before it is whole."""
     path = tmp_path / "f"
+    imports = f"sys.path.insert(0, {str(Path(__file__).resolve().parents[2])!r})\n"
+    imports += "from tests.ipc.test_generation import opened, state_of\n"
     body = """
-from energymarket.transport.generation import GenerationFile
-from tests.ipc.test_generation import opened, state_of
 file = opened(Path(sys.argv[1]))
 slot = file.slots()[0] if file.slots() else 0
 file.load(slot) if slot else None
@@ -121,20 +120,16 @@ while True:
 """
     newest = 0
     half_written = 0
-    prelude = f"import sys; sys.path.insert(0, {str(Path(__file__).resolve().parents[2])!r})\n"
-    for nth in range(40):
-        with process(prelude + body, path) as writer:
-            with pytest.raises(subprocess.TimeoutExpired):
-                writer.wait(0.0013 * nth)
-            writer.kill()
-            writer.wait()
-        with opened(path) as file:
-            held = file.slots()
-            for slot in held:
-                assert bytes(file.load(slot)[0]) == state_of(slot)
-            assert not held or held[0] >= newest - 1
-            half_written += len(held) == 1
-            newest = max(newest, *held, 0)
+    with killed_again_and_again(imports, body, path) as kill_a_writer:
+        for nth in range(40):
+            kill_a_writer(0.0013 * nth)
+            with opened(path) as file:
+                held = file.slots()
+                for slot in held:
+                    assert bytes(file.load(slot)[0]) == state_of(slot)
+                assert not held or held[0] >= newest - 1
+                half_written += len(held) == 1
+                newest = max(newest, *held, 0)
     assert newest > 40
     assert half_written, "no writer was killed in the middle: the test shows nothing"
 

@@ -22,7 +22,7 @@ from energymarket.transport.page import BoardReader, BoardWriter, ClockReader, C
 from energymarket.transport.resources import Ipc, ResourceError
 from energymarket.wire import board, cell
 from energymarket.wire.clock_page import ClockPage, Flag
-from tests.ipc.processes import PRELUDE, environment, pass_time, process
+from tests.ipc.processes import PRELUDE, environment, killed_again_and_again, pass_time, process
 
 pytestmark = pytest.mark.usefixtures("no_ipc_left")
 
@@ -82,9 +82,11 @@ def test_what_was_written_is_read(ipc: Ipc) -> None:
         assert page.weather_stale == bool(17 % 16 & Flag.WEATHER_STALE)
 
 
-WRITER = """
+IMPORTS = """
 sys.path.insert(0, sys.argv[2])
 from tests.ipc.test_page import clock_page, sample
+"""
+WRITER = """
 ipc = resources.attach(Path(sys.argv[1]))
 clock, board = page.ClockWriter(ipc), page.BoardWriter(ipc)
 clock.write(clock_page(1))
@@ -99,7 +101,11 @@ while True:
 
 def test_no_torn_page_is_accepted_under_a_storm_of_writes(ipc: Ipc, run_dir: Path, root: Path) -> None:
     """While another process writes without pause, every page and sample read is one that was written."""
-    with process(WRITER, run_dir, root), ClockReader(ipc) as clock, BoardReader(ipc) as weather_board:
+    with (
+        process(IMPORTS + WRITER, run_dir, root),
+        ClockReader(ipc) as clock,
+        BoardReader(ipc) as weather_board,
+    ):
         pages = samples = last = 0
         end = monotonic_s() + 3
         while monotonic_s() < end:
@@ -121,7 +127,7 @@ def test_no_torn_page_is_accepted_under_a_storm_of_writes(ipc: Ipc, run_dir: Pat
 def test_a_reader_without_the_checks_would_see_torn_pages(ipc: Ipc, run_dir: Path, root: Path) -> None:
     """The storm is a real one: copies taken without looking at sequence and checksum are torn at times."""
     torn = 0
-    with process(WRITER, run_dir, root), ClockReader(ipc) as clock:
+    with process(IMPORTS + WRITER, run_dir, root), ClockReader(ipc) as clock:
         view = clock._cell._view
         end = monotonic_s() + 20
         while not torn and monotonic_s() < end:
@@ -144,13 +150,13 @@ def test_a_writer_killed_in_the_middle_is_survived(ipc: Ipc) -> None:
 
 def test_kill_minus_nine_in_a_storm_of_writes(ipc: Ipc, run_dir: Path, root: Path) -> None:
     """Twenty writers are killed at random instants: a reader sees a whole page or None, never a mixture."""
-    with ClockReader(ipc) as clock, BoardReader(ipc) as weather_board:
+    with (
+        ClockReader(ipc) as clock,
+        BoardReader(ipc) as weather_board,
+        killed_again_and_again(IMPORTS, WRITER, run_dir, root) as kill_a_writer,
+    ):
         for nth in range(20):
-            with process(WRITER, run_dir, root) as writer:
-                with pytest.raises(subprocess.TimeoutExpired):
-                    writer.wait(0.002 * nth)
-                writer.kill()
-                writer.wait()
+            kill_a_writer(0.002 * nth)
             page = clock.read()
             assert page is None or page == clock_page(page.slot)
             found = weather_board.sample(2**40, 0).sample
