@@ -360,9 +360,10 @@ while sent < 2000:
     queue.wait(0.005)
 """
     taker = """
-queue = OfferQueue(resources.attach(Path(sys.argv[1])))
+queue, over = OfferQueue(resources.attach(Path(sys.argv[1]))), Path(sys.argv[2])
 ready()
 while True:
+    is_over = over.exists()
     with queue.locked(10):
         got = [each for each in (queue.take() for _ in range(40)) if each]
         if got and len(got) % 2:
@@ -371,11 +372,13 @@ while True:
         queue.ring()
     for kind, data in got:
         print(kind, int.from_bytes(data, "little"), flush=True)
-    if not got and not queue.wait(1.0):
+    if not got and is_over:
         break
+    got or queue.wait(0.1)
 """
     found: list[str] = []
-    with process(taker, run_dir) as one, process(taker, run_dir) as two:
+    over = run_dir / "over"  # all that will come is there: how long givers take to start, nobody knows
+    with process(taker, run_dir, over) as one, process(taker, run_dir, over) as two:
         givers = [
             subprocess.Popen(
                 [sys.executable, "-c", PRELUDE + giver, str(run_dir), str(nth)],
@@ -390,6 +393,7 @@ while True:
         for reader in readers:
             reader.start()
         assert [each.wait(60) for each in givers] == [0, 0, 0]
+        over.touch()
         for reader in readers:
             reader.join(30)
     expected = sorted(f"{kind} {number}\n" for kind in (1, 2, 3) for number in range(2_000))
