@@ -52,7 +52,7 @@ def test_the_default_run_is_market_weather_and_one_pool() -> None:
         "a run",
     )
     assert weather.role is Role.WEATHER
-    assert homes.argv[-2:] == ("--state", "/s/homes")
+    assert homes.argv[-4:] == ("--state", "/s/homes", "--speed", "900")
 
 
 def test_the_assignment_is_six_homes_and_no_pool() -> None:
