@@ -57,7 +57,7 @@ def test_a_flush_on_the_way_leaves_the_transaction_whole_and_locked(
         store.put_slots([row_of(slot)])
         assert flushed.wait(30)
         assert other_writer(path) == "database is locked"
-    store.end_bulk(2, {"state": "2"}, (bytes(48 * 4), b"d"))
+    end(store, 2)
     store.begin_bulk()
     store.put_slots([row_of(3)])
     store.close()
@@ -83,7 +83,7 @@ def test_a_disk_that_fails_beside_is_heard_of_at_the_end(
     store.open(scenario_hash="s", genesis=GENESIS, homes=4)
     store.begin_bulk()
     store.put_slots([row_of(0)])
-    store.end_bulk(0, {"state": "0"}, (bytes(48 * 4), b"d"))
+    end(store, 0)
     store.close()
     with sqlite3.connect(tmp_path / "ledger.db") as db:
         assert db.execute("SELECT max(slot) FROM slots").fetchone() == (0,)
@@ -105,7 +105,8 @@ def put(store: BulkStore, *slots: int) -> None:
 
 def end(store: BulkStore, slot: int) -> None:
     """Make it count."""
-    store.end_bulk(slot, {"state": str(slot)}, (bytes(48 * 4), b"d"))
+    store.put_rest(slot, {"state": str(slot)}, (bytes(48 * 4), b"d"))
+    store.end_bulk()
 
 
 def kept(path: Path) -> tuple[list[SlotRow], list[str]]:
@@ -149,11 +150,34 @@ def test_bodies_are_durable_in_files_before_their_rows_count(
     put(store, 0, 1)
     put(store, 2)
     end(store, 2)
-    assert at_commit == [["0", "1", "2", bodies.DIRECTORY]]
+    assert at_commit == [["0", "1", "2", "checkpoint-2", bodies.DIRECTORY]]
     store.begin_bulk()
     put(store, 3)
+    store.put_rest(3, {"state": "3"}, (bytes(48 * 4), b"d"))
     store.close()
-    assert kept(path) == ([row_of(slot) for slot in range(3)], ["0", "1", "2"])
+    assert kept(path) == ([row_of(slot) for slot in range(3)], ["0", "1", "2", "checkpoint-2"])
+
+
+@pytest.mark.usefixtures("four_are_many")
+def test_sums_and_accounts_are_in_files_too_and_go_with_the_transaction_that_replaces_them(
+    tmp_path: Path,
+) -> None:
+    """Sums of more slots take the place of fewer, the two newest accounts stay; what fails takes nothing."""
+    path = tmp_path / "ledger.db"
+    store = in_files(path)
+    for slot in range(3):
+        store.put_stretch(0, slot, b"sums to %d" % slot, b"d")
+        store.put_rest(slot, {"state": str(slot)}, (b"accounts after %d" % slot, b"d"))
+        store.end_bulk()
+        assert store.stretch_over(slot) == (0, slot, b"sums to %d" % slot, b"d")
+        assert store.latest_checkpoint() == (slot, b"accounts after %d" % slot, b"d")
+        store.begin_bulk()
+    left = sorted(file.name for file in (tmp_path / bodies.DIRECTORY).iterdir())
+    assert left == ["0-2", "checkpoint-1", "checkpoint-2"]
+    store.put_stretch(0, 3, b"sums to 3", b"d")
+    store.put_rest(3, {"state": "3"}, (b"accounts after 3", b"d"))
+    store.close()
+    assert kept(path) == ([], left)
 
 
 @pytest.mark.parametrize("refuses", ["write", "fdatasync", "fsync"])
@@ -178,7 +202,8 @@ def test_a_file_that_cannot_be_written_ends_the_transaction(
     with pytest.raises(StoreError, match="No space left"):
         end(store, 2)  # which waits for the bodies first
     monkeypatch.undo()
-    assert sorted(file.name for file in (tmp_path / bodies.DIRECTORY).iterdir()) == ["0"]
+    found = sorted(file.name for file in (tmp_path / bodies.DIRECTORY).iterdir())
+    assert found == ["0", "checkpoint-0"]
     store.close()
     assert kept(path)[0] == [row_of(0)]
 
@@ -194,7 +219,7 @@ def test_a_slot_that_is_there_keeps_its_file(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="slot 0 is there already"):
         store.begin_bodies({0: (b"other",)})
     store.close()
-    assert kept(path) == ([row_of(0)], ["0"])
+    assert kept(path) == ([row_of(0)], ["0", "checkpoint-0"])
 
 
 def test_few_homes_have_their_bodies_in_their_rows(tmp_path: Path) -> None:

@@ -12,13 +12,13 @@ import pika
 import pytest
 
 from energymarket.runtime.clock import monotonic_s
-from tests.ipc import test_meters as meters
-from tests.ipc.test_meters import Site, count, ended, message, until
+from tests.ipc import meter_site
+from tests.ipc.meter_site import Site, count, ended, message, until
 
 pytestmark = [pytest.mark.needs("rabbitmqctl", "openssl"), pytest.mark.xdist_group("broker")]
 
-broker = meters.broker
-site = meters.site
+broker = meter_site.broker
+site = meter_site.site
 
 NOON_S: Final = 1_782_900_000  # 2026-07-01T10:00Z
 NIGHT_S: Final = 1_782_943_200  # 2026-07-01T22:00Z: midnight in Berlin, where the services of a test are

@@ -7,6 +7,8 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +18,12 @@ import pytest
 from energymarket.core.parameters import Rule
 from energymarket.engine import api
 from energymarket.engine.folder import Folder
+from energymarket.engine.result import Result
 from energymarket.engine.run import Plan, Run
 from energymarket.exits import Exit
 from energymarket.runtime.clock import boottime_ns, sleep_until_boottime_ns
+from energymarket.transport.bulk_store import BulkStore
+from energymarket.transport.store import LedgerStore
 from tests.simulation.market_place import ROOT
 
 
@@ -161,6 +166,67 @@ def test_a_run_killed_while_it_takes_its_place_is_not_lost(tmp_path: Path) -> No
     assert not unfinished.exists()
     compared = played(*words, "--for", "10", "--resume", "--compare")
     assert set(compared["sharing"]["rules"]) == {str(rule) for rule in Rule}
+
+
+@pytest.mark.parametrize("engine", ["embedded", "local"])
+@pytest.mark.parametrize("many_from", [1, 100_000])
+def test_killed_at_its_very_end_a_run_is_not_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, engine: str, many_from: int
+) -> None:
+    """Before the ledger's last transaction it goes on from the checkpoint before, after it it has its result.
+
+    The result that was written before the transaction does not count without it.
+    """
+    monkeypatch.setattr(LedgerStore, "large_from_homes", many_from)
+    compiled = api.compiled_of("default", 60, None)
+
+    def play(place: Path, *, resume: bool = False) -> dict[str, Any]:
+        folder = Folder(place)
+        with folder.held():
+            plan = api.plan_of(compiled, folder, duration="2d", engine=engine, workers=2)
+            return api.play(plan, folder, resume=resume)
+
+    whole = play(tmp_path / "whole")
+    end = BulkStore.end_bulk
+
+    def dying_before(store: BulkStore) -> None:
+        if (tmp_path / "killed/unfinished/result.json").exists():
+            os.kill(os.getpid(), signal.SIGKILL)
+        end(store)
+
+    def dying_after(store: BulkStore) -> None:
+        end(store)
+        if (tmp_path / "killed/unfinished/result.json").exists():
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    folder = Folder(tmp_path / "killed")
+    for dying in (dying_before, dying_after):
+        monkeypatch.setattr(BulkStore, "end_bulk", dying)
+        assert _killed(lambda: play(tmp_path / "killed", resume=True))
+        monkeypatch.setattr(BulkStore, "end_bulk", end)
+        assert (folder.run / "result.json").exists()
+        assert folder.is_played() == (dying is dying_after)
+        assert (folder.run / "result.json").exists() == (dying is dying_after)
+    with folder.held():
+        folder.take_place()
+    found = folder.result()
+    assert found is not None
+    times = {"wall_s", "cpu_s"}
+    assert {k: v for k, v in found.items() if k not in times} == {
+        k: v for k, v in whole.items() if k not in times
+    }
+    result = Result(found, folder.path, compiled)
+    assert result.homes["money_ueur"].sum() == round(found["money"]["homes_eur"] * 1e6)
+
+
+def _killed(act: Callable[[], object]) -> bool:
+    """Whether a child that does it is killed by SIGKILL."""
+    pid = os.fork()
+    if pid == 0:
+        with suppress(BaseException):
+            act()
+        os._exit(0)
+    return os.WTERMSIG(os.waitpid(pid, 0)[1]) == signal.SIGKILL
 
 
 @pytest.mark.parametrize(

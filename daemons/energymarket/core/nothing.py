@@ -5,6 +5,7 @@ By night nearly all that homes could agree on is such a column, in a batch as we
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +17,11 @@ if TYPE_CHECKING:
 
 def zeros(shape: int | tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
     """A column of zeros, read-only."""
+    return _zeros(shape, np.dtype(dtype))
+
+
+@lru_cache(maxsize=256)  # to make one takes as long as to look through thousands of values
+def _zeros(shape: int | tuple[int, ...], dtype: np.dtype[Any]) -> npt.NDArray[Any]:
     return np.broadcast_to(np.zeros((), dtype), shape)
 
 

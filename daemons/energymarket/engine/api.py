@@ -139,19 +139,25 @@ def play(
     """Play a plan into its folder, which is held; the document. What was interrupted stays unfinished."""
     memory.keep_freed_memory()
     began_ns, began_cpu_s = boottime_ns(), _cpu_s()
+
+    def result() -> dict[str, Any]:
+        wall_s = (boottime_ns() - began_ns) / 1e9
+        return document_of(run, engine=plan.engine, wall_s=wall_s, cpu_s=_cpu_s() - began_cpu_s)
+
+    def leave() -> None:
+        toml = plan.compiled.directory / "scenario.toml"
+        if toml.is_file():
+            shutil.copyfile(toml, folder.run / "scenario.toml")
+        folder.mark(plan.compiled.name)
+        folder.write_result(result())
+
     run = Run(plan, resume=resume)
     try:
-        run.go(told, stopping, noted)
-        run.write_registers()
-        wall_s = (boottime_ns() - began_ns) / 1e9
-        document = document_of(run, engine=plan.engine, wall_s=wall_s, cpu_s=_cpu_s() - began_cpu_s)
+        run.go(told, stopping, noted, leave)
+        document = result()
     finally:
         run.close()
-    toml = plan.compiled.directory / "scenario.toml"
-    if toml.is_file():
-        shutil.copyfile(toml, folder.run / "scenario.toml")
-    folder.mark(plan.compiled.name)
-    folder.write_result(document)
+    folder.write_result(document)  # with the time that it took to the end
     if document["complete"]:
         folder.take_place()
     return document

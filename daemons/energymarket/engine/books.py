@@ -130,13 +130,17 @@ class Books:
         seal = SlotRow(*plain, *texts, None, self.hash, b"").seal_now()
         return SlotRow(*plain, *texts, body, self.hash, seal)
 
-    def commit(self, slot: int, rest: Rest, accounts: Accounts) -> None:
-        """Make every slot up to this one count, with what a market would go on from. StoreError."""
+    def close(self, slot: int, rest: Rest, accounts: Accounts) -> None:
+        """Write what a market would go on from after this slot: nothing but `commit` is left. StoreError."""
         if self._summed:
             self._days.put(self.store)
             self._summed = False
         state = {"state": rest.state, "events": rest.events}
-        self.store.end_bulk(slot, state, recovery.checkpoint_of(self.hash, accounts))
+        self.store.put_rest(slot, state, recovery.checkpoint_of(self.hash, accounts))
+
+    def commit(self) -> None:
+        """Make every slot up to the one that was closed with count. StoreError."""
+        self.store.end_bulk()
         self._bulk = False
         for _ in range(TIDY_STEPS_MAX):
             if not self._retention.tend(self.store):

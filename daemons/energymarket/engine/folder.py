@@ -10,7 +10,8 @@ import fcntl
 import json
 import os
 import shutil
-from contextlib import contextmanager, suppress
+import sqlite3
+from contextlib import closing, contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from energymarket.exits import ConfigError, Exit, Failure, SecondInstance
@@ -83,9 +84,19 @@ class Folder:
         return found
 
     def is_played(self) -> bool:
-        """Whether the unfinished run has its result already, and only had to take its place."""
+        """Whether the unfinished run has come to its end, and only had to take its place.
+
+        Its result is written before the ledger's last slots count: one that says more than its ledger is
+        removed.
+        """
         document = _document(self.run / RESULT)
-        return document is not None and bool(document.get("complete"))
+        if document is None or not document.get("complete"):
+            return False
+        ledger = self.run / "market" / "ledger.db"
+        if not ledger.exists() or _last_hash(ledger) == document.get("ledger_hash"):
+            return True
+        _remove(self.run / RESULT)
+        return False
 
     def result(self) -> dict[str, Any] | None:
         """The results that lie here, or None."""
@@ -130,6 +141,16 @@ def _document(path: Path) -> dict[str, Any] | None:
     if not isinstance(found, dict):
         raise ConfigError(f"{path} is no result of a run", "move it away")
     return found
+
+
+def _last_hash(ledger: Path) -> str | None:
+    """Of a ledger's last slot. Whoever was killed within a transaction has left a journal: it is undone."""
+    try:
+        with closing(sqlite3.connect(ledger)) as db:
+            found = db.execute("SELECT hash FROM slots ORDER BY slot DESC LIMIT 1").fetchone()
+    except sqlite3.DatabaseError as error:
+        raise ConfigError(f"{ledger} cannot be read: {error}", "move it away") from error
+    return None if found is None else bytes(found[0]).hex()
 
 
 def _remove(path: Path) -> None:

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from energymarket.core.fleet import begin
 from energymarket.core.kpi.document import document
 from energymarket.core.kpi.home_sums import METERED
 from energymarket.core.kpi.storage import Storage
 from energymarket.core.kpi.tally import Tally
 from energymarket.core.sharing.comparison import Comparison
-from energymarket.core.state import State
 from energymarket.core.units import UEUR_PER_EUR
 from energymarket.scenario import indicators
 
@@ -18,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from energymarket.core.passage import Passage
+    from energymarket.core.state import State
     from energymarket.core.units import I64
     from energymarket.engine.checkpoint import Part
     from energymarket.scenario.compiled import Compiled
@@ -77,9 +76,7 @@ class Measures:
     def document(self, state: State) -> dict[str, Any]:
         """`energy`, `money` and `kpi` of the slots so far; `state` is that of the homes after them."""
         homes = self._compiled.homes_count
-        before = State(bytearray(State.size_bytes(homes)), homes)
-        begin(self._compiled.homes, before)
-        storage = Storage.between(self._tally, before, state)
+        storage = Storage.between(self._tally, None, state)  # every run begins with registers at zero
         expected = indicators.expectation_of(self._compiled, self._tally)
         found = document(self._tally, storage, expected, home_table=homes <= HOME_TABLE_MAX)
         if self._comparison is not None:

@@ -18,6 +18,7 @@ from energymarket.core.market import Accounts
 from energymarket.core.state import STATE_COLUMNS, State
 from energymarket.exits import Failure
 from energymarket.transport.generation import GenerationFile
+from energymarket.transport.ledger_reader import LedgerReader
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -205,10 +206,13 @@ class Result:
             return State(bytes(data), homes)
 
     def _balances(self, homes: int) -> npt.NDArray[np.int64]:
-        path = self.folder / "market" / "ledger.db"
-        with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as db:
-            body = db.execute("SELECT body FROM checkpoints ORDER BY slot DESC LIMIT 1").fetchone()[0]
-        return Accounts.unpack(bytes(body), homes).balance_ueur
+        reader = LedgerReader(self.folder / "market" / "ledger.db")
+        with closing(reader):
+            reader.open_read_only()
+            found = reader.latest_checkpoint()
+        if found is None:
+            raise Failure(f"{reader.path} has no accounts")
+        return Accounts.unpack(found[1], homes).balance_ueur
 
     def frame(self, table: str = "slots") -> Any:  # noqa: ANN401 - a pandas.DataFrame, where there is one
         """The table `slots` (by UTC time) or `homes` (by id) as a data frame. ImportError without pandas."""

@@ -1,7 +1,8 @@
 """A run: from a compiled scenario to its ledger, its homes' registers and its figures, in legs.
 
 Between two legs everything is at rest and made durable: first a checkpoint of the homes, then the
-ledger's transaction, which decides. A run that is killed goes on from there, to the same ledger.
+ledger's transaction, which decides. A run that is killed goes on from there, to the same ledger. At the end
+registers and result take the place of a checkpoint: they are durable before the ledger's last transaction.
 """
 
 from __future__ import annotations
@@ -40,9 +41,10 @@ from energymarket.exits import ConfigError, Exit, Failure
 from energymarket.market.retention import Retention
 from energymarket.runtime import memory
 from energymarket.runtime.clock import boottime_ns
+from energymarket.transport.area_file import AreaFile
 from energymarket.transport.bulk_store import BulkStore
-from energymarket.transport.generation import GenerationFile
 from energymarket.transport.store import ForeignLedgerError, StoreError
+from energymarket.wire.state_file import Shape, checksum
 
 if TYPE_CHECKING:
     from energymarket.engine.checkpoint import Checkpoint, Part
@@ -122,8 +124,10 @@ class Run:
         self.next_slot = plan.compiled.period.first_slot
         self.end_slot = self.next_slot + plan.slots
         homes = plan.compiled.homes_count
-        self._memory = mmap.mmap(-1, State.size_bytes(homes))  # anonymous: workers share it, a kill frees it
-        self.state = State(memoryview(self._memory), homes)
+        shape = Shape(1, homes, State.size_bytes(homes), bytes.fromhex(plan.compiled.hash))
+        self._area = memoryview(mmap.mmap(-1, shape.area_bytes))  # workers share it, and a kill frees it
+        self._memory = self._area[: shape.payload_bytes]
+        self.state = State(self._memory, homes)
         self._store = BulkStore(plan.directory / "market" / "ledger.db")
         self._accounts = Accounts.fresh(homes)
         self._measures = self._measuring()
@@ -177,7 +181,7 @@ class Run:
 
     def _take_up(self, found: Checkpoint, chain_hash: bytes) -> None:
         facts, parts = found.facts, found.parts
-        self._memory[:] = bytes(parts["homes"])
+        self._memory[:] = parts["homes"]
         self._take_up_accounts(found)
         self._market.resume(facts["market"], chain_hash)
         self._market.book = book_from_dict(json.loads(facts["events"]))
@@ -209,12 +213,21 @@ class Run:
         told: Told = quiet,
         stopping: Callable[[], bool] = lambda: False,
         noted: Noted = unnoted,
+        leave: Callable[[], None] | None = None,
     ) -> None:
-        """Play until the end, or until asked to stop; what was played is durable then. Failure if not."""
+        """Play until the end, or until asked to stop; what was played is durable then. Failure if not.
+
+        `leave` leaves the result, durably. It is asked for it when the registers are left and, at the end,
+        when nothing but the ledger's last slots is missing. Without it, registers are left by
+        `write_registers`, and the end has a checkpoint.
+        """
         try:
             rest = self._play(told, stopping, noted)
             if rest is not None:
-                self._end(rest)
+                self._end(rest, leave)
+            elif leave is not None:
+                self.write_registers()
+                leave()
         except StoreError as error:
             raise _refused(error) from error
 
@@ -246,13 +259,26 @@ class Run:
         finally:
             source.close()
 
-    def _end(self, rest: Rest) -> None:
-        """Save, and meanwhile find out what it has come to: that needs no register of gifts."""
+    def _end(self, rest: Rest, leave: Callable[[], None] | None) -> None:
+        """Save, and meanwhile find out what it has come to: that needs no register of gifts.
+
+        Whoever is killed before the ledger's last transaction goes on from the checkpoint before; after it,
+        the result is there.
+        """
         memory.give_back()  # what slots were played in
-        with ThreadPoolExecutor(1) as beside:
+        with ThreadPoolExecutor(2) as beside:
             found = beside.submit(self._measures.document, self.state)
-            self._save(rest)
+            if leave is None:
+                self._save(rest)
+            else:
+                self._bring_up_to_date()
+                left = beside.submit(self.write_registers)
+                self._books.close(self.next_slot - 1, rest, self._accounts)
+                left.result()
             self._found = found.result()
+        if leave is not None:
+            leave()
+            self._books.commit()
         memory.give_back()
 
     def _room_slots(self) -> int:
@@ -293,21 +319,13 @@ class Run:
     def _save(self, rest: Rest) -> None:
         """Make everything up to now durable: checkpoint, then ledger."""
         last = self.next_slot - 1
-        self.state.given_wh[:] = self._measures.sum_of("given_wh")
-        self.state.received_wh[:] = self._measures.sum_of("received_wh")
-        if isinstance(self._settler, Settler):
-            read = (self.state.column(name) for name in singly.METERS)
-            self._accounts.balance_ueur[:] = self._measures.sum_of("money_ueur")
-            self._accounts.readings = Readings(*read)  # as they stand: nobody plays while they are written
-            self._accounts.heard = Heard(self.plan.compiled.homes_count, last)
-        else:
-            self._accounts = self._settler.accounts
+        self._bring_up_to_date()
         facts = {
             "market": rest.state,
             "events": rest.events,
             "sums": {"slots": self.sums.slots, "totals": self.sums.totals},
         }
-        parts: dict[str, Part] = {"homes": [memoryview(self._memory)], **self._measures.parts()}
+        parts: dict[str, Part] = {"homes": [self._memory], **self._measures.parts()}
         if isinstance(self._settler, Settler):
             parts["balances"] = [self._accounts.balance_ueur.astype("<i8").data.cast("B")]
         else:
@@ -320,8 +338,21 @@ class Run:
                 "make room; --resume goes on from the last checkpoint",
                 Exit.IO_ERROR,
             ) from error
-        self._books.commit(last, rest, self._accounts)
+        self._books.close(last, rest, self._accounts)
+        self._books.commit()
         checkpoints.keep_only(self.plan.directory, last)
+
+    def _bring_up_to_date(self) -> None:
+        """Registers of gifts, and accounts: nobody needs them while slots are played."""
+        self.state.given_wh[:] = self._measures.sum_of("given_wh")
+        self.state.received_wh[:] = self._measures.sum_of("received_wh")
+        if isinstance(self._settler, Settler):
+            read = (self.state.column(name) for name in singly.METERS)
+            self._accounts.balance_ueur[:] = self._measures.sum_of("money_ueur")
+            self._accounts.readings = Readings(*read)  # as they stand: nobody plays while they are written
+            self._accounts.heard = Heard(self.plan.compiled.homes_count, self.next_slot - 1)
+        else:
+            self._accounts = self._settler.accounts
 
     # the end
 
@@ -340,11 +371,9 @@ class Run:
         directory = self.plan.directory / "homes"
         directory.mkdir(parents=True, exist_ok=True)
         path = directory / f"shard-1-{homes}.state"
-        with GenerationFile(path, 1, homes, State.size_bytes(homes), bytes.fromhex(compiled.hash)) as file:
-            area = file.writable()
-            area[:] = memoryview(self._memory)
-            area.release()
-            file.commit(self.next_slot - 1, edition=1)
+        with AreaFile(path, 1, homes, len(self._memory), bytes.fromhex(compiled.hash)) as file:
+            file.put(self._area, self.next_slot - 1, edition=1, sums=checksum(self._area))
+            file.flush()
 
     def close(self) -> None:
         """Close the ledger."""

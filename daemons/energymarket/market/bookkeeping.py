@@ -40,6 +40,10 @@ PIECE_NS: Final = 10_000_000
 PIECE_PART: Final = 0.02
 """Of a slot: no more is left free before a deadline, or in short slots nothing would ever be done."""
 
+TRADE_NS: Final = 200_000_000
+"""Where trade lasts so long, pieces wait for it: at the exchange the homes have the processor's cache and
+memory, and both would take longer."""
+
 _DONE: Final = object()
 RETRY_NS: Final = 500_000_000
 """A slot that the disk refused is tried again after this long; until then nothing is acknowledged."""
@@ -157,6 +161,8 @@ class Bookkeeper:
     def has_time(self, phase: Phase, moments: Deadlines) -> bool:
         """Whether there is something to do, and a piece of it ends before the open slot's next deadline."""
         if not self.untidy or phase is Phase.CLEARING:
+            return False
+        if phase is Phase.EXCHANGE and moments.gate_ns - moments.exchange_ns >= TRADE_NS:
             return False
         due_ns = {Phase.EXCHANGE: moments.exchange_ns, Phase.TRADE: moments.gate_ns}.get(phase)
         if due_ns is None:

@@ -119,7 +119,7 @@ class Owner:
             self._hear(self.inbox.wait(self._deadline_ns()))
             self._advance(boottime_ns())
             if self.books.has_time(self.phase, self.moments):
-                self.books.tidy()  # once the next slot is open, there is time: a bit, and then messages
+                self.books.tidy()  # beside an open slot there is time: a bit, and then messages
         turn_away(self.inbox.rest(), self.market.slot if self.market.slot >= 0 else None)
 
     def _hear(self, messages: Iterable[Message]) -> None:

@@ -14,6 +14,7 @@ from functools import partial
 from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
+from energymarket.transport.bodies import checkpoint_name, stretch_name
 from energymarket.transport.ledger_rows import put_checkpoint
 from energymarket.transport.store import INSERT_SLOT, LedgerStore, SlotRow, StoreError
 
@@ -46,6 +47,7 @@ class BulkStore(LedgerStore):
         self._beside = ThreadPoolExecutor(1, "bodies")
         self._writing: Future[None] | None = None
         self._written: list[str] = []  # files of this transaction
+        self._replaced: list[str] = []  # files that nobody needs once it counts
 
     def close(self) -> None:
         """Close; what was not ended does not count."""
@@ -113,21 +115,47 @@ class BulkStore(LedgerStore):
         self._flushing.start()
 
     def put_stretch(self, first: int, last: int, body: bytes, digest: bytes) -> None:
-        """Write the sums of slots first .. last that have no bodies."""
+        """Write the sums of slots first .. last that have no bodies, in the place of sums of fewer."""
+        row = self._row("SELECT last_slot FROM days WHERE day = ? AND length(body) = 0", (first,))
+        if row is not None:
+            self._replaced.append(stretch_name(first, row[0]))
+        body = self._placed_beside(stretch_name(first, last), body)
         with self._refusals():
             query = "INSERT OR REPLACE INTO days VALUES (?,?,?,?)"
             self._connection.execute(query, (first, last, body, digest))
 
-    def end_bulk(self, slot: int, state: dict[str, str], checkpoint: tuple[bytes, bytes]) -> None:
-        """End the transaction with what a market goes on from after `slot`: all or nothing."""
+    def _placed_beside(self, name: str, body: bytes) -> bytes:
+        """What stands in the row for a body: all of it, or nothing, and it is written to a file."""
+        if self._bodies is None:
+            return body
         self.settle()
-        self._make_durable()
+        self._written.append(name)
+        try:
+            self._bodies.write(name, (body,), is_durable=False)
+        except StoreError:
+            self._give_up()
+            raise
+        return b""
+
+    def put_rest(self, slot: int, state: dict[str, str], checkpoint: tuple[bytes, bytes]) -> None:
+        """What a market goes on from after `slot`; bodies are durable when this returns."""
+        self.settle()
+        body, digest = checkpoint
+        body = self._placed_beside(checkpoint_name(slot), body)
         with self._refusals():
             db = self._connection
             db.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", state.items())
-            put_checkpoint(db, slot, checkpoint)
-            db.execute("COMMIT")
+            self._replaced += map(checkpoint_name, put_checkpoint(db, slot, (body, digest)))
+        self._make_durable()
+
+    def end_bulk(self) -> None:
+        """End the transaction: all of it counts."""
+        with self._refusals():
+            self._connection.execute("COMMIT")
         self._written.clear()
+        if self._bodies is not None:
+            self._bodies.drop(self._replaced)
+        self._replaced.clear()
 
     def _make_durable(self) -> None:
         """The disk has what rows that will count name: asked once, not for each slot."""
@@ -157,6 +185,7 @@ class BulkStore(LedgerStore):
         if self._bodies is not None:
             self._bodies.drop(self._written)
         self._written.clear()
+        self._replaced.clear()
 
 
 def _write(bodies: Bodies, named: Mapping[str, Sequence[Buffer]]) -> None:

@@ -234,8 +234,8 @@ def test_no_piece_is_begun_shortly_before_a_deadline(tmp_path: Path) -> None:
     for slot_ns, margin_ns in ((10**12, 10**7), (10**8, 2 * 10**6)):
 
         def has_time(phase: Phase, left_ns: int, slot_ns: int = slot_ns) -> bool:
-            other_ns = now_ns + (slot_ns if phase is Phase.EXCHANGE else -1)
             due_ns = now_ns + left_ns
+            other_ns = due_ns if phase is Phase.EXCHANGE else now_ns - 1
             ends = (due_ns, other_ns) if phase is Phase.EXCHANGE else (other_ns, due_ns)
             return made.books.has_time(phase, Deadlines(now_ns, *ends, now_ns + slot_ns))
 
@@ -246,6 +246,18 @@ def test_no_piece_is_begun_shortly_before_a_deadline(tmp_path: Path) -> None:
         assert has_time(Phase.STARTING, 0)
     made.tidy()
     assert not made.books.has_time(Phase.STARTING, Deadlines(0, 0, 0, 0))
+    made.die()
+
+
+def test_pieces_leave_the_exchange_to_the_homes_where_trade_is_long(tmp_path: Path) -> None:
+    """From 200 ms of trade on they wait for it; in shorter slots nothing would ever be done."""
+    made = MadeLedger(tmp_path / "ledger.db", 64)
+    made.play_untidy()
+    for trade_ns, waits in ((199_999_999, False), (200_000_000, True)):
+        exchange_ns = boottime_ns() + 10**12
+        moments = Deadlines(0, exchange_ns, exchange_ns + trade_ns, exchange_ns + 10**12)
+        assert made.books.has_time(Phase.EXCHANGE, moments) is not waits
+        assert made.books.has_time(Phase.TRADE, moments)
     made.die()
 
 

@@ -7,54 +7,7 @@ import re
 import pytest
 
 from energymarket.scenario import toml
-from energymarket.scenario.problems import Problem
-
-SMALL = """\
-schema = 1
-title = "two homes"
-seed = 7
-
-[time]
-start = 2025-06-16
-timezone = "UTC"
-slots = 4
-
-[weather]
-source = "constant"
-
-[price]
-form = "scaled"
-half_life_h = 6
-
-[[price.factor]]
-name = "base"
-alpha = 0.25
-
-[[price.factor]]
-name = "imbalance"
-alpha = 0.05
-
-[[home]]
-name = "a"
-production_wh = [0, 500]
-
-[[home]]
-name = "b"
-policy = 2
-consumption_wh = 300
-"""
-
-
-def _problems(text: str) -> list[Problem]:
-    scenario, problems = toml.parse(text, "x.toml")
-    assert (scenario is None) == bool(problems)
-    return problems
-
-
-def _changed(old: str, new: str) -> str:
-    assert SMALL.count(old) == 1
-    return SMALL.replace(old, new)
-
+from tests.unit.scenario.two_homes import SMALL, changed, problems_of
 
 WRONG = [
     ('title = "two homes"', 'tile = "two homes"', "tile", "unknown key", 'did you mean "title"?'),
@@ -201,8 +154,8 @@ WRONG = [
 @pytest.mark.parametrize(("old", "new", "path", "message", "hint"), WRONG, ids=lambda value: str(value)[:30])
 def test_what_is_wrong_is_named(old: str, new: str, path: str, message: str, hint: str) -> None:
     """One planted mistake gives one problem: with its path, reason and hint, and the line it stands in."""
-    text = _changed(old, new)
-    problems = _problems(text)
+    text = changed(old, new)
+    problems = problems_of(text)
     assert [problem.path for problem in problems] == [path]
     assert message in problems[0].message
     assert hint in problems[0].hint
@@ -219,8 +172,8 @@ def test_what_is_wrong_is_named(old: str, new: str, path: str, message: str, hin
 
 def test_a_gain_of_one_or_more_is_refused_with_the_reason() -> None:
     """Imbalance 2 €/kWh, demand -0.5 at 0.25 €/kWh down to 0.5: gain = 2 x -0.5 / 0.25 / 0.5 / 2 = -4."""
-    text = _changed("alpha = 0.05", "alpha = 2") + "[elasticity]\nreference = 0.25\nslope = -0.5\n"
-    (problem,) = _problems(text)
+    text = changed("alpha = 0.05", "alpha = 2") + "[elasticity]\nreference = 0.25\nslope = -0.5\n"
+    (problem,) = problems_of(text)
     assert problem.path == "price.factor[1].alpha"
     assert problem.line == SMALL.splitlines().index("alpha = 0.05") + 1
     assert "closed-loop gain = -4" in problem.message
@@ -228,10 +181,10 @@ def test_a_gain_of_one_or_more_is_refused_with_the_reason() -> None:
 
 def test_all_problems_are_found_at_once() -> None:
     """Four mistakes in four places: four lines in the order of the file, and their number."""
-    text = _changed("seed = 7", "sed = 7").replace('"scaled"', '"raw"\ngamma = 1.5')
+    text = changed("seed = 7", "sed = 7").replace('"scaled"', '"raw"\ngamma = 1.5')
     text = text.replace("policy = 2", "policy = 9").replace("half_life_h = 6", "cap = inf")
     text = text.replace("consumption_wh = 300", "consumption_wh = [1, 'x']")
-    rendered = toml.render_problems(_problems(text)).splitlines()
+    rendered = toml.render_problems(problems_of(text)).splitlines()
     places = [line.split(": ")[:2] for line in rendered[:-1]]
     wrong = {
         "sed = 7": "sed",
@@ -246,24 +199,24 @@ def test_all_problems_are_found_at_once() -> None:
 
 def test_one_problem_is_one_error() -> None:
     """The count has a singular, and a problem reads file:line: path: message (hint)."""
-    (problem,) = _problems(_changed("seed = 7", "sede = 7"))
+    (problem,) = problems_of(changed("seed = 7", "sede = 7"))
     assert toml.render_problems([problem]) == 'x.toml:3: sede: unknown key (did you mean "seed"?)\n1 error'
 
 
 def test_an_empty_file_lacks_what_is_required() -> None:
     """Schema and title are asked for; no exception."""
-    assert [problem.path for problem in _problems("")] == ["schema", "title"]
+    assert [problem.path for problem in problems_of("")] == ["schema", "title"]
 
 
 def test_sections_that_are_required_are_asked_for() -> None:
     """Without [time], [weather], a price and homes, each is named once."""
-    paths = [problem.path for problem in _problems('schema = 1\ntitle = "x"\n')]
+    paths = [problem.path for problem in problems_of('schema = 1\ntitle = "x"\n')]
     assert paths == ["time", "weather", "price.half_life_h", "homes"]
 
 
 def test_two_homes_do_not_live_by_one_meter() -> None:
     """One of both would sell what the other has consumed."""
     text = SMALL.replace('name = "a"\n', 'name = "a"\nmeter = "M"\n').replace("policy = 2", 'meter = "M"')
-    (problem,) = _problems(text)
+    (problem,) = problems_of(text)
     assert problem.path == "home[1].meter"
     assert "two homes live by M" in problem.message

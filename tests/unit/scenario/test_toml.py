@@ -28,53 +28,7 @@ from energymarket.scenario.cache import source_hash
 from energymarket.scenario.homes_schema import PolicyName
 from energymarket.scenario.kinds import Range
 from energymarket.scenario.lines import key_lines
-from energymarket.scenario.problems import Problem
-
-SMALL = """\
-schema = 1
-title = "two homes"
-seed = 7
-
-[time]
-start = 2025-06-16
-timezone = "UTC"
-slots = 4
-
-[weather]
-source = "constant"
-
-[price]
-form = "scaled"
-half_life_h = 6
-
-[[price.factor]]
-name = "base"
-alpha = 0.25
-
-[[price.factor]]
-name = "imbalance"
-alpha = 0.05
-
-[[home]]
-name = "a"
-production_wh = [0, 500]
-
-[[home]]
-name = "b"
-policy = 2
-consumption_wh = 300
-"""
-
-
-def _problems(text: str) -> list[Problem]:
-    scenario, problems = toml.parse(text, "x.toml")
-    assert (scenario is None) == bool(problems)
-    return problems
-
-
-def _changed(old: str, new: str) -> str:
-    assert SMALL.count(old) == 1
-    return SMALL.replace(old, new)
+from tests.unit.scenario.two_homes import SMALL, changed, problems_of
 
 
 def _read(text: str) -> toml.Scenario:
@@ -101,7 +55,7 @@ def test_scaled_coefficients_become_raw_ones() -> None:
 @pytest.mark.parametrize("slot", ["1min", "15min", "1h"])
 def test_the_scaled_form_does_not_depend_on_the_length_of_a_slot(slot: str) -> None:
     """Half-life in hours and steady price are the same for slots of 1, 15 and 60 min."""
-    scenario = _read(_changed("slots = 4", f'slots = 4\nslot = "{slot}"'))
+    scenario = _read(changed("slots = 4", f'slots = 4\nslot = "{slot}"'))
     found = resolve.analyse(scenario.market.price, scenario.elasticity)
     hours = found.half_life_slots * scenario.market.period.slot_s / 3600
     assert hours == pytest.approx(6)
@@ -141,7 +95,7 @@ def test_the_sharing_model_is_the_one_of_the_file() -> None:
 )
 def test_the_start_is_local_time(slot: str, start: str, first_slot: int) -> None:
     """Midnight in Berlin in June is 22:00 UTC: 8 quarter-hours before slot 1,944,480; noon is 10:00 UTC."""
-    text = _changed('timezone = "UTC"', f'timezone = "Europe/Berlin"\nslot = "{slot}"')
+    text = changed('timezone = "UTC"', f'timezone = "Europe/Berlin"\nslot = "{slot}"')
     assert _read(text.replace("2025-06-16", start)).market.period.first_slot == first_slot
 
 
@@ -181,14 +135,14 @@ def test_a_slope_of_demand_is_a_line_between_its_bounds() -> None:
 )
 def test_a_syntax_error_names_its_line(text: str, line: int) -> None:
     """Whatever tomllib says, the line is where the text goes wrong."""
-    (problem,) = _problems(text)
+    (problem,) = problems_of(text)
     assert problem.line == line
     assert problem.message.startswith("this is no TOML")
 
 
 def test_deep_nesting_is_a_problem_not_a_crash() -> None:
     """A hundred thousand brackets are refused in words."""
-    (problem,) = _problems("a = " + "[" * 100_000)
+    (problem,) = problems_of("a = " + "[" * 100_000)
     assert problem.message
 
 

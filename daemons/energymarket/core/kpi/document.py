@@ -201,7 +201,7 @@ def _spread(view: _View) -> dict[str, Any]:
     bill = view.bill_ueur
     per_kwh = _eur_per_kwh(view)
     known = per_kwh[~np.isnan(per_kwh)]
-    fair = spread.jain(known.tolist())
+    fair = spread.jain(known)
     worse = spread.worse_off(bill, view.detail("alone_mueur"), view.tally.detail_slots)
     homes = view.tally.frame.homes
     some = view.tally.detail_slots > 0 and homes > 0

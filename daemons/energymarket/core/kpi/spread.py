@@ -35,7 +35,7 @@ def quantiles(values: F64) -> tuple[float, ...] | None:
     return tuple(np.quantile(known, QUANTILES).tolist()) if len(known) else None
 
 
-def jain(values: Sequence[float]) -> Jain:
+def jain(values: Sequence[float] | F64) -> Jain:
     """(Σx)² / (n Σx²): 1 where all are equal, 1/n where one has all.
 
     Jain, Chiu, Hawe: "A Quantitative Measure of Fairness and Discrimination for Resource Allocation in

@@ -38,7 +38,7 @@ lack cancel. Longer slots show higher shares, for a household and more so for a 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -119,4 +119,10 @@ def ratio(part: I64, whole: I64) -> F64:
 
 def total(column: I64) -> int:
     """The exact sum of a column, whatever its size: halves first, where int64 might be too narrow."""
+    most = max(int(column.max(initial=0)), -int(column.min(initial=0)))
+    if most * len(column) < _ROOM:
+        return int(column.sum())
     return (int((column >> 32).sum()) << 32) + int((column & 0xFFFFFFFF).sum())
+
+
+_ROOM: Final = 1 << 63
