@@ -84,7 +84,7 @@ def clients(suite: Machine) -> Iterator[None]:
 
 
 @pytest.mark.timeout(1200)
-def test_restarts_are_a_pause_for_clients(suite: Machine, *, is_long: bool) -> None:
+def test_fifty_restarts_are_a_pause_for_clients(suite: Machine, *, is_long: bool) -> None:
     """SIGKILL and restart by turns: no connect refused, no caller sees an error, receipts are booked."""
 
     def orders(home: int) -> list[str]:
@@ -95,8 +95,7 @@ def test_restarts_are_a_pause_for_clients(suite: Machine, *, is_long: bool) -> N
         suite.must("energyctl", "home", "stop", str(home))
     with without_start_limit(suite), clients(suite):
         suite.wait_until(lambda: min(map(len, map(orders, TRADERS))) > 0)
-        # Thirty are each end after each pause.
-        for number in range(50 if is_long else 30 if suite.base.name == "here" else 10):
+        for number in range(50 if is_long or suite.base.name == "here" else 10):
             pause(0.02 * (number % 15))
             if number % 2:
                 suite.must("systemctl", "restart", "energy-market")
