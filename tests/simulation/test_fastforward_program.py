@@ -20,7 +20,7 @@ from energymarket.engine import api
 from energymarket.engine.folder import Folder
 from energymarket.engine.result import Result
 from energymarket.engine.run import Plan, Run
-from energymarket.exits import Exit
+from energymarket.exits import Exit, Failure
 from energymarket.runtime.clock import boottime_ns, sleep_until_boottime_ns
 from energymarket.transport.bulk_store import BulkStore
 from energymarket.transport.store import LedgerStore
@@ -295,6 +295,35 @@ def test_a_full_disk_is_one_clear_error_and_earlier_results_stay(tmp_path: Path)
     assert Folder(tmp_path).result() == {k: v for k, v in earlier.items() if k != "folder"}
     assert {path: path.read_bytes() for path in (tmp_path / "market").iterdir()} == before
     assert played(*words, "--for", "60d", "--resume")["complete"] is True
+
+
+@pytest.mark.parametrize("what", ["registers", "result"])
+def test_a_disk_that_refuses_the_end_is_one_clear_error_and_the_run_is_not_played(
+    tmp_path: Path, what: str
+) -> None:
+    """The place of registers is taken, or no result can be written: exit 74, and the end is played again."""
+    folder = Folder(tmp_path)
+    plan = Plan(api.compiled_of("default", 60, None), 10, folder.run)
+    registers = folder.run / "homes" / "shard-1-60.state"
+
+    def leave() -> None:
+        (folder.run / "result.json.new").mkdir()
+        folder.write_result({})
+
+    run = Run(plan, resume=False)
+    if what == "registers":
+        registers.mkdir(parents=True)
+    with pytest.raises(Failure, match="cannot be written") as caught:
+        run.go(leave=leave)
+    run.close()
+    assert caught.value.code == Exit.IO_ERROR
+    if what == "registers":
+        registers.rmdir()
+    again = Run(plan, resume=True)
+    assert again.next_slot == plan.compiled.period.first_slot  # nothing of the end counted
+    again.go(leave=lambda: None)
+    again.close()
+    assert again.sums.slots == 10
 
 
 def test_two_runs_in_one_place_do_not_meet(tmp_path: Path) -> None:

@@ -103,15 +103,22 @@ class Folder:
         return _document(self.path / RESULT)
 
     def write_result(self, document: dict[str, Any]) -> None:
-        """Write the result of the run, durably, beside its ledger."""
+        """Write the result of the run, durably, beside its ledger. Failure if the disk refuses."""
         draft = self.run / f"{RESULT}.new"
-        with draft.open("w", encoding="utf-8") as file:
-            json.dump(document, file, indent=1)
-            file.write("\n")
-            file.flush()
-            os.fsync(file.fileno())
-        draft.rename(self.run / RESULT)
-        sync_directory(self.run)
+        try:
+            with draft.open("w", encoding="utf-8") as file:
+                json.dump(document, file, indent=1)
+                file.write("\n")
+                file.flush()
+                os.fsync(file.fileno())
+            draft.rename(self.run / RESULT)
+            sync_directory(self.run)
+        except OSError as error:
+            raise Failure(
+                f"{self.run / RESULT} cannot be written: {error.strerror or error}",
+                "make room; --resume brings the run to its end",
+                Exit.IO_ERROR,
+            ) from error
 
     def mark(self, scenario: str) -> None:
         """Say that this is a state, as `energyctl up` says it of its own."""

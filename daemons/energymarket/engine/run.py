@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import json
 import mmap
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
@@ -223,11 +224,12 @@ class Run:
         """
         try:
             rest = self._play(told, stopping, noted)
-            if rest is not None:
-                self._end(rest, leave)
-            elif leave is not None:
-                self.write_registers()
-                leave()
+            with _on_disk(self.plan.directory):
+                if rest is not None:
+                    self._end(rest, leave)
+                elif leave is not None:
+                    self.write_registers()
+                    leave()
         except StoreError as error:
             raise _refused(error) from error
 
@@ -330,14 +332,8 @@ class Run:
             parts["balances"] = [self._accounts.balance_ueur.astype("<i8").data.cast("B")]
         else:
             parts["accounts"] = [self._accounts.pack()]
-        try:
+        with _on_disk(self.plan.directory):
             checkpoints.write(self.plan.directory, last, facts, parts)
-        except OSError as error:
-            raise Failure(
-                f"{self.plan.directory} cannot be written: {error.strerror or error}",
-                "make room; --resume goes on from the last checkpoint",
-                Exit.IO_ERROR,
-            ) from error
         self._books.close(last, rest, self._accounts)
         self._books.commit()
         checkpoints.keep_only(self.plan.directory, last)
@@ -378,6 +374,19 @@ class Run:
     def close(self) -> None:
         """Close the ledger."""
         self._store.close()
+
+
+@contextmanager
+def _on_disk(directory: Path) -> Iterator[None]:
+    """A disk that refuses is a Failure."""
+    try:
+        yield
+    except OSError as error:
+        raise Failure(
+            f"{directory} cannot be written: {error.strerror or error}",
+            "make room; --resume goes on from the last checkpoint",
+            Exit.IO_ERROR,
+        ) from error
 
 
 def _refused(error: Exception) -> Failure:
