@@ -102,9 +102,11 @@ the 8-byte words of each page of the area (u8, modulo 2^64), then over their exc
 holds the columns back to back. In version {VERSION} each has a value per home:
 {STATE_BYTES_PER_HOME} bytes a home, or {NARROW_BYTES_PER_HOME} with registers of i4; `payload_bytes` says
 which. In version {VERSION_SPARSE}, as the file of a shard begins, registers are i4, and some columns have
-values only of the homes that have what they are of. There, blocks of {BLOCK_HOMES} homes follow each other,
-each filled up with zeros to a multiple of {FILLED_TO} bytes. In front of a block's columns stand {KINDS} rows
-of bits, each filled up with zeros to a multiple of 8 bytes, the first home the highest bit of the first byte:
+values only of the homes that have what they are of. There, blocks of homes follow each other (in version
+{versions}), each filled up with zeros to a multiple of {FILLED_TO}
+bytes. A pool that opens a file of version 2 gives it the newer layout. In front of a block's columns stand
+{KINDS} rows of bits, each filled up with zeros to a multiple of 8 bytes, the first home the highest bit of
+the first byte:
 
 {owned}
 
@@ -269,8 +271,9 @@ def _files() -> Iterator[str]:
     ]
     who = ("who produces", "who has a turbine", "who has a battery", "who answers prices")
     said = "\n".join(f"- {each}: {names}" for each, names in zip(who, of_kind, strict=True))
-    blocks = Source("core.block").names | Source("core.sparse").names
-    names = state.names | file.names | owned | blocks | {"size": file.names["LAYOUT"].size, "owned": said}
+    versions = ", ".join(f"{version}: of {homes}" for version, homes in file.names["BLOCK_HOMES"].items())
+    found = {"size": file.names["LAYOUT"].size, "owned": said, "versions": versions}
+    names = state.names | file.names | owned | Source("core.sparse").names | found
     yield _AREAS.format_map(names)
     yield columns_table(state, "STATE_COLUMNS")
     yield columns_table(records, "REGISTERS")

@@ -145,7 +145,7 @@ def test_a_sparse_state_is_cut_and_its_damage_stays(tmp_path: Path, at: int) -> 
     """Homes 1 to 10 of whom 2, 5 and 9 produce: one generation whole in each piece, one refused in each."""
     path = tmp_path / "whole.state"
     owned = owned_by(2, 5, 9)
-    with GenerationFile(path, 1, 10, payload_bytes(owned), IDENTITY, VERSION_SPARSE) as file:
+    with GenerationFile(path, 1, 10, payload_bytes(owned, 65_536), IDENTITY, VERSION_SPARSE) as file:
         for slot in (4, 5):
             area = file.writable()
             area[:] = owned.packed() + bytes(len(area) - owned.packed_bytes)
@@ -161,12 +161,12 @@ def test_a_sparse_state_is_cut_and_its_damage_stays(tmp_path: Path, at: int) -> 
     cut(path, pieces_of(tmp_path, (1, 5, 11)))
     for first, count, gave in ((1, 4, [0, 24, 0, 0]), (5, 6, [54, 0, 0, 0, 94, 0])):
         piece = tmp_path / f"shard-{first}-{count}.state"
-        size = payload_bytes(owned.part(first - 1, first - 1 + count))
+        size = payload_bytes(owned.part(first - 1, first - 1 + count), 65_536)
         with GenerationFile(piece, first, count, size, IDENTITY, VERSION_SPARSE) as file:
             with pytest.raises(GenerationError) as refused:
                 file.load(5)
             assert refused.value.fault is GenerationFault.CORRUPT
-            found = state_in(file.load(4)[0], count, is_sparse=True)
+            found = state_in(file.load(4)[0], count, 65_536)
             assert found.column("given_wh").tolist() == gave
             assert found.column("import_wh").tolist() == list(range(first - 1, first - 1 + count))
             del found

@@ -152,7 +152,7 @@ def _size_said(head: bytes, number: int) -> int | None:
     except WireError:
         return None
     possible = shape.payload_bytes <= Layout.WIDE.size_bytes(shape.count) + PAGE_BYTES
-    if not shape.is_sparse:
+    if shape.block_homes is None:
         possible = Layout.of(shape.count, shape.payload_bytes) is not None
     return shape.file_bytes if shape.count <= HOMES_MAX and possible else None
 
@@ -173,7 +173,7 @@ def generation_of(data: bytes, number: int) -> Generation:
     if checksum(area) != header.checksum:
         return f"generation {number}: the state of slot {header.slot} does not match its checksum"
     try:
-        return header, state_in(area[: shape.payload_bytes], shape.count, is_sparse=shape.is_sparse)
+        return header, state_in(area[: shape.payload_bytes], shape.count, shape.block_homes)
     except ValueError as error:
         return f"generation {number}: no state of {shape.count} homes: {error}"
 

@@ -23,7 +23,8 @@ Column = npt.NDArray[Any]
 C = TypeVar("C", bound=np.generic)
 Whole = TypeVar("Whole", bound=npt.NDArray[np.signedinteger[Any]])
 
-BLOCK_HOMES: Final = 16_384
+BLOCK_HOMES: Final = 65_536
+"""Homes that live a slot together: with fewer, the calls of NumPy would cost more than the cache saves."""
 
 NARROW_HOMES: Final = 65_536
 """Homes whose columns of 16 bits are looked through together: a call of NumPy costs as much as 8,000."""

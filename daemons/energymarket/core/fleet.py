@@ -114,10 +114,9 @@ class Net:
 class Block:
     """The homes start .. stop - 1 of a fleet."""
 
-    __slots__ = ("battery", "demand", "homes", "number", "start", "stop", "supply")
+    __slots__ = ("battery", "demand", "homes", "start", "stop", "supply")
 
     def __init__(self, start: int, stop: int, parts: tuple[DemandBlock, SupplyBlock, BatteryBlock]) -> None:
-        self.number = start // BLOCK_HOMES
         self.homes = stop - start
         self.start = start
         self.stop = stop
@@ -125,12 +124,14 @@ class Block:
 
 
 class Fleet:
-    """The homes first .. first + count - 1 of a compiled scenario, as static columns.
+    """The homes first .. first + count - 1 of a compiled scenario, as static columns, in blocks.
 
     Nothing in it changes but scratch and the arrays of `Net`: a fleet serves one thread.
     """
 
-    def __init__(self, compiled: FleetScenario, first: int, count: int) -> None:
+    def __init__(
+        self, compiled: FleetScenario, first: int, count: int, block_homes: int = BLOCK_HOMES
+    ) -> None:
         everyone = compiled.homes
         if first < 1 or count < 1 or first - 1 + count > everyone["policy"].size:
             last = first + count - 1
@@ -147,16 +148,16 @@ class Fleet:
         self._demand = Demand(compiled.tables, compiled.settings, slot_s, compiled.seed)
         self._supply = Supply(compiled.tables, compiled.settings, slot_s)
         profile = self._demand.key_profiles(homes)
-        starts = range(0, count, BLOCK_HOMES)
-        self._blocks = tuple(self._cut(homes, profile, start, slot_s) for start in starts)
-        self._scratch = Scratch(min(count, BLOCK_HOMES))
+        spans = [(start, min(start + block_homes, count)) for start in range(0, count, block_homes)]
+        self._blocks = tuple(self._cut(homes, profile, span, slot_s) for span in spans)
+        self._scratch = Scratch(self._blocks[0].homes)
         self._outlook = Outlook(self, 1)
         self._room = np.empty(self._blocks[0].homes, np.float32)
         self._net = Net(count)
         self._stepped: tuple[State, State, list[Work]] | None = None
 
-    def _cut(self, homes: Mapping[str, Column], profile: Column, start: int, slot_s: int) -> Block:
-        stop = min(start + BLOCK_HOMES, self.count)
+    def _cut(self, homes: Mapping[str, Column], profile: Column, span: tuple[int, int], slot_s: int) -> Block:
+        start, stop = span
         part = {name: column[start:stop] for name, column in homes.items()}
         demand = DemandBlock(part, self.first + start, self._demand, profile[start:stop])
         return Block(start, stop, (demand, SupplyBlock(part, self._supply), BatteryBlock(part, slot_s)))

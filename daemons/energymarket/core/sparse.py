@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from energymarket.core.block import BLOCK_HOMES
 from energymarket.core.owned import Owned
 from energymarket.core.state import STATE_COLUMNS, Layout, State
 
@@ -21,21 +20,21 @@ def block_bytes(owned: Owned) -> int:
     return -(-(owned.packed_bytes + columns) // FILLED_TO) * FILLED_TO
 
 
-def spans(count: int) -> Iterator[tuple[int, int]]:
+def spans(count: int, block_homes: int) -> Iterator[tuple[int, int]]:
     """Where the blocks of so many homes begin and stop."""
-    return ((start, min(start + BLOCK_HOMES, count)) for start in range(0, count, BLOCK_HOMES))
+    return ((start, min(start + block_homes, count)) for start in range(0, count, block_homes))
 
 
-def payload_bytes(owned: Owned) -> int:
+def payload_bytes(owned: Owned, block_homes: int) -> int:
     """What the sparse state of so many homes takes."""
-    return sum(block_bytes(owned.part(start, stop)) for start, stop in spans(owned.homes))
+    return sum(block_bytes(owned.part(start, stop)) for start, stop in spans(owned.homes, block_homes))
 
 
-def unpack(payload: memoryview | bytes, count: int) -> tuple[State, Owned]:
+def unpack(payload: memoryview | bytes, count: int, block_homes: int) -> tuple[State, Owned]:
     """A narrow state with a value per home in each column, and who has what. ValueError if it is none."""
     state = State(bytearray(Layout.NARROW.size_bytes(count)), count, Layout.NARROW)
     data, at, parts = memoryview(payload), 0, []
-    for start, stop in spans(count):
+    for start, stop in spans(count, block_homes):
         owned = Owned.read(data[at:], stop - start)
         end = at + block_bytes(owned)
         if end > len(data):
@@ -50,11 +49,11 @@ def unpack(payload: memoryview | bytes, count: int) -> tuple[State, Owned]:
     return state, Owned.joined(parts)
 
 
-def pack(state: State, owned: Owned) -> bytes:
+def pack(state: State, owned: Owned, block_homes: int) -> bytes:
     """The sparse state of homes that have this. ValueError if others have what is not 0, or have too much."""
-    packed = bytearray(payload_bytes(owned))
+    packed = bytearray(payload_bytes(owned, block_homes))
     at = 0
-    for start, stop in spans(state.count):
+    for start, stop in spans(state.count, block_homes):
         part = owned.part(start, stop)
         end = at + block_bytes(part)
         packed[at : at + part.packed_bytes] = part.packed()
@@ -64,19 +63,22 @@ def pack(state: State, owned: Owned) -> bytes:
     return bytes(packed)
 
 
-def state_in(payload: memoryview | bytes, count: int, *, is_sparse: bool) -> State:
-    """The state of so many homes that is the whole of a payload. ValueError if it is none."""
-    if is_sparse:
-        return unpack(payload, count)[0]
+def state_in(payload: memoryview | bytes, count: int, block_homes: int | None) -> State:
+    """The state of so many homes that is the whole of a payload. ValueError if it is none.
+
+    `block_homes` is None where it is not sparse.
+    """
+    if block_homes is not None:
+        return unpack(payload, count, block_homes)[0]
     layout = Layout.of(count, len(payload))
     if layout is None:
         raise ValueError(f"{len(payload)} bytes for {count} homes: no state of theirs")
     return State(payload, count, layout)
 
 
-def part_of_payload(payload: memoryview, count: int, start: int, stop: int, *, is_sparse: bool) -> bytes:
+def part_of_payload(payload: memoryview, count: int, start: int, stop: int, block_homes: int | None) -> bytes:
     """The payload of the homes start .. stop - 1 of so many. ValueError if it is none of so many."""
-    if not is_sparse:
-        return state_in(payload, count, is_sparse=False).part(start, stop).packed()
-    state, owned = unpack(payload, count)
-    return pack(state.part(start, stop), owned.part(start, stop))
+    if block_homes is None:
+        return state_in(payload, count, None).part(start, stop).packed()
+    state, owned = unpack(payload, count, block_homes)
+    return pack(state.part(start, stop), owned.part(start, stop), block_homes)

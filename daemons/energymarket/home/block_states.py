@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
+from energymarket.core.block import BLOCK_HOMES
 from energymarket.core.fleet import initial_block
 from energymarket.core.nothing import has_nothing
-from energymarket.core.sparse import block_bytes, payload_bytes, spans, state_in
+from energymarket.core.sparse import block_bytes, pack, payload_bytes, spans, state_in, unpack
 from energymarket.core.state import Layout, State, Work
 from energymarket.transport.area_file import AreaFile, room
 from energymarket.transport.generation import GenerationError, GenerationFault, shape_of
-from energymarket.wire.state_file import VERSION, VERSION_SPARSE, Checksum, checksum
+from energymarket.wire.state_file import VERSION_SPARSE, Checksum, checksum
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -96,23 +97,43 @@ class BlockStates:
         layout = _layout_of(path, fleet)
         self.layout = layout or Layout.NARROW
         self.is_sparse = layout is None
-        size = payload_bytes(fleet.owned) if layout is None else layout.size_bytes(fleet.count)
-        version = VERSION_SPARSE if self.is_sparse else VERSION
-        self.file = AreaFile(path, fleet.first, fleet.count, size, identity, version)
+        self.file = self._opened(path, identity)
         self._area = room(self.file.shape.area_bytes)
         self._places = self._lay()
         self._is_whole = False  # whether the memory has a state
         self._sums: int | None = None  # its checksum, where it is known
+
+    def _opened(self, path: Path, identity: bytes) -> AreaFile:
+        """The file, with the layout that we write. GenerationError, OSError for what the disk refuses."""
+        fleet = self._fleet
+        first, count = fleet.first, fleet.count
+        if not self.is_sparse:
+            return AreaFile(path, first, count, self.layout.size_bytes(count), identity)
+        owned, shape = fleet.owned, shape_of(path)
+        size = payload_bytes(owned, BLOCK_HOMES)
+        if shape is None or (had := shape.block_homes) in {None, BLOCK_HOMES}:
+            return AreaFile(path, first, count, size, identity, VERSION_SPARSE)
+        file = AreaFile(path, first, count, payload_bytes(owned, had), identity, shape.version)
+
+        def repacked(payload: memoryview) -> bytes:
+            return pack(*unpack(payload, count, had), BLOCK_HOMES)
+
+        try:
+            file.reshape(size, repacked, VERSION_SPARSE)
+        except BaseException:  # whatever it is, it goes on; the lock does not
+            file.close()
+            raise
+        return file
 
     def _lay(self) -> list[Place]:
         """Where the blocks lie in memory, which is as in the file."""
         count, scratch = self._fleet.count, self._fleet.scratch
         if not self.is_sparse:
             everyone = State(self._area, count, self.layout)
-            states = [(start, stop, everyone.part(start, stop)) for start, stop in spans(count)]
+            states = [(start, stop, everyone.part(start, stop)) for start, stop in spans(count, BLOCK_HOMES)]
             return [Place(start, stop, Work(state, state, scratch), None) for start, stop, state in states]
         owned, places, at = self._fleet.owned, [], 0
-        for start, stop in spans(count):
+        for start, stop in spans(count, BLOCK_HOMES):
             part = owned.part(start, stop)
             pages = self._area[at : at + block_bytes(part)]
             state = State(pages, stop - start, self.layout, part)
@@ -188,12 +209,12 @@ class BlockStates:
 
     def widen(self) -> None:
         """Go on with registers of 64 bits and room for everything. OSError for what the disk refuses."""
-        count, is_sparse = self._fleet.count, self.is_sparse
+        count, block_homes = self._fleet.count, self.file.shape.block_homes
         size = Layout.WIDE.size_bytes(count)
 
         def widened(payload: memoryview) -> bytes:
             wide = bytearray(size)
-            State(wide, count).copy_from(state_in(payload, count, is_sparse=is_sparse))
+            State(wide, count).copy_from(state_in(payload, count, block_homes))
             return bytes(wide)
 
         present = widened(self._area[: self.file.shape.payload_bytes])
@@ -214,6 +235,6 @@ def _layout_of(path: Path, fleet: Fleet) -> Layout | None:
     shape = shape_of(path)
     if shape is None or (shape.first, shape.count) != (fleet.first, fleet.count):
         return None if fleet.count > 1 else Layout.NARROW
-    if shape.is_sparse:
+    if shape.block_homes is not None:
         return None
     return Layout.of(fleet.count, shape.payload_bytes) or Layout.NARROW

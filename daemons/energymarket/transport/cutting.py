@@ -104,7 +104,7 @@ def _parts(
         wrong = checksum(area) ^ header.checksum
         payload, stop = area[: shape.payload_bytes], start + piece.count
         try:
-            cut_out = part_of_payload(payload, shape.count, start, stop, is_sparse=shape.is_sparse)
+            cut_out = part_of_payload(payload, shape.count, start, stop, shape.block_homes)
         except ValueError as error:
             if not wrong:
                 text = f"homes {shape.first} to {shape.first + shape.count - 1}: {error}"

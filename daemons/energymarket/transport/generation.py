@@ -153,13 +153,15 @@ class GenerationFile:
         os.fdatasync(self._fd)
         self._writing = None
 
-    def reshape(self, payload_bytes: int, convert: Callable[[memoryview], bytes]) -> None:
-        """Give the states another layout, of version 1: each payload as `convert` answers it, all or nothing.
+    def reshape(
+        self, payload_bytes: int, convert: Callable[[memoryview], bytes], version: int = VERSION
+    ) -> None:
+        """Give the states another layout: each payload as `convert` answers it, all or nothing.
 
         A new file is made durable beside the old one and takes its name. OSError for what the disk refuses:
         the file is as it was then. Nothing that `load` or `writable` has shown is of this file any more.
         """
-        shape = replace(self._shape, payload_bytes=payload_bytes, version=VERSION)
+        shape = replace(self._shape, payload_bytes=payload_bytes, version=version)
         fresh = self.path.with_name(f"{self.path.name}.{os.getpid()}.new")
         descriptor = os.open(fresh, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o640)
         try:

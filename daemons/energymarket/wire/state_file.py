@@ -19,8 +19,11 @@ from energymarket.wire.fault import WireError, WireFault
 
 MAGIC: Final = b"EMSTATE\n"
 VERSION: Final = 1
-VERSION_SPARSE: Final = 2
+VERSION_SPARSE: Final = 3
 """Of a payload that says first who has what (`core.owned`), and has narrow columns of those only."""
+
+BLOCK_HOMES: Final = {2: 16_384, VERSION_SPARSE: 65_536}
+"""Homes of a block of a sparse payload, by version: those of files that are there, and of new ones."""
 
 PAGE_BYTES: Final = 4_096
 HEADER_STEP: Final = 2_048
@@ -44,9 +47,12 @@ class Shape:
     version: int = VERSION  # of the payload
 
     @property
-    def is_sparse(self) -> bool:
-        """Whether the payload has columns of those alone who have what they are of."""
-        return self.version == VERSION_SPARSE
+    def block_homes(self) -> int | None:
+        """Homes of a block of a payload that has columns of those alone who have what they are of.
+
+        None for one that has a value per home in every column.
+        """
+        return BLOCK_HOMES.get(self.version)
 
     @property
     def area_bytes(self) -> int:
@@ -99,8 +105,8 @@ class Header:
         )
         if magic != MAGIC:
             raise WireError(WireFault.MAGIC, "not a state file")
-        if version not in {VERSION, VERSION_SPARSE}:
-            text = f"layout {version}, we read {VERSION} and {VERSION_SPARSE}"
+        if version != VERSION and version not in BLOCK_HOMES:
+            text = f"layout {version}, we read {VERSION} .. {VERSION_SPARSE}"
             raise WireError(WireFault.VERSION, text)
         if _SEAL.unpack_from(raw, LAYOUT.size)[0] != zlib.crc32(raw[: LAYOUT.size]):
             raise WireError(WireFault.CHECKSUM, f"the header of generation {generation} is torn")

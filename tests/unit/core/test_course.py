@@ -9,8 +9,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from energymarket.core import block
-from energymarket.core import fleet as fleets
 from energymarket.core.chance import Purpose, draw_u32, draw_u32_of_slots, draw_u64, draw_u64_of_slots
 from energymarket.core.course import Course, Lived
 from energymarket.core.fleet import Fleet, State, initial_state, step
@@ -71,15 +69,12 @@ def test_a_course_is_as_many_steps(block_homes: int, seed: int, times: int, cut:
         if left:
             looks.append(min(each, left))
             left -= looks[-1]
-    with pytest.MonkeyPatch.context() as patch:
-        for module in (block, fleets):
-            patch.setattr(module, "BLOCK_HOMES", block_homes)
-        made = mixed(HOMES, seed, 0.5)
-        names = ("battery_capacity_wh", "battery_charge_w", "battery_discharge_w")
-        large = {name: made.homes[name] * np.int32(times) for name in names}
-        made = replace(made, homes={**made.homes, **large})
-        expected, nets = stepped(Fleet(made, 1, HOMES))
-        state, travelled_nets = travelled(Fleet(made, 1, HOMES), looks)
+    made = mixed(HOMES, seed, 0.5)
+    names = ("battery_capacity_wh", "battery_charge_w", "battery_discharge_w")
+    large = {name: made.homes[name] * np.int32(times) for name in names}
+    made = replace(made, homes={**made.homes, **large})
+    expected, nets = stepped(Fleet(made, 1, HOMES, 3 * block_homes))
+    state, travelled_nets = travelled(Fleet(made, 1, HOMES, block_homes), looks)
     assert travelled_nets == nets
     for name, _ in STATE_COLUMNS:
         assert state.column(name).tobytes() == expected.column(name).tobytes(), name

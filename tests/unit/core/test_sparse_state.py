@@ -83,26 +83,24 @@ def test_a_gift_of_who_produces_nothing_has_no_room() -> None:
 
 def test_a_part_of_it_is_the_state_of_these_homes() -> None:
     """Homes 4 to 33,000 of 40,000 cut out, in blocks that begin elsewhere: each has what it had."""
-    homes = 40_000
+    homes, block = 40_000, 16_384
     fleet = Fleet(mixed(homes, 5, 0.4), 1, homes)
     state = State(bytearray(Layout.NARROW.size_bytes(homes)), homes, Layout.NARROW)
     initial_state(fleet, state)
     for slot in range(FIRST_SLOT + 46, FIRST_SLOT + 50):
         fleet.step(state, state, slot, day_weather(slot), 400_000)
-    whole = pack(state, fleet.owned)
-    assert len(whole) == payload_bytes(fleet.owned)
-    part = state_in(
-        part_of_payload(memoryview(whole), homes, 3, 33_000, is_sparse=True), 32_997, is_sparse=True
-    )
+    whole = pack(state, fleet.owned, block)
+    assert len(whole) == payload_bytes(fleet.owned, block)
+    part = state_in(part_of_payload(memoryview(whole), homes, 3, 33_000, block), 32_997, block)
     for name, _ in STATE_COLUMNS:
         assert part.column(name).tobytes() == state.column(name)[3:33_000].tobytes(), name
-    assert unpack(whole, homes)[1] == fleet.owned
+    assert unpack(whole, homes, block)[1] == fleet.owned
 
 
 def test_the_blocks_are_those_of_a_fleet() -> None:
     """Where a block of a state begins, there begins one that is lived."""
-    fleet = Fleet(mixed(40_000, 5, 0.4), 1, 40_000)
-    assert [(block.start, block.stop) for block in fleet.blocks] == list(spans(40_000))
+    fleet = Fleet(mixed(40_000, 5, 0.4), 1, 40_000, 16_384)
+    assert [(block.start, block.stop) for block in fleet.blocks] == list(spans(40_000, 16_384))
 
 
 @pytest.mark.parametrize("damage", ["everybody produces", "a page less", "nothing at all"])
@@ -113,4 +111,4 @@ def test_bytes_that_are_no_sparse_state_are_refused(damage: str) -> None:
         memory[:125] = bytes(b"\xff" * 125)
     data = memoryview(memory)[: {"a page less": -4_096, "nothing at all": 0}.get(damage)]
     with pytest.raises(ValueError, match=r"state|buffer"):
-        state_in(data, 1_000, is_sparse=True)
+        state_in(data, 1_000, 65_536)

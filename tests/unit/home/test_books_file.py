@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from energymarket.core.fleet import Fleet
+from energymarket.core.sparse import pack
 from energymarket.core.state import STATE_COLUMNS, Layout, State
 from energymarket.exits import Exit
 from energymarket.home import files
@@ -95,19 +96,22 @@ def test_a_file_of_an_earlier_version_is_gone_on_with(path: Path) -> None:
     assert (found.version, found.payload_bytes) == (VERSION, 64 * HOMES)
 
 
-def test_homes_live_the_same_life_in_a_file_of_either_version(tmp_path: Path) -> None:
-    """20,000 homes, two blocks, with gifts and a restart: every column is equal, to the bit."""
-    count = 20_000
+def test_homes_live_the_same_life_in_a_file_of_any_version(tmp_path: Path) -> None:
+    """70,000 homes, two blocks (or five), with gifts and a restart: every column is equal, to the bit."""
+    count = 70_000
     made = mixed(count, 9, 0.4)
-    payload = bytes(Layout.NARROW.size_bytes(count))
-    with GenerationFile(tmp_path / "old", 1, count, len(payload), IDENTITY) as file:
-        file.writable()[:] = payload  # batteries begin empty there, as they do in the new one
-        file.commit(FIRST_SLOT + 40)
-    made.homes["battery_initial_wh"][:] = 0
+    made.homes["battery_initial_wh"][:] = 0  # nothing in old files
+    nothing = State(bytearray(Layout.NARROW.size_bytes(count)), count, Layout.NARROW)
+    payloads = {"1": nothing.packed(), "2": pack(nothing, Fleet(made, 1, count).owned, 16_384)}
+    for version, payload in payloads.items():
+        place = tmp_path / version
+        with GenerationFile(place, 1, count, len(payload), IDENTITY, int(version)) as file:
+            file.writable()[:] = payload
+            file.commit(FIRST_SLOT + 40)
     gives = made.homes["pv_kwp"] > 0
     gift = {"given_wh": np.where(gives, 7, 0), "received_wh": np.where(gives, 0, 7)}
     found = []
-    for name in ("old", "new"):
+    for name in ("1", "2", "new"):
         fleet = Fleet(made, 1, count)
         books = Books(tmp_path / name, fleet, IDENTITY)
         books.begin(FIRST_SLOT + 40, FIRST_SLOT)
@@ -121,9 +125,39 @@ def test_homes_live_the_same_life_in_a_file_of_either_version(tmp_path: Path) ->
         again.settle(FIRST_SLOT + 43, gift)
         found.append({name: again.column(name).tobytes() for name, _ in STATE_COLUMNS})
         again.close()
-    assert found[0] == found[1]
-    shapes = [shape_of(tmp_path / name) for name in ("old", "new")]
-    assert [shape and shape.version for shape in shapes] == [VERSION, VERSION_SPARSE]
+    assert found[0] == found[1] == found[2]
+    shapes = [shape_of(tmp_path / name) for name in ("1", "2", "new")]
+    assert [shape and shape.version for shape in shapes] == [VERSION, VERSION_SPARSE, VERSION_SPARSE]
+    assert shapes[1] == shapes[2]
+
+
+def test_a_newer_layout_that_the_disk_refuses_leaves_the_file_as_it_was(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file of version 2 of three homes, and a disk that is full: it is opened the next time."""
+    made = mixed(3, 9, 1.0)
+    state = State(bytearray(Layout.NARROW.size_bytes(3)), 3, Layout.NARROW)
+    state.import_wh[:] = (5, 6, 7)
+    payload = pack(state, Fleet(made, 1, 3).owned, 16_384)
+    with GenerationFile(path, 1, 3, len(payload), IDENTITY, 2) as file:
+        file.writable()[:] = payload
+        file.commit(FIRST_SLOT)
+    before = path.read_bytes()
+    with monkeypatch.context() as full:
+        full.setattr(os, "posix_fallocate", refuse)
+        with pytest.raises(OSError, match="No space"):
+            Books(path, Fleet(made, 1, 3), IDENTITY)
+    assert path.read_bytes() == before
+    assert list(path.parent.iterdir()) == [path]
+    books = Books(path, Fleet(made, 1, 3), IDENTITY)
+    books.resume(FIRST_SLOT)
+    assert books.column("import_wh").tolist() == [5, 6, 7]
+    books.close()
+
+
+def refuse(*_: object) -> None:
+    """As a full disk does."""
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def hurt(path: Path, at: int) -> None:
