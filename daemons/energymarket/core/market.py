@@ -18,7 +18,7 @@ from energymarket.core.accounts import NO_SLOT, Accounts
 from energymarket.core.admission import READING_COLUMNS
 from energymarket.core.parameters import Rule, price_model_digest
 from energymarket.core.refusals import Refusal
-from energymarket.core.settlement import Batch, Prices, Settlement
+from energymarket.core.settlement import FLOWS, Batch, Prices, Settlement
 from energymarket.core.sharing.settling import restate
 from energymarket.core.sums import total as total_of
 from energymarket.core.units import money_ueur
@@ -116,8 +116,9 @@ class Closed:
         return b"".join(self.parts)
 
     def for_receipts(self) -> Closed:
-        """The same without body and gifts, which the ledger has: half of its memory."""
-        return replace(self, parts=(), settlement=replace(self.settlement, gifts={}))
+        """The same without body, gifts and flows, which the ledger has: the rest of its memory is needed."""
+        columns = {name: column for name, column in self.settlement.columns.items() if name not in FLOWS}
+        return replace(self, parts=(), settlement=replace(self.settlement, gifts={}, columns=columns))
 
 
 def head_of(opening: Opening, void_claims: int) -> ledger.SlotHead:

@@ -105,16 +105,23 @@ def _as_checked(
     batches: Sequence[Batch], first: int, homes: int
 ) -> npt.NDArray[np.signedinteger[Any]] | None:
     """What each of the homes takes, if it has been added up for every batch and fits 16 bits."""
-    taken_wh = np.zeros(homes, np.int16)
+    taken_wh = None
     for batch in batches:
         if not len(batch.claims):
             continue
         its = batch.claims_seen().taken_wh
-        if its is None or its.itemsize > taken_wh.itemsize:
+        if its is None or its.itemsize > _NARROW_BYTES:
             return None
+        if batch.count == homes:
+            return its
+        if taken_wh is None:
+            taken_wh = np.zeros(homes, np.int16)
         start = batch.first - first
         taken_wh[start : start + batch.count] = its
-    return taken_wh
+    return zeros(homes, np.int16) if taken_wh is None else taken_wh
+
+
+_NARROW_BYTES: Final = 2
 
 
 def _gifts_of(

@@ -100,7 +100,8 @@ def settle(
     home, pieces = _pieces(batches, orders["home"], readings, homes)
     matched = match(home, [piece.stated["offered_wh"] for piece in pieces], batches)
     legs, rows = Legs((prices,), len(home)), 0
-    made = {name: _Column(len(home), money=name == "money_ueur") for name in _MADE}
+    flows = _as_stated(pieces)
+    made = {name: _Column(len(home), money=name == "money_ueur") for name in _MADE if name not in flows}
     for piece in pieces:
         for start in range(0, len(piece.home), BLOCK_ROWS):
             block = piece.part(start, start + BLOCK_ROWS)
@@ -119,7 +120,7 @@ def settle(
                 column.put(here, columns[name][0])
             rows = here.stop
     columns = {"home": home, "given_wh": matched.given_wh, "received_wh": matched.received_wh}
-    columns |= {name: column.values for name, column in made.items()}
+    columns |= flows | {name: column.values for name, column in made.items()}
     (totals,) = legs.totals(rows, (len(matched.gifts["giver"]),), (matched.void_claims,))
     return Settlement(
         columns={name: columns[name] for name in SLOT_COLUMNS},
@@ -265,6 +266,13 @@ def _meter(rows: _Piece, readings: Readings) -> Columns:
     return {
         flow: _flow(rows, register, readings) for flow, register in zip(FLOWS, READING_COLUMNS, strict=True)
     }
+
+
+def _as_stated(pieces: Sequence[_Piece]) -> Columns:
+    """What flowed, where all homes of a slot state it together: there is nothing to put together."""
+    if len(pieces) != 1 or not pieces[0].grown:
+        return {}
+    return {flow: pieces[0].stated[register] for flow, register in zip(FLOWS, READING_COLUMNS, strict=True)}
 
 
 def _flow(rows: _Piece, register: str, readings: Readings) -> npt.NDArray[np.signedinteger[Any]]:

@@ -7,6 +7,7 @@ import logging
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any, Final
 
+from energymarket.core.block import BLOCK_HOMES
 from energymarket.core.market import Order
 from energymarket.core.records import Phase
 from energymarket.market import checkpoints, recovery, snapshot
@@ -63,6 +64,7 @@ class Bookkeeper:
         self._recorder = recorder  # None: what comes from outside is not kept
         self._tidying: Iterator[None] | None = None  # what is left to do beside an open slot
         self._checkpoint_due = False
+        self._keeps_too_much = False  # malloc: the room of what comes once
         homes = market.rules.homes
         self._checkpoint_slots = max(1, min(CHECKPOINT_SLOTS, CHECKPOINT_HOME_SLOTS // max(homes, 1)))
 
@@ -119,11 +121,17 @@ class Bookkeeper:
         if self._recorder is not None:
             self._recorder.recorded(record)
         self._checkpoint_due = self._checkpoint_due or closed.slot % self._checkpoint_slots == 0
+        self._keeps_too_much = self._keeps_too_much or self._has_heard_whole_registers()
         if self.failed is not None:
             log.warning("the ledger can be written again", extra=Occasion.LEDGER_RECOVERED.fields())
         self.failed, self.retry_ns = None, None
         self._tidying = self._tidy()
         return True
+
+    def _has_heard_whole_registers(self) -> bool:
+        """Whether very many homes have stated whole registers: mostly they state what has flowed."""
+        batches = self._market.batches.values()
+        return any(batch.since is None and batch.count > BLOCK_HOMES for batch in batches)
 
     def _row(self, closed: Closed, counts: snapshot.Counts) -> SlotRow:
         head, market = closed.head, self._market
@@ -182,7 +190,9 @@ class Bookkeeper:
         try:
             if self._checkpoint_due:
                 yield from checkpoints.put(self.store, self._market, self._recorder)
-                self._checkpoint_due = False
+                self._checkpoint_due, self._keeps_too_much = False, True
+            if self._keeps_too_much:
+                self._keeps_too_much = False
                 memory.give_back()
             self.store.fold_wal(self._retention.wal_bytes_max)
             yield from self._retention.pieces(self.store)

@@ -15,7 +15,11 @@ from energymarket.market.audit_chain import ChainAudit, sound_slot
 from energymarket.transport.store import StoreError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from energymarket.core.packed import Signed
     from energymarket.core.parameters import Period, PriceModel
+    from energymarket.core.units import I64
     from energymarket.market.owner import Owner
     from energymarket.transport.store import LedgerStore, OrderRow, SlotRow
 
@@ -136,9 +140,13 @@ def homes(owner: Owner, first: int, count: int) -> list[dict[str, Any]]:
     """A page of homes: what the last slot brought them, and their balance."""
     market, last = owner.market, owner.last
     end = min(first + count - 1, market.rules.homes)
-    rows: dict[int, dict[str, Any]] = {}
+    rows: dict[int, dict[str, int]] = {}
     if last is not None:
-        rows = {row["home"]: row for row in home_rows(last.settlement.columns, first, end - first + 1)}
+        settled = last.settlement
+        low, high = np.searchsorted(settled.columns["home"], (first, end + 1))
+        here = _wide(settled.columns | {"imbalance_wh": settled.imbalance_wh}, low, high)
+        here["net_wh"] = _contract_wh(here) + here["imbalance_wh"]
+        rows = {row["home"]: row for row in _rows(here)}
     joined = {home for lease in owner.trade.leases for home in _overlap(lease.first, lease.count, first, end)}
     policies = owner.policies
     return [
@@ -165,14 +173,23 @@ def _overlap(first: int, count: int, low: int, high: int) -> range:
 def home_rows(columns: dict[str, Any], first: int, count: int) -> list[dict[str, int]]:
     """Rows of the ledger's columns for a range of homes, with net and imbalance."""
     low, high = np.searchsorted(columns["home"], (first, first + count))
-    names = [*columns, "net_wh", "imbalance_wh"]
-    here = {name: column[low:high].astype(np.int64) for name, column in columns.items()}  # they may be narrow
-    net = here["exported_wh"] - here["imported_wh"]
-    contract = (
-        here["given_wh"] + here["expired_wh"] - here["received_wh"] + here["sold_wh"] - here["bought_wh"]
-    )
-    table = [*here.values(), net, net - contract]
-    return [dict(zip(names, map(int, row), strict=True)) for row in zip(*table, strict=True)]
+    here = _wide(columns, low, high)
+    here["net_wh"] = here["exported_wh"] - here["imported_wh"]
+    here["imbalance_wh"] = here["net_wh"] - _contract_wh(here)
+    return _rows(here)
+
+
+def _wide(columns: Mapping[str, Signed], low: int, high: int) -> dict[str, I64]:
+    """Some rows of columns that may be narrow."""
+    return {name: column[low:high].astype(np.int64) for name, column in columns.items()}
+
+
+def _contract_wh(here: Mapping[str, I64]) -> I64:
+    """What homes were to bring to the grid, by what they have agreed upon."""
+    brought: I64 = here["given_wh"] + here["expired_wh"] + here["sold_wh"]
+    brought -= here["received_wh"]
+    brought -= here["bought_wh"]
+    return brought
 
 
 def ledger_page(store: LedgerStore, slot: int, first: int, count: int) -> dict[str, Any] | None:

@@ -11,7 +11,7 @@ import numpy as np
 from energymarket.core.records import SLOT_COLUMNS
 from energymarket.market import history
 from tests.unit.core.made_market import CALM, FIRST, MODEL
-from tests.unit.market.made_ledger import MadeLedger
+from tests.unit.market.made_ledger import NETS, MadeLedger
 
 if TYPE_CHECKING:
     from energymarket.market.owner import Owner
@@ -45,6 +45,23 @@ def test_the_open_slot_is_explained_without_what_begins_later(tmp_path: Path) ->
     assert found is not None
     told = [(row["intensity_permille"], row["from_slot"], row["until_slot"]) for row in found["events"]]
     assert told == [(1500, FIRST, FIRST + 3)]
+    made.die()
+
+
+def test_a_page_of_homes_says_what_the_last_slot_has_brought_them(tmp_path: Path) -> None:
+    """By the meter, by contract and beside it: 10 Wh of home 1 were sold, home 2 bought 50 by an order."""
+    made = MadeLedger(tmp_path / "ledger.db", FIRST)
+    made.open(orders=True)
+    closed = made.market.close_slot()
+    made.market.commit_slot(closed)
+    desk, nobody = SimpleNamespace(leases=[]), np.ones(4, np.int64)
+    owner = SimpleNamespace(market=made.market, last=closed.for_receipts(), trade=desk, policies=nobody)
+    page = history.homes(cast("Owner", owner), 1, 9)
+    nets_wh = NETS[FIRST % len(NETS)]
+    assert [row["net_wh"] for row in page] == list(nets_wh)
+    beside_wh = [nets_wh[0] - 10, nets_wh[1] + 50, *nets_wh[2:]]
+    assert [row["imbalance_wh"] for row in page] == beside_wh
+    assert [(row["sold_wh"], row["bought_wh"]) for row in page] == [(10, 0), (0, 50), (0, 0), (0, 0)]
     made.die()
 
 
