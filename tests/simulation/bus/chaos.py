@@ -39,7 +39,7 @@ class Chaos:
             self._faults[world.pick(world.plan.faults)]()
             return
         chance = world.rng.random()
-        if chance < (0.15 if world.keeper_hears() else 0.05):
+        if chance < (0.15 if world.manager.says else 0.05):
             self._office()
             return
         procs = list(world.procs.values())
@@ -57,10 +57,10 @@ class Chaos:
         world = self._world
         if world.chance(0.08):
             world.tick()
-        elif world.keeper_hears() and world.chance(0.6):
+        elif world.manager.says and world.chance(0.6):
             world.hear_manager()
-        elif world.manager_hears():
-            world.serve_manager()
+        elif world.manager.hears:
+            world.manager.serve()
 
     def _heard(self, proc: Proc) -> None:
         world = self._world
@@ -99,11 +99,11 @@ class Chaos:
         world.rng.shuffle(procs)
         for proc in procs:
             moved |= self._let(proc)
-        while world.keeper_hears():
+        while world.manager.says:
             world.hear_manager()
             moved = True
-        while world.manager_hears():
-            world.serve_manager()
+        while world.manager.hears:
+            world.manager.serve()
             moved = True
         return moved
 
@@ -216,20 +216,20 @@ class Chaos:
     def _quit(self) -> None:
         proc = self._victim(lambda p: not p.dead)
         if proc is not None:
-            self._world.quit(proc.life)
+            self._world.manager.quit(proc.life)
 
     def _batch(self) -> None:
         world = self._world
         room = world.plan.lives_max - len(world.everyone)
-        if room > 0 and world.may_start():
+        if room > 0 and world.manager.may_start():
             first = len(world.everyone)
-            world.start([f"p{first + number}" for number in range(min(room, world.below(2) + 1))])
+            world.manager.start([f"p{first + number}" for number in range(min(room, world.below(2) + 1))])
 
     def _replace(self) -> None:
-        world = self._world
-        if world.vacant and world.may_start() and len(world.everyone) < world.plan.lives_max + 3:
-            world.start([world.vacant.pop(world.below(len(world.vacant)))])
+        world, manager = self._world, self._world.manager
+        if manager.vacant and manager.may_start() and len(world.everyone) < world.plan.lives_max + 3:
+            manager.start([manager.vacant.pop(world.below(len(manager.vacant)))])
 
     def _stop(self) -> None:
-        if not self._world.stop_asked:
-            self._world.ask_stop()
+        if not self._world.manager.stop_asked:
+            self._world.manager.ask_stop()

@@ -7,7 +7,6 @@ chaos everything that can happen does, in turns, until nothing is left: then eve
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Sequence
 from random import Random  # noqa: TID251 - one stream of chance, in the order of steps
 from signal import SIGKILL
@@ -20,8 +19,8 @@ from event_bus.protocol.frames import Frame, Kind
 from event_bus.protocol.keeper import Connect, Keeper, Kill, ToManager, ToProcess
 from event_bus.protocol.member import Member
 from event_bus.protocol.records import Record
-from tests.simulation.bus import programs
 from tests.simulation.bus.chaos import Chaos
+from tests.simulation.bus.managing import Manager
 from tests.simulation.bus.plan import planned
 from tests.simulation.bus.truth import Truth, Violation, must
 from tests.simulation.bus.wiring import End, Proc, Thread, connection
@@ -52,16 +51,8 @@ class World:
         self.now_s = self._woke_s = 100.0
         self.calm = False  # nothing bad happens any more
         self.leaving = False
-        self.stopped = False  # the keeper says so
-        self.stop_asked = False
-        self._member = member
-        self._manager_in: deque[Record] = deque()
-        self._manager_out: deque[Record] = deque()
-        self._batches = 0
-        self._started = 0
-        self._pending: list[int] = []
-        self.seats: list[str] = []
-        self.vacant: list[str] = []
+        self.member = member
+        self.manager = Manager(self)
         self._seen_view = 0
         self._adopted: set[int] = set()
         self.chaos = Chaos(self)
@@ -93,7 +84,7 @@ class World:
 
     def all_done(self) -> bool:
         """Whether every process that lives has done what it wanted."""
-        return not self._pending and all(
+        return not self.manager.pending and all(
             proc.done or proc.left for proc in self.procs.values() if not proc.dead
         )
 
@@ -248,7 +239,7 @@ class World:
         if step_s > 2 * limits.HEARTBEAT_S:
             self._woke_s = self.now_s
         self.keeper.on_tick(self.now_s)
-        if not self.stop_asked:
+        if not self.manager.stop_asked:
             for effect in self.keeper.effects:
                 if isinstance(effect, Kill):
                     silent_s = self.now_s - max(self._woke_s, self.procs[effect.life].heard_s)
@@ -257,7 +248,7 @@ class World:
 
     def hear_manager(self) -> None:
         """The keeper hears one record of the manager."""
-        record = self._manager_in.popleft()
+        record = self.manager.says.popleft()
         self.note("keeper hears of the manager", record)
         match record:
             case records.Join():
@@ -294,7 +285,7 @@ class World:
                         self.truth.granted(record.generation)
                     self._say(effect.life, record, None)
                 case ToManager():
-                    self._manager_out.append(effect.record)
+                    self.manager.hears.append(effect.record)
                 case Connect():
                     self._connect(effect)
                 case Kill():
@@ -321,68 +312,11 @@ class World:
         if proc is not None and (effect.signal == SIGKILL or not proc.frozen):
             proc.condemned = True
 
-    # ------------------------------------------------------------------ the manager
-
-    def start(self, names: Sequence[str]) -> None:
-        """The manager forks a batch."""
-        self._batches += 1
-        self._started = self.turn
-        for name in names:
-            life = len(self.everyone) + 1
-            proc = Proc(life, name, self._batches, self._member(life), self.truth)
-            proc.threads.append(Thread("main", programs.main(self, proc)))
-            self.procs[life] = self.everyone[life] = proc
-            self._pending.append(life)
-            self._manager_in.append(records.Join(life, name, 1000 + life, self._batches, len(names)))
-
-    def ask_stop(self) -> None:
-        """The manager stops the bus."""
-        self.stop_asked = True
-        self._manager_in.append(records.Stop())
-
-    def quit(self, life: int) -> None:
-        """The manager stops one process."""
-        self._manager_in.append(records.Quit(life))
-
-    def may_start(self) -> bool:
-        """Whether the manager is free, and wants more: not after the last round."""
-        over = self.truth.opens >= self.plan.rounds if self.plan.lockstep else self.all_done()
-        return not (self._pending or self.stop_asked or self.leaving or over)
-
-    def serve_manager(self) -> None:
-        """The manager hears one record."""
-        record = self._manager_out.popleft()
-        self.note("manager hears", record)
-        match record:
-            case records.Joined() if record.batch == self._batches:
-                for life in self._pending:
-                    name = self.everyone[life].name
-                    self.seats += [name] if name not in self.seats else []
-                self._pending.clear()
-            case records.Refused() if record.batch == self._batches and self._pending:
-                self.give_up()
-            case records.Gone():
-                must(record.name not in self.vacant, f"{record} is told twice")
-                self.vacant.append(record.name)
-            case records.Stopped():
-                self.stopped = True
-            case _:  # of a batch that was given up
-                pass
-
-    def give_up(self) -> None:
-        """The batch has failed, or takes too long: the keeper kills it, and its seats are as before."""
-        self._manager_in.append(records.GiveUp(self._batches))
-        for life in self._pending:
-            proc = self.everyone[life]
-            if proc.name in self.seats and proc.name not in self.vacant:
-                self.vacant.append(proc.name)
-        self._pending.clear()
-
     # ------------------------------------------------------------------ the whole
 
     def play(self) -> None:
         """From the fork to the last end."""
-        self.start([f"p{number}" for number in range(self.plan.processes)])
+        self.manager.start([f"p{number}" for number in range(self.plan.processes)])
         idle = 0
         for turn in range(self.plan.turns):
             self.turn = turn
@@ -394,15 +328,15 @@ class World:
         self.calm = True
         self.chaos.end()
         self._settle()
-        if not self.stop_asked:
+        if not self.manager.stop_asked:
             self._check_quiet()
             self.leaving = True
             self._settle()
         must(not self.procs, f"never ended: {self._waits()}")
-        if not self.stop_asked:
-            self.ask_stop()
+        if not self.manager.stop_asked:
+            self.manager.ask_stop()
             self._settle()
-        must(self.stopped, "the keeper does not say that all have ended")
+        must(self.manager.stopped, "the keeper does not say that all have ended")
 
     def _settle(self) -> None:
         """Let everything happen that can, time included."""
@@ -412,7 +346,7 @@ class World:
             moved = self.chaos.round()
             if moved and turn % _PATIENCE_TURNS:
                 continue
-            if self._manager_moves(in_time=moved and self.turn - self._started < _PATIENCE_TURNS):
+            if self.manager.moves(patience_turns=_PATIENCE_TURNS if moved else 0):
                 continue
             if not any(proc.frozen or proc.condemned for proc in self.procs.values()):
                 if not self.chaos.round():
@@ -423,26 +357,9 @@ class World:
             self.tick()
         raise Violation(f"it does not come to rest: {self._waits()}")
 
-    def _manager_moves(self, *, in_time: bool) -> bool:
-        if self._pending and not self.stop_asked and not in_time:
-            self.give_up()
-            return True
-        if self.vacant and self.plan.lockstep and self.may_start():
-            self.start([self.vacant.pop(0)])
-            return True
-        return False
-
-    def manager_hears(self) -> bool:
-        """Whether something waits for the manager."""
-        return bool(self._manager_out)
-
     def knows(self, proc: Proc) -> bool:
         """Whether the keeper has been told of a process."""
         return proc.life in self._adopted
-
-    def keeper_hears(self) -> bool:
-        """Whether something of the manager waits for the keeper."""
-        return bool(self._manager_in)
 
     def _check_quiet(self) -> None:
         must(self.all_done(), f"hang: {self._waits()}")
