@@ -116,7 +116,13 @@ class BlockStates:
         file = AreaFile(path, first, count, payload_bytes(owned, had), identity, shape.version)
 
         def repacked(payload: memoryview) -> bytes:
-            return pack(*unpack(payload, count, had), BLOCK_HOMES)
+            try:
+                state, found = unpack(payload, count, had)
+            except ValueError as error:
+                raise self._foreign() from error
+            if found != owned:
+                raise self._foreign()
+            return pack(state, owned, BLOCK_HOMES)
 
         try:
             file.reshape(size, repacked, VERSION_SPARSE)
@@ -176,10 +182,13 @@ class BlockStates:
             if owned is None or place.pages is None:
                 break
             if place.pages[: owned.packed_bytes] != owned.packed():
-                text = f"{self._path}: state of homes that have other things; move it away"
-                raise GenerationError(GenerationFault.FOREIGN, text)
+                raise self._foreign()
         self._is_whole, self._sums = True, found.checksum
         return found.edition
+
+    def _foreign(self) -> GenerationError:
+        text = f"{self._path}: state of homes that have other things; move it away"
+        return GenerationError(GenerationFault.FOREIGN, text)
 
     def write(self, slot: int, edition: int) -> None:
         """Make the present state durable, as that of a slot; nobody changes it meanwhile.

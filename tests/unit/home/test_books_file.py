@@ -225,6 +225,22 @@ def test_a_state_of_homes_that_have_other_things_is_refused(path: Path) -> None:
     books.close()
 
 
+def test_an_older_state_of_homes_that_have_other_things_is_refused(path: Path) -> None:
+    """The same of a file of version 2: it is told before its layout is made newer, and the file stays."""
+    one, other = (Recipe(homes={"wind_kw": kw}).made() for kw in ([0, 1, 0], [1, 0, 0]))
+    state = State(bytearray(Layout.NARROW.size_bytes(3)), 3, Layout.NARROW)
+    payload = pack(state, Fleet(one, 1, 3).owned, 16_384)
+    with GenerationFile(path, 1, 3, len(payload), IDENTITY, 2) as file:
+        file.writable()[:] = payload
+        file.commit(FIRST_SLOT)
+    before = path.read_bytes()
+    with pytest.raises(GenerationError, match="move it away") as refused:
+        Books(path, Fleet(other, 1, 3), IDENTITY)
+    assert refused.value.fault is GenerationFault.FOREIGN
+    assert path.read_bytes() == before
+    Books(path, Fleet(one, 1, 3), IDENTITY).close()
+
+
 def test_a_home_that_leaves_its_shard_for_a_meter_feeds_in_what_it_never_had(tmp_path: Path) -> None:
     """Home 2 of the scenario produces nothing; its meter says 300 Wh, and they are there after a restart."""
     bare = Recipe(homes={"load_scale": [0.0] * HOMES}).made()
