@@ -104,7 +104,7 @@ holds the columns back to back. In version {VERSION} each has a value per home:
 which. In version {VERSION_SPARSE}, as the file of a shard begins, registers are i4, and some columns have
 values only of the homes that have what they are of. There, blocks of homes follow each other (in version
 {versions}), each filled up with zeros to a multiple of {FILLED_TO}
-bytes. A pool that opens a file of version 2 gives it the newer layout. In front of a block's columns stand
+bytes. Whoever opens a file of version 2 gives it the newer layout. In front of a block's columns stand
 {KINDS} rows of bits, each filled up with zeros to a multiple of 8 bytes, the first home the highest bit of
 the first byte:
 

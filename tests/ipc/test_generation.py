@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from energymarket.transport.generation import (
     GenerationFile,
     shape_of,
 )
-from energymarket.wire.state_file import PAGE_BYTES, checksum
+from energymarket.wire.state_file import HEADER_BYTES, HEADER_STEP, LAYOUT, PAGE_BYTES, checksum
 from tests.ipc.processes import killed_again_and_again
 
 PAYLOAD = 100_000
@@ -295,7 +296,7 @@ def killed_while_reshaping(path: Path, step: str, at: int) -> bool:
             return real(*words)
 
         setattr(Path if step == "replace" else os, step, dying)
-        with opened(path) as file:
+        with AreaFile(path, *HERE, PAYLOAD) as file:
             file.load(11)
             file.reshape(2 * PAYLOAD, widened)
         os._exit(0)
@@ -326,3 +327,28 @@ def test_a_file_that_is_killed_while_it_gets_another_layout_has_one_of_both(
                 assert bytes(file.load(slot)[0]) == whole
     assert at > 1
     assert shapes == {PAYLOAD, 2 * PAYLOAD}
+
+
+def test_what_a_killed_process_left_beside_a_file_is_gone_when_it_is_opened(tmp_path: Path) -> None:
+    """Drafts of this file, of whatever process; those of others stay."""
+    path = tmp_path / "shard.state"
+    other = tmp_path / "shard.state.other.1.new"
+    for name in ("shard.state.7.new", "shard.state.12345.new", other.name):
+        (tmp_path / name).write_bytes(bytes(100))
+    opened(path).close()
+    assert sorted(tmp_path.iterdir()) == [path, other]
+
+
+def test_a_layout_that_nobody_here_reads_is_named(tmp_path: Path) -> None:
+    """Version 4, its seal in order: it is not called torn."""
+    path = tmp_path / "shard.state"
+    opened(path).close()
+    raw = bytearray(path.read_bytes())
+    for at in (0, HEADER_STEP):
+        head = raw[at : at + LAYOUT.size]
+        head[8:12] = (4).to_bytes(4, "little")
+        raw[at : at + HEADER_BYTES] = head + zlib.crc32(head).to_bytes(4, "little")
+    path.write_bytes(raw)
+    with pytest.raises(GenerationError, match=r"layout 4.*another energy-market") as refused:
+        opened(path)
+    assert refused.value.fault is GenerationFault.SHAPE

@@ -6,6 +6,7 @@ no state any more: one that counts is loaded from the file.
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
     from energymarket.core.block import Column
     from energymarket.core.fleet import Fleet
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +128,8 @@ class BlockStates:
             return pack(state, owned, BLOCK_HOMES)
 
         try:
-            file.reshape(size, repacked, VERSION_SPARSE)
+            file.refuse_if_damaged()
+            self._tell(file.reshape(size, repacked, VERSION_SPARSE))
         except BaseException:  # whatever it is, it goes on; the lock does not
             file.close()
             raise
@@ -186,6 +190,10 @@ class BlockStates:
         self._is_whole, self._sums = True, found.checksum
         return found.edition
 
+    def _tell(self, aside: Path | None) -> None:
+        if aside is not None:
+            log.warning("a state in %s is damaged; the file as it was is kept: %s", self._path, aside)
+
     def _foreign(self) -> GenerationError:
         text = f"{self._path}: state of homes that have other things; move it away"
         return GenerationError(GenerationFault.FOREIGN, text)
@@ -227,7 +235,7 @@ class BlockStates:
             return bytes(wide)
 
         present = widened(self._area[: self.file.shape.payload_bytes])
-        self.file.reshape(size, widened)
+        self._tell(self.file.reshape(size, widened))
         self._area = room(self.file.shape.area_bytes)
         self._area[:size] = present
         self.layout, self.is_sparse, self._sums = Layout.WIDE, False, None

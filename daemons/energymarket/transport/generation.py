@@ -11,13 +11,12 @@ import contextlib
 import fcntl
 import mmap
 import os
-from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
 from energymarket.exits import Exit, Failure
-from energymarket.wire.fault import WireError
+from energymarket.wire.fault import WireError, WireFault
 from energymarket.wire.state_file import (
     HEADER_BYTES,
     HEADER_STEP,
@@ -30,7 +29,10 @@ from energymarket.wire.state_file import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
+
+DRAFT: Final = ".new"
+"""What the name of a file that is being made ends with; nobody reads it."""
 
 PAYLOAD_BYTES_MAX: Final = 1 << 32
 """4 GiB: four million homes (the most that a market has) with a kilobyte each."""
@@ -87,6 +89,7 @@ class GenerationFile:
         try:
             self._map = mmap.mmap(self._fd, self._shape.file_bytes)
             self._check()
+            _drop_drafts(path)
         except BaseException:  # whatever it is, it goes on; the lock does not
             self._unlock()
             raise
@@ -153,50 +156,6 @@ class GenerationFile:
         os.fdatasync(self._fd)
         self._writing = None
 
-    def reshape(
-        self, payload_bytes: int, convert: Callable[[memoryview], bytes], version: int = VERSION
-    ) -> None:
-        """Give the states another layout: each payload as `convert` answers it, all or nothing.
-
-        A new file is made durable beside the old one and takes its name. OSError for what the disk refuses:
-        the file is as it was then. Nothing that `load` or `writable` has shown is of this file any more.
-        """
-        shape = replace(self._shape, payload_bytes=payload_bytes, version=version)
-        fresh = self.path.with_name(f"{self.path.name}.{os.getpid()}.new")
-        descriptor = os.open(fresh, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o640)
-        try:
-            _lock(descriptor, fresh)
-            os.posix_fallocate(descriptor, 0, shape.file_bytes)
-            for generation, header in enumerate(self._headers()):
-                if header is None or header.slot == NO_SLOT:
-                    raw = Header(shape, generation, NO_SLOT, 0).pack()
-                else:
-                    raw = self._put_converted(descriptor, header, shape, convert)
-                write_all(descriptor, memoryview(raw), generation * HEADER_STEP)
-            os.fsync(descriptor)
-            mapped = mmap.mmap(descriptor, shape.file_bytes)
-            fresh.replace(self.path)
-            sync_directory(self.path.parent)
-        except BaseException:  # whatever it is, it goes on; the draft does not
-            os.close(descriptor)
-            fresh.unlink(missing_ok=True)
-            raise
-        kept, self._writing = self._kept, None
-        self.close()
-        self._fd, self._map, self._shape, self._kept = descriptor, mapped, shape, kept
-
-    def _put_converted(
-        self, descriptor: int, header: Header, shape: Shape, convert: Callable[[memoryview], bytes]
-    ) -> bytes:
-        """Write a state in another layout; its header. One that is damaged is so in its new place, too."""
-        area = self._area(header.generation)
-        wrong = checksum(area) ^ header.checksum
-        payload = b"" if wrong else convert(area[: self._shape.payload_bytes].toreadonly())
-        data = memoryview(payload + bytes(shape.area_bytes - len(payload)))
-        write_all(descriptor, data, shape.area_at(header.generation))
-        fresh = Header(shape, header.generation, header.slot, checksum(data) ^ wrong, header.edition)
-        return fresh.pack()
-
     def _newest_of(self, slot: int) -> Header | None:
         held = [header for header in self._headers() if header is not None and header.slot == slot]
         return max(held, key=lambda header: header.edition, default=None)
@@ -245,6 +204,7 @@ class GenerationFile:
     def _check(self) -> None:
         found = [header.shape for header in self._headers() if header is not None]
         if not found:
+            self._refuse_another_version()
             raise GenerationError(
                 GenerationFault.CORRUPT,
                 f"{self.path}: not a state file, or both headers are torn; move it away",
@@ -262,6 +222,29 @@ class GenerationFile:
                     f"{shape.payload_bytes} bytes, not {self._shape.first} to "
                     f"{self._shape.first + self._shape.count - 1} with {self._shape.payload_bytes}",
                 )
+
+    def _refuse_another_version(self) -> None:
+        """Raise GenerationError SHAPE where a header is of a layout that we do not read."""
+        for at in (0, HEADER_STEP):
+            try:
+                Header.unpack(self._map[at : at + HEADER_BYTES])
+            except WireError as error:
+                if error.fault is WireFault.VERSION:
+                    text = f"{self.path}: {error}; it was written by another energy-market"
+                    raise GenerationError(GenerationFault.SHAPE, text) from error
+
+
+def _drop_drafts(path: Path) -> None:
+    """Remove what killed processes left: who has the file locked is the only one that may make it anew."""
+    for each in path.parent.iterdir():
+        number = each.name.removeprefix(f"{path.name}.").removesuffix(DRAFT)
+        if number.isdecimal() and each == draft_of(path, number):
+            each.unlink(missing_ok=True)
+
+
+def draft_of(path: Path, process: int | str) -> Path:
+    """Where a process makes a file before it has its name."""
+    return path.with_name(f"{path.name}.{process}{DRAFT}")
 
 
 def write_all(descriptor: int, data: memoryview, at: int) -> None:
@@ -311,7 +294,7 @@ def _open_locked(path: Path) -> int:
     while True:
         descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
         try:
-            _lock(descriptor, path)
+            lock(descriptor, path)
             here, there = os.fstat(descriptor), path.stat()
         except FileNotFoundError:
             os.close(descriptor)  # removed between opening and locking
@@ -340,7 +323,8 @@ def _open_or_create(path: Path, shape: Shape) -> int:
         return descriptor
 
 
-def _lock(descriptor: int, path: Path) -> None:
+def lock(descriptor: int, path: Path) -> None:
+    """Lock an open file for as long as it is open. GenerationError LOCKED if somebody else has it."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
@@ -357,7 +341,7 @@ def _check_size(size: int, path: Path, shape: Shape) -> None:
 
 def _create(path: Path, shape: Shape) -> None:
     """Make an empty file of the full size, durably, then give it its name."""
-    fresh = path.with_name(f"{path.name}.{os.getpid()}.new")
+    fresh = draft_of(path, os.getpid())
     descriptor = os.open(fresh, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o640)
     try:
         # Every block is there from now on: a full disk is an error here, not a SIGBUS in the mapping.
@@ -366,11 +350,12 @@ def _create(path: Path, shape: Shape) -> None:
             header = Header(shape, generation, NO_SLOT, 0).pack()
             os.pwrite(descriptor, header, generation * HEADER_STEP)
         os.fsync(descriptor)
-        with contextlib.suppress(FileExistsError):  # somebody else was first: theirs is as empty as ours
+        # Somebody else was first: theirs is as empty as ours, which they may have removed.
+        with contextlib.suppress(FileExistsError, FileNotFoundError):
             os.link(fresh, path)
     finally:
         os.close(descriptor)
-        fresh.unlink()
+        fresh.unlink(missing_ok=True)
     sync_directory(path.parent)
 
 

@@ -131,35 +131,6 @@ def test_homes_live_the_same_life_in_a_file_of_any_version(tmp_path: Path) -> No
     assert shapes[1] == shapes[2]
 
 
-def test_a_newer_layout_that_the_disk_refuses_leaves_the_file_as_it_was(
-    path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A file of version 2 of three homes, and a disk that is full: it is opened the next time."""
-    made = mixed(3, 9, 1.0)
-    state = State(bytearray(Layout.NARROW.size_bytes(3)), 3, Layout.NARROW)
-    state.import_wh[:] = (5, 6, 7)
-    payload = pack(state, Fleet(made, 1, 3).owned, 16_384)
-    with GenerationFile(path, 1, 3, len(payload), IDENTITY, 2) as file:
-        file.writable()[:] = payload
-        file.commit(FIRST_SLOT)
-    before = path.read_bytes()
-    with monkeypatch.context() as full:
-        full.setattr(os, "posix_fallocate", refuse)
-        with pytest.raises(OSError, match="No space"):
-            Books(path, Fleet(made, 1, 3), IDENTITY)
-    assert path.read_bytes() == before
-    assert list(path.parent.iterdir()) == [path]
-    books = Books(path, Fleet(made, 1, 3), IDENTITY)
-    books.resume(FIRST_SLOT)
-    assert books.column("import_wh").tolist() == [5, 6, 7]
-    books.close()
-
-
-def refuse(*_: object) -> None:
-    """As a full disk does."""
-    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-
 def hurt(path: Path, at: int) -> None:
     """Somebody else turns a bit of the file."""
     with path.open("r+b") as file:
@@ -223,22 +194,6 @@ def test_a_state_of_homes_that_have_other_things_is_refused(path: Path) -> None:
         books.resume(FIRST_SLOT - 1)
     assert refused.value.fault is GenerationFault.FOREIGN
     books.close()
-
-
-def test_an_older_state_of_homes_that_have_other_things_is_refused(path: Path) -> None:
-    """The same of a file of version 2: it is told before its layout is made newer, and the file stays."""
-    one, other = (Recipe(homes={"wind_kw": kw}).made() for kw in ([0, 1, 0], [1, 0, 0]))
-    state = State(bytearray(Layout.NARROW.size_bytes(3)), 3, Layout.NARROW)
-    payload = pack(state, Fleet(one, 1, 3).owned, 16_384)
-    with GenerationFile(path, 1, 3, len(payload), IDENTITY, 2) as file:
-        file.writable()[:] = payload
-        file.commit(FIRST_SLOT)
-    before = path.read_bytes()
-    with pytest.raises(GenerationError, match="move it away") as refused:
-        Books(path, Fleet(other, 1, 3), IDENTITY)
-    assert refused.value.fault is GenerationFault.FOREIGN
-    assert path.read_bytes() == before
-    Books(path, Fleet(one, 1, 3), IDENTITY).close()
 
 
 def test_a_home_that_leaves_its_shard_for_a_meter_feeds_in_what_it_never_had(tmp_path: Path) -> None:
