@@ -271,7 +271,9 @@ def _files() -> Iterator[str]:
     ]
     who = ("who produces", "who has a turbine", "who has a battery", "who answers prices")
     said = "\n".join(f"- {each}: {names}" for each, names in zip(who, of_kind, strict=True))
-    versions = ", ".join(f"{version}: of {homes}" for version, homes in file.names["BLOCK_HOMES"].items())
+    versions = ", ".join(
+        f"{version}: of {homes}" for version, homes in file.names["SPARSE_BLOCK_HOMES"].items()
+    )
     found = {"size": file.names["LAYOUT"].size, "owned": said, "versions": versions}
     names = state.names | file.names | owned | Source("core.sparse").names | found
     yield _AREAS.format_map(names)

@@ -16,7 +16,7 @@ from energymarket.home.books import Books
 from energymarket.transport import area_file
 from tests.unit.core.made_fleet import FIRST_SLOT, day_weather, mixed
 
-HOMES = 20_000  # two blocks
+HOMES = 70_000  # two blocks
 MADE = mixed(HOMES, 3, 0.4)
 NOON = FIRST_SLOT + 48
 KILLED = 9

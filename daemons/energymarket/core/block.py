@@ -1,4 +1,4 @@
-"""Blocks of homes that fit the cache: who of a block owns a thing, scratch arrays, carried fractions.
+"""Blocks of homes: who of a block owns a thing, scratch arrays, carried fractions.
 
 Every operation here and in its users is +, -, x, /, a comparison, floor or an integer operation on
 single elements: IEEE 754 rounds them alike everywhere, so the cut into blocks and shards never
@@ -24,7 +24,8 @@ C = TypeVar("C", bound=np.generic)
 Whole = TypeVar("Whole", bound=npt.NDArray[np.signedinteger[Any]])
 
 BLOCK_HOMES: Final = 65_536
-"""Homes that live a slot together: with fewer, the calls of NumPy would cost more than the cache saves."""
+"""Homes that live a slot together, at most: with fewer, the calls of NumPy would cost more than the cache
+saves; of more, places would want more than 16 bits, and sums of 16-bit values more than 32."""
 
 NARROW_HOMES: Final = 65_536
 """Homes whose columns of 16 bits are looked through together: a call of NumPy costs as much as 8,000."""

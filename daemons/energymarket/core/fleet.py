@@ -136,6 +136,8 @@ class Fleet:
         if first < 1 or count < 1 or first - 1 + count > everyone["policy"].size:
             last = first + count - 1
             raise ValueError(f"homes {first} .. {last}: the scenario has 1 .. {everyone['policy'].size}")
+        if not 1 <= block_homes <= BLOCK_HOMES:
+            raise ValueError(f"blocks of {block_homes} homes; they have 1 .. {BLOCK_HOMES}")
         slot_s = compiled.period.slot_s
         homes = {name: np.asarray(column)[first - 1 : first - 1 + count] for name, column in everyone.items()}
         self.first = first
@@ -164,7 +166,7 @@ class Fleet:
 
     @property
     def blocks(self) -> tuple[Block, ...]:
-        """The homes in blocks that fit the cache."""
+        """The homes in the blocks that they are lived in."""
         return self._blocks
 
     @property

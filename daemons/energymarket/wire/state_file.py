@@ -22,7 +22,7 @@ VERSION: Final = 1
 VERSION_SPARSE: Final = 3
 """Of a payload that says first who has what (`core.owned`), and has narrow columns of those only."""
 
-BLOCK_HOMES: Final = {2: 16_384, VERSION_SPARSE: 65_536}
+SPARSE_BLOCK_HOMES: Final = {2: 16_384, VERSION_SPARSE: 65_536}
 """Homes of a block of a sparse payload, by version: those of files that are there, and of new ones."""
 
 PAGE_BYTES: Final = 4_096
@@ -52,7 +52,7 @@ class Shape:
 
         None for one that has a value per home in every column.
         """
-        return BLOCK_HOMES.get(self.version)
+        return SPARSE_BLOCK_HOMES.get(self.version)
 
     @property
     def area_bytes(self) -> int:
@@ -105,7 +105,7 @@ class Header:
         )
         if magic != MAGIC:
             raise WireError(WireFault.MAGIC, "not a state file")
-        if version != VERSION and version not in BLOCK_HOMES:
+        if version != VERSION and version not in SPARSE_BLOCK_HOMES:
             text = f"layout {version}, we read {VERSION} .. {VERSION_SPARSE}"
             raise WireError(WireFault.VERSION, text)
         if _SEAL.unpack_from(raw, LAYOUT.size)[0] != zlib.crc32(raw[: LAYOUT.size]):

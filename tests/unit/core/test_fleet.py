@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from energymarket.core.fleet import Fleet, State, apply_receipt, catch_up, initial_state, step
+from energymarket.core.block import BLOCK_HOMES
+from energymarket.core.fleet import Fleet, Net, State, apply_receipt, catch_up, initial_state, step
 from energymarket.core.records import RECEIPT_COLUMNS, REGISTERS
 from energymarket.core.state import STATE_COLUMNS
 from tests.unit.core.made_fleet import (
@@ -31,9 +32,11 @@ def bytes_of(state: State) -> dict[str, bytes]:
     return {name: state.column(name).tobytes() for name, _ in STATE_COLUMNS}
 
 
-def ran(made: Made, first: int, count: int, slots: int = 40) -> tuple[State, Column]:
+def ran(
+    made: Made, first: int, count: int, slots: int = 40, block_homes: int = BLOCK_HOMES
+) -> tuple[State, Column]:
     """The state after some slots, and the needs minus surpluses of the last."""
-    fleet = Fleet(made, first, count)
+    fleet = Fleet(made, first, count, block_homes)
     before, after = states(fleet)
     net: Column = np.zeros(count, np.int64)
     for slot in range(FIRST_SLOT + 24, FIRST_SLOT + 24 + slots):
@@ -63,6 +66,32 @@ def test_every_slot_conserves_energy_per_home(seed: int, count: int, share: floa
         assert ((net.need_wh == 0) | (net.surplus_wh == 0)).all()
         assert (after.deferred_wh >= 0).all()
         before, after = after, before
+
+
+@pytest.mark.parametrize("share", [0.3, 0.9])
+def test_the_largest_blocks_give_the_bits_of_small_ones(share: float) -> None:
+    """65,539 homes: a full block and three homes, against blocks of 4,096; a few owners, and many."""
+    homes = BLOCK_HOMES + 3
+    made = mixed(homes, 5, share)
+    large, large_net = ran(made, 1, homes, 6)
+    small, small_net = ran(made, 1, homes, 6, 4_096)
+    assert bytes_of(large) == bytes_of(small)
+    assert large_net.tolist() == small_net.tolist()
+
+
+def test_a_full_block_of_all_that_16_bits_hold_is_added_up_in_full() -> None:
+    """65,536 homes that consume 32,767 Wh each: 2,147,418,112 of each of two registers, below 2**31."""
+    net, room = Net(BLOCK_HOMES), np.empty(BLOCK_HOMES, np.int32)
+    most = np.full(BLOCK_HOMES, 32_767, np.int32)
+    net.put(0, -most, np.zeros(BLOCK_HOMES, np.int32), most, room)
+    assert net.flowed_wh == 2 * 65_536 * 32_767
+
+
+@pytest.mark.parametrize("block_homes", [0, 65_537])
+def test_blocks_have_a_largest_size(block_homes: int) -> None:
+    """Of more homes neither places nor sums would fit."""
+    with pytest.raises(ValueError, match="65536"):
+        Fleet(mixed(5, 1, 1.0), 1, 5, block_homes)
 
 
 @settings(deadline=None, max_examples=20)

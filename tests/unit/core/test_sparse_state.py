@@ -17,6 +17,7 @@ from energymarket.core.sparse import (
     unpack,
 )
 from energymarket.core.state import STATE_COLUMNS, Layout, State, Work
+from energymarket.wire.state_file import SPARSE_BLOCK_HOMES, VERSION_SPARSE
 from tests.unit.core.made_fleet import FIRST_SLOT, Recipe, day_weather, mixed
 
 HOMES = 1_000
@@ -97,10 +98,12 @@ def test_a_part_of_it_is_the_state_of_these_homes() -> None:
     assert unpack(whole, homes, block)[1] == fleet.owned
 
 
-def test_the_blocks_are_those_of_a_fleet() -> None:
-    """Where a block of a state begins, there begins one that is lived."""
-    fleet = Fleet(mixed(40_000, 5, 0.4), 1, 40_000, 16_384)
-    assert [(block.start, block.stop) for block in fleet.blocks] == list(spans(40_000, 16_384))
+def test_the_blocks_of_a_new_file_are_those_of_a_fleet() -> None:
+    """Where a block of a state begins, there begins one that is lived: 65,536 homes later."""
+    fleet = Fleet(mixed(70_000, 5, 0.4), 1, 70_000)
+    found = [(block.start, block.stop) for block in fleet.blocks]
+    assert found == [(0, 65_536), (65_536, 70_000)]
+    assert found == list(spans(70_000, SPARSE_BLOCK_HOMES[VERSION_SPARSE]))
 
 
 @pytest.mark.parametrize("damage", ["everybody produces", "a page less", "nothing at all"])
