@@ -298,7 +298,7 @@ class Keeper:
         if isinstance(answer, Refused) and answer.parameters.get("reason") == Refusal.REGISTERS_UNKNOWN:
             answer, reading = self._submit(handed, batch_id, page, None)
         self._handed = None
-        if before is None and self._fleet.count > BLOCK_HOMES:
+        if before is None and self._fleet.count > memory.WHOLE_HOMES_MAX:
             memory.give_back()  # whole registers of very many homes come once: else malloc keeps their room
         if isinstance(answer, Refused):
             self._refused(handed, answer)

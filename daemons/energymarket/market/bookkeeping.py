@@ -7,7 +7,6 @@ import logging
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any, Final
 
-from energymarket.core.block import BLOCK_HOMES
 from energymarket.core.market import Order
 from energymarket.core.records import Phase
 from energymarket.market import checkpoints, recovery, snapshot
@@ -130,8 +129,8 @@ class Bookkeeper:
 
     def _has_heard_whole_registers(self) -> bool:
         """Whether very many homes have stated whole registers: mostly they state what has flowed."""
-        batches = self._market.batches.values()
-        return any(batch.since is None and batch.count > BLOCK_HOMES for batch in batches)
+        whole = (batch.count for batch in self._market.batches.values() if batch.since is None)
+        return sum(whole) > memory.WHOLE_HOMES_MAX
 
     def _row(self, closed: Closed, counts: snapshot.Counts) -> SlotRow:
         head, market = closed.head, self._market

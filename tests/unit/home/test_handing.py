@@ -13,7 +13,6 @@ from energymarket.core.block import Widening
 from energymarket.core.exchange import trade_columns
 from energymarket.core.fleet import Fleet, Net
 from energymarket.core.records import RECEIPT_COLUMNS
-from energymarket.home import keeper
 from energymarket.home.books import Books
 from energymarket.home.gains import Bargain
 from energymarket.home.handing import Came, Handed
@@ -117,7 +116,7 @@ def test_room_for_whole_registers_of_many_homes_is_given_back_once(
 ) -> None:
     """The first batch has whole registers, the second what flowed: malloc keeps the room of that alone."""
     gone = []
-    monkeypatch.setattr(keeper, "BLOCK_HOMES", HOMES - 1)
+    monkeypatch.setattr(memory, "WHOLE_HOMES_MAX", HOMES - 1)
     monkeypatch.setattr(memory, "give_back", lambda: gone.append(len(pool.market.heard)))
     pool.live(FIRST_SLOT)
     pool.live(FIRST_SLOT + 1)

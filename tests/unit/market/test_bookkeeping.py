@@ -9,23 +9,25 @@ import numpy as np
 import pytest
 
 from energymarket.core.admission import READING_COLUMNS
-from energymarket.market import bookkeeping
 from energymarket.runtime import memory
 from tests.unit.core.made_market import CALM, FIRST
 from tests.unit.market.made_ledger import MadeLedger
 
 
-@pytest.mark.parametrize(("many", "times"), [(3, 1), (4, 0)])
+@pytest.mark.parametrize(("many", "ranges", "times"), [(3, 1, 1), (4, 1, 0), (3, 2, 1), (4, 2, 0)])
 def test_the_room_of_whole_registers_is_given_back_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, many: int, times: int
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, many: int, ranges: int, times: int
 ) -> None:
-    """Four homes, more than `many` or not: their first batch is whole, the next two say what has flowed."""
+    """Four homes, more than `many` or not, in one range or two: first whole, then what has flowed twice."""
     first = FIRST + -FIRST % 64 + 1  # no checkpoint, which gives back as well, is due before the 64th slot
     made = MadeLedger(tmp_path / "ledger.db", first)
     given_back: list[int] = []
-    monkeypatch.setattr(bookkeeping, "BLOCK_HOMES", many)
+    monkeypatch.setattr(memory, "WHOLE_HOMES_MAX", many)
     monkeypatch.setattr(memory, "give_back", lambda: given_back.append(made.next_slot))
-    made.play(1)
+    made.market.open_slot(first, CALM)
+    for start in range(1, 5, 4 // ranges):
+        assert made.market.hear_batch(made.meters.batch(start, 4 // ranges)) == []
+    settle(made)
     for slot in (first + 1, first + 2):
         before = {name: getattr(made.meters, name).copy() for name in READING_COLUMNS}
         made.meters.run((5, -6, 7, 0))
@@ -35,9 +37,15 @@ def test_the_room_of_whole_registers_is_given_back_once(
         batch = replace(whole, columns={**whole.columns, **flowed}, since=slot - 1, registers=registers)
         made.market.open_slot(slot, CALM)
         assert made.market.hear_batch(batch) == []
-        closed = made.market.close_slot()
-        assert made.books.commit(closed, made.counts)
-        made.market.commit_slot(closed)
-        made.tidy()
+        settle(made)
     assert given_back == [first + 1] * times
     made.die()
+
+
+def settle(made: MadeLedger) -> None:
+    """The open slot, and what is done after it."""
+    closed = made.market.close_slot()
+    made.next_slot = closed.slot + 1
+    assert made.books.commit(closed, made.counts)
+    made.market.commit_slot(closed)
+    made.tidy()
