@@ -68,7 +68,7 @@ _AGREED: Final = ("offered_wh", "returned_wh", "sold_wh", "bought_wh")
 class Settlement:
     """A slot, settled."""
 
-    columns: Columns  # SLOT_COLUMNS
+    columns: Columns  # SLOT_COLUMNS; without FLOWS where only receipts are kept (`Closed.for_receipts`)
     gifts: Columns  # GIFT_COLUMNS
     void_claims: int
     voids: tuple[VoidClaim, ...]  # the first of them, by (giver, index, taker)
@@ -78,7 +78,7 @@ class Settlement:
 
     @property
     def readings(self) -> Readings:
-        """The registers after the slot; as long as nobody has moved `before` on."""
+        """The registers after the slot; as long as nobody has moved `before` on, and flows are known."""
         after = [getattr(self.before, name).copy() for name in READING_COLUMNS]
         for register, flow in zip(after, FLOWS, strict=True):
             register[self.columns["home"] - 1] += self.columns[flow]
@@ -100,7 +100,7 @@ def settle(
     home, pieces = _pieces(batches, orders["home"], readings, homes)
     matched = match(home, [piece.stated["offered_wh"] for piece in pieces], batches)
     legs, rows = Legs((prices,), len(home)), 0
-    flows = _as_stated(pieces)
+    flows = _as_stated(pieces, batches)
     made = {name: _Column(len(home), money=name == "money_ueur") for name in _MADE if name not in flows}
     for piece in pieces:
         for start in range(0, len(piece.home), BLOCK_ROWS):
@@ -268,11 +268,14 @@ def _meter(rows: _Piece, readings: Readings) -> Columns:
     }
 
 
-def _as_stated(pieces: Sequence[_Piece]) -> Columns:
-    """What flowed, where all homes of a slot state it together: there is nothing to put together."""
-    if len(pieces) != 1 or not pieces[0].grown:
+def _as_stated(pieces: Sequence[_Piece], batches: Sequence[Batch]) -> Columns:
+    """What flowed, where one batch states it of all homes of a slot: there is nothing to put together."""
+    if len(batches) != 1 or len(pieces) != 1:
         return {}
-    return {flow: pieces[0].stated[register] for flow, register in zip(FLOWS, READING_COLUMNS, strict=True)}
+    (piece,), (batch,) = pieces, batches
+    if not piece.grown or len(piece.home) != batch.count:
+        return {}
+    return {flow: piece.stated[register] for flow, register in zip(FLOWS, READING_COLUMNS, strict=True)}
 
 
 def _flow(rows: _Piece, register: str, readings: Readings) -> npt.NDArray[np.signedinteger[Any]]:

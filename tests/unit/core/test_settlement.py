@@ -5,11 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
+from energymarket.core.admission import READING_COLUMNS
 from energymarket.core.limits import ENERGY_WH_MAX, PRICE_UEUR_PER_KWH_MAX, REGISTER_JUMP_WH_MAX
+from energymarket.core.records import SLOT_COLUMNS
 from energymarket.core.refusals import Refusal
 from energymarket.core.settlement import (
+    FLOWS,
     Prices,
     Readings,
     UnbalancedError,
@@ -222,3 +226,29 @@ def test_the_largest_numbers_do_not_overflow() -> None:
     paid_ueur = 100_000 * REGISTER_JUMP_WH_MAX * PRICE_UEUR_PER_KWH_MAX // 1000
     assert paid_ueur > 2**63
     assert settled.totals.homes_money_ueur == paid_ueur
+
+
+@pytest.mark.parametrize("cut", [(3,), (1, 2)], ids=["one batch", "two"])
+@pytest.mark.parametrize("orders", [no_orders(), orders_of((4, 30, 6))], ids=["batches", "and an order"])
+def test_what_is_stated_as_growth_settles_as_whole_registers_do(
+    cut: tuple[int, ...], orders: dict[str, npt.NDArray[np.int64]]
+) -> None:
+    """Three homes whose registers begin at zero, in one range or two, and a fourth that sells by an order."""
+    homes = [Home(net_wh=50, policy=SELL, sold=50), Home(net_wh=-70, bought=60), Home(net_wh=0)]
+    starts = [sum(cut[:at]) for at in range(len(cut))]
+    whole = [batch_of(1 + at, homes[at : at + count]) for at, count in zip(starts, cut, strict=True)]
+    grown = []
+    for batch in whole:
+        narrow = {name: batch.columns[name].astype(np.int8) for name in READING_COLUMNS}
+        registers = sum(int(column.sum()) for column in narrow.values())
+        grown.append(replace(batch, columns={**batch.columns, **narrow}, since=0, registers=registers))
+    expected, found = (settle(Readings.zero(4), stated, orders, P, 4) for stated in (whole, grown))
+    for name in SLOT_COLUMNS:
+        assert found.columns[name].tolist() == expected.columns[name].tolist(), name
+    assert all(found.columns[name].itemsize <= 2 for name in FLOWS)  # 16 bits hold them
+    assert found.columns["produced_wh"].tolist()[:3] == [50, 0, 0]
+    assert found.columns["imported_wh"].tolist()[:3] == [0, 70, 0]
+    assert found.imbalance_wh.tolist()[:3] == [0, -10, 0]
+    assert found.totals == expected.totals
+    for name in READING_COLUMNS:
+        assert getattr(found.readings, name).tolist() == getattr(expected.readings, name).tolist(), name
